@@ -1,0 +1,70 @@
+"""Options that several commands share, so that each is spelled and explained once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."
+)
+force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Check and show what would be done; write nothing."
+)
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of every random draw."
+)
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="Videos a batch.",
+)
+num_classes_option = click.option(
+    "--num-classes",
+    type=click.IntRange(min=1),
+    help="Classes, where the model's files do not tell.",
+)
+
+
+def writes_output(command: Callable[..., T]) -> Callable[..., T]:
+    """Add `--json --force --dry-run`, which every command that writes takes."""
+    return json_option(force_option(dry_run_option(command)))
+
+
+def split_commas(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Turn `a,b,c` into a tuple; a click callback."""
+    return tuple(part.strip() for part in value.split(",")) if value else ()
+
+
+def split_numbers(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[float, ...]:
+    """Turn `0.5,0.3,0.2` into numbers; a click callback.
+
+    Raises:
+        BadParameter: If a part is no number.
+    """
+    try:
+        return tuple(float(part) for part in split_commas(context, parameter, value))
+    except ValueError as error:
+        msg = f"'{value}' is not a comma-separated list of numbers."
+        raise click.BadParameter(msg) from error
+
+
+def epilog(*examples: str) -> dict[str, Any]:
+    r"""Format the examples that end a command's help.
+
+    Examples:
+        >>> epilog("yt8m-ens verify blend.tgz")
+        {'epilog': '\x08\nExamples:\n  yt8m-ens verify blend.tgz'}
+    """
+    return {"epilog": "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)}

@@ -1,0 +1,56 @@
+"""The command group `yt8m-ens` and what becomes of an error. Loads click and the standard library.
+
+Every command file is imported here, so none may import more than click at its top: `--help` stays
+fast (a test watches which modules it loads).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from yt8m_ensemble import __version__
+from yt8m_ensemble.errors import EnsembleError
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="yt8m-ens")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(*, debug: bool) -> None:
+    """Turn trained YouTube-8M classifiers into the best single file to ship.
+
+    Train single models, average ranges of their checkpoints, merge them into one float16 graph,
+    tune the mixture weights against GAP, and package what the challenge's official reader loads.
+    """
+    del debug  # read in `main`, where errors arrive
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 our error, 2 wrong usage, 130 interrupted."""
+    # TensorFlow's start-up chatter would drown the one message that matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(arguments, prog_name="yt8m-ens", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted; nothing half-written was left behind.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except EnsembleError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        if "--json" in arguments:
+            facts = {"error": type(error).__name__, "message": str(error), "facts": error.facts}
+            click.echo(json.dumps(facts, default=str))
+        sys.exit(EXIT_ERROR)
+    sys.exit(code if isinstance(code, int) else 0)

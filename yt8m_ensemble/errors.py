@@ -1,0 +1,118 @@
+"""Every exception that the toolkit raises on purpose.
+
+    EnsembleError
+    ├── DataError                     a record, label file or glob (ValueError)
+    ├── CheckpointError               a checkpoint's files or contents (ValueError)
+    │   ├── CheckpointNotFoundError   nothing at that path or step (FileNotFoundError)
+    │   └── TensorMismatchError       names, shapes or dtypes differ between checkpoints
+    ├── ModelError                    an architecture, its options or its flags (ValueError)
+    ├── GraphError                    a graph that breaks the contract (ValueError)
+    ├── CastOverflowError             values that do not fit the storage dtype (OverflowError)
+    ├── AlignmentError                predictions or labels of different videos (ValueError)
+    ├── ShapeError                    arrays of the wrong shape (ValueError)
+    ├── MixtureWeightsError           weights that are no mixture (ValueError)
+    ├── PredictionsError              a prediction file's layout or contents (ValueError)
+    ├── RecipeError                   a recipe's keys or values (ValueError)
+    ├── BundleError                   an archive that its reader would refuse (ValueError)
+    │   └── BundleTooLargeError       over the size limit
+    ├── OutputExistsError             the target is there and `--force` was not given
+    ├── UsageError                    options that contradict each other (ValueError)
+    └── MissingDependencyError        an optional package or interpreter is absent
+
+Each keeps its facts as attributes (`error.facts`), which `--json` prints. This module holds no
+logic and imports nothing.
+"""
+
+from __future__ import annotations
+
+
+class EnsembleError(Exception):
+    """Report a mistake in input or options in at most three sentences.
+
+    Args:
+        message: The fact with the offending name, what was found and expected, the next action.
+        **facts: The same facts as data; they are also attributes of the exception.
+    """
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> object:
+        """Look a fact up by name.
+
+        Raises:
+            AttributeError: If the exception carries no such fact.
+        """
+        facts: dict[str, object] = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(name)
+
+
+class DataError(EnsembleError, ValueError):
+    """A record, a ground-truth file or a glob of them cannot be used."""
+
+
+class CheckpointError(EnsembleError, ValueError):
+    """A checkpoint's files or contents are not what they should be."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no checkpoint at that path or step."""
+
+
+class TensorMismatchError(CheckpointError):
+    """Names, shapes or dtypes differ where they must be equal."""
+
+
+class ModelError(EnsembleError, ValueError):
+    """An architecture's name, options or flags do not fit."""
+
+
+class GraphError(EnsembleError, ValueError):
+    """A graph does not keep the contract that its reader relies on."""
+
+
+class CastOverflowError(EnsembleError, OverflowError):
+    """Values do not fit the dtype that they would be stored in."""
+
+
+class AlignmentError(EnsembleError, ValueError):
+    """Predictions or labels are not of the same videos in the same order."""
+
+
+class ShapeError(EnsembleError, ValueError):
+    """An array has the wrong shape."""
+
+
+class MixtureWeightsError(EnsembleError, ValueError):
+    """Weights are negative, not finite, or do not sum to one."""
+
+
+class PredictionsError(EnsembleError, ValueError):
+    """A prediction file has another layout or other contents than expected."""
+
+
+class RecipeError(EnsembleError, ValueError):
+    """A recipe has a key or value that cannot be executed."""
+
+
+class BundleError(EnsembleError, ValueError):
+    """An archive would be refused by the reader it is made for."""
+
+
+class BundleTooLargeError(BundleError):
+    """An archive would exceed the size limit."""
+
+
+class OutputExistsError(EnsembleError, FileExistsError):
+    """The output is already there."""
+
+
+class UsageError(EnsembleError, ValueError):
+    """Options contradict each other or one that is needed is missing."""
+
+
+class MissingDependencyError(EnsembleError, ImportError):
+    """An optional package or interpreter is not installed."""

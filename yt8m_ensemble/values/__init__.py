@@ -1,0 +1,41 @@
+"""What travels between rooms: frozen dataclasses, numpy only, validated when made."""
+
+from yt8m_ensemble.values.flags import (
+    BASE_KEYS,
+    FeatureSpec,
+    ModelFlags,
+    Option,
+    parse_feature_spec,
+    parse_flags,
+)
+from yt8m_ensemble.values.progress import Progress, no_progress
+from yt8m_ensemble.values.scores import (
+    SPACES,
+    Labels,
+    MixtureWeights,
+    Predictions,
+    Space,
+    check_aligned,
+)
+from yt8m_ensemble.values.tensors import Checkpoint, DictSource, TensorSource, TensorSpec
+
+__all__ = [
+    "BASE_KEYS",
+    "SPACES",
+    "Checkpoint",
+    "DictSource",
+    "FeatureSpec",
+    "Labels",
+    "MixtureWeights",
+    "ModelFlags",
+    "Option",
+    "Predictions",
+    "Progress",
+    "Space",
+    "TensorSource",
+    "TensorSpec",
+    "check_aligned",
+    "no_progress",
+    "parse_feature_spec",
+    "parse_flags",
+]

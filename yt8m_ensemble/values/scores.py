@@ -1,0 +1,250 @@
+"""Predictions, labels and mixture weights: what scoring, mixing and tuning hand to each other.
+
+Validated when made; numpy only. Never opens a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Space = Literal["probability", "logit", "geometric"]
+"""Where members are averaged: their scores, their logits, or their log-scores."""
+
+SPACES: tuple[Space, ...] = get_args(Space)
+SUM_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Hold one member's scores.
+
+    Args:
+        name: The member's name.
+        video_ids: Shape `(N,)`, bytes.
+        scores: Shape `(N, C)`, float32 (or a memory map of it), confidences in `[0, 1]`.
+
+    Raises:
+        ShapeError: If the two lengths differ.
+    """
+
+    name: str
+    video_ids: NDArray[np.bytes_]
+    scores: NDArray[np.floating]
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 2 or len(self.scores) != len(self.video_ids):
+            msg = (
+                f"Scores of '{self.name}' have shape {self.scores.shape}, "
+                f"expected ({len(self.video_ids)}, number of classes)."
+            )
+            raise ShapeError(msg, name=self.name, shape=self.scores.shape)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Hold the positive classes of each video in compressed sparse rows.
+
+    Video n is labelled with `class_ids[indptr[n]:indptr[n + 1]]`.
+
+    Args:
+        video_ids: Shape `(N,)`, bytes.
+        indptr: Shape `(N + 1,)`, int64, rising from 0.
+        class_ids: Shape `(number of positives,)`, int32, each in `[0, num_classes)`.
+        num_classes: Classes in all.
+
+    Raises:
+        ShapeError: If the arrays do not fit together.
+    """
+
+    video_ids: NDArray[np.bytes_]
+    indptr: NDArray[np.int64]
+    class_ids: NDArray[np.int32]
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        fits = (
+            self.indptr.shape == (len(self.video_ids) + 1,)
+            and self.indptr[0] == 0
+            and self.indptr[-1] == len(self.class_ids)
+            and bool(np.all(np.diff(self.indptr) >= 0))
+        )
+        if not fits:
+            msg = (
+                f"Label rows do not fit: {len(self.video_ids)} videos, {len(self.indptr)} row "
+                f"pointers, {len(self.class_ids)} class ids."
+            )
+            raise ShapeError(msg)
+        if len(self.class_ids) and not 0 <= self.class_ids.min() <= self.class_ids.max() < (
+            self.num_classes
+        ):
+            msg = (
+                f"Labels run from {self.class_ids.min()} to {self.class_ids.max()}, "
+                f"expected 0 to {self.num_classes - 1}. Set `--num-classes`."
+            )
+            raise ShapeError(msg, num_classes=self.num_classes)
+
+    @property
+    def num_positives(self) -> int:
+        """Positive (video, class) pairs in all."""
+        return len(self.class_ids)
+
+    @classmethod
+    def from_dense(cls, video_ids: NDArray[np.bytes_], labels: NDArray[np.bool_]) -> Labels:
+        """Make sparse rows from a bool matrix of shape `(N, C)`.
+
+        Examples:
+            >>> ids = np.array([b"a", b"b"])
+            >>> Labels.from_dense(ids, np.array([[True, False], [True, True]])).class_ids
+            array([0, 0, 1], dtype=int32)
+        """
+        rows, classes = np.nonzero(labels)
+        indptr = np.searchsorted(rows, np.arange(len(labels) + 1)).astype(np.int64)
+        return cls(video_ids, indptr, classes.astype(np.int32), labels.shape[1])
+
+    def to_dense(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+        """Return rows `start:stop` as a bool matrix of shape `(stop - start, num_classes)`."""
+        stop = len(self.video_ids) if stop is None else stop
+        dense = np.zeros((stop - start, self.num_classes), np.bool_)
+        indptr = self.indptr[start : stop + 1]
+        rows = np.repeat(np.arange(stop - start), np.diff(indptr))
+        dense[rows, self.class_ids[indptr[0] : indptr[-1]]] = True
+        return dense
+
+    def select(self, rows: NDArray[np.int64]) -> Labels:
+        """Return the labels of the given rows, in their order."""
+        counts = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        # Position of every kept class id: its row's start plus its place in the row.
+        places = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts)
+        class_ids = self.class_ids[np.repeat(self.indptr[rows], counts) + places]
+        return Labels(self.video_ids[rows], indptr, class_ids, self.num_classes)
+
+
+def check_aligned(
+    left: NDArray[np.bytes_], right: NDArray[np.bytes_], *, names: tuple[str, str]
+) -> None:
+    """Refuse video ids that are not the same videos in the same order.
+
+    Raises:
+        AlignmentError: If they differ; says how many videos both hold.
+    """
+    if len(left) == len(right) and bool(np.all(left == right)):
+        return
+    overlap = len(np.intersect1d(left, right))
+    msg = (
+        f"'{names[0]}' and '{names[1]}' do not hold the same videos in the same order: "
+        f"{len(left)} and {len(right)} videos, {overlap} in both. Make them from the same records."
+    )
+    raise AlignmentError(msg, sizes=(len(left), len(right)), overlap=overlap)
+
+
+@dataclass(frozen=True)
+class MixtureWeights:
+    """Say how much each member counts, and in which space members are averaged.
+
+    Args:
+        names: Member names, all different.
+        values: Weights in the same order, float64, each ≥ 0, summing to 1 ± 1e-9.
+        space: Where the average is taken.
+        details: How the weights were found (method, GAP, seed, digests); free-form, JSON-able.
+
+    Raises:
+        MixtureWeightsError: If the weights are no mixture.
+
+    Examples:
+        >>> MixtureWeights.uniform(["a", "b"]).values
+        (0.5, 0.5)
+    """
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    space: Space = "probability"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        listed = ", ".join(f"{n} {v:g}" for n, v in zip(self.names, self.values, strict=False))
+        if len(self.names) != len(self.values) or not self.names:
+            msg = f"{len(self.values)} mixture weights for {len(self.names)} members; give one each."
+            raise MixtureWeightsError(msg, names=self.names, values=self.values)
+        if len(set(self.names)) != len(self.names):
+            msg = f"A member is listed twice: {', '.join(self.names)}. Give each its own name."
+            raise MixtureWeightsError(msg, names=self.names)
+        if self.space not in SPACES:
+            msg = f"Mixing space '{self.space}' is unknown; one of {', '.join(SPACES)}."
+            raise MixtureWeightsError(msg, space=self.space)
+        if not all(np.isfinite(v) and v >= 0 for v in self.values):
+            msg = f"Mixture weights must be finite and at least 0: {listed}."
+            raise MixtureWeightsError(msg, values=self.values)
+        total = float(np.sum(np.asarray(self.values, np.float64)))
+        if abs(total - 1) > SUM_TOLERANCE:
+            msg = (
+                f"Mixture weights sum to {total:.6g} ({listed}), expected 1. "
+                "Pass `--normalize` to rescale them."
+            )
+            raise MixtureWeightsError(msg, values=self.values, total=total)
+
+    @property
+    def array(self) -> NDArray[np.float64]:
+        """The weights, shape `(M,)`, float64."""
+        return np.asarray(self.values, np.float64)
+
+    @classmethod
+    def uniform(cls, names: Sequence[str], *, space: Space = "probability") -> MixtureWeights:
+        """Weigh all members alike."""
+        return cls(tuple(names), (1.0 / len(names),) * len(names), space)
+
+    @classmethod
+    def normalized(
+        cls, names: Sequence[str], values: Sequence[float], *, space: Space = "probability"
+    ) -> MixtureWeights:
+        """Rescale weights to sum to one.
+
+        Raises:
+            MixtureWeightsError: If they are negative, not finite, or all zero.
+        """
+        total = float(np.sum(np.asarray(values, np.float64)))
+        if not np.isfinite(total) or total <= 0:
+            msg = f"Mixture weights sum to {total:g}; at least one must be above 0."
+            raise MixtureWeightsError(msg, values=tuple(values))
+        return cls(tuple(names), tuple(float(v) / total for v in values), space)
+
+    def to_json(self) -> str:
+        """Format as the mixture-weights file of the toolkit."""
+        return json.dumps(
+            {
+                "members": list(self.names),
+                "weights": list(self.values),
+                "space": self.space,
+                **self.details,
+            },
+            indent=2,
+        )
+
+    @classmethod
+    def parse(cls, text: str, *, path: str) -> MixtureWeights:
+        """Read the text of a mixture-weights file.
+
+        Raises:
+            MixtureWeightsError: If the text is no such file or its weights are no mixture.
+        """
+        try:
+            data = json.loads(text)
+            names, values = tuple(data.pop("members")), tuple(map(float, data.pop("weights")))
+            space = data.pop("space")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            msg = (
+                f"'{path}' is no mixture-weights file ({type(error).__name__}: {error}); expected "
+                "JSON with members, weights and space, as `yt8m-ens tune-weights` writes it."
+            )
+            raise MixtureWeightsError(msg, path=path) from error
+        return cls(names, values, space, data)

@@ -1,0 +1,115 @@
+"""What checkpoints, averaging, casting and merging hand to each other: tensors by name.
+
+Holds descriptions (`TensorSpec`), the reading protocol (`TensorSource`) and its in-memory form
+(`DictSource`). Never opens a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ITEM_SIZES = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1,
+    "bool": 1, "complex64": 8, "complex128": 16,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Describe one tensor.
+
+    Args:
+        name: Its name in the checkpoint, e.g. `tower/gates/weights`.
+        shape: Its dimensions; `()` is a scalar.
+        dtype: Its dtype by TensorFlow's name: `float32`, `bfloat16`, `int64`, `string`, …
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values; 0 for strings, whose size the shape does not tell."""
+        return self.size * ITEM_SIZES.get(self.dtype, 0)
+
+
+class TensorSource(Protocol):
+    """Anything that lists tensors and reads them one by one."""
+
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Return the description of every tensor, by name, in sorted order."""
+        ...
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Return one tensor; a read-only memory map where the source is a file."""
+        ...
+
+
+class DictSource:
+    """Serve arrays from memory as a `TensorSource`.
+
+    Args:
+        arrays: Arrays by tensor name; they are not copied.
+
+    Examples:
+        >>> source = DictSource({"w": np.zeros((2, 3), np.float32)})
+        >>> source.specs()["w"]
+        TensorSpec(name='w', shape=(2, 3), dtype='float32')
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._arrays = {name: np.asarray(arrays[name]) for name in sorted(arrays)}
+
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Return the description of every array, by name, in sorted order."""
+        return {
+            name: TensorSpec(name, array.shape, _dtype_name(array.dtype))
+            for name, array in self._arrays.items()
+        }
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Return one array.
+
+        Raises:
+            KeyError: If there is none of that name.
+        """
+        return self._arrays[name]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Point at one checkpoint on disk; carries no arrays.
+
+    Args:
+        prefix: Path without `.index`.
+        global_step: The training step it was saved at; `None` if it holds no `global_step`.
+        specs: Its tensors by name.
+    """
+
+    prefix: str
+    global_step: int | None
+    specs: Mapping[str, TensorSpec]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all numeric tensors."""
+        return sum(spec.nbytes for spec in self.specs.values())
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return "string" if dtype.kind in "OSU" else dtype.name
