@@ -1,0 +1,10 @@
+"""Inference graphs as data: read meta graphs, cut them to what the predictions need, write them.
+
+Never holds a weight: a `ModelGraph` names its variables, and whoever runs or merges it reads their
+values from a `TensorSource`.
+"""
+
+from yt8m_ensemble.graphs.meta_files import load_meta_graph, write_meta_graph
+from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph
+
+__all__ = ["ModelGraph", "from_tf_graph", "load_meta_graph", "write_meta_graph"]

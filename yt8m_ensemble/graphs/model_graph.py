@@ -1,0 +1,184 @@
+"""`ModelGraph`: the graph contract of an inference model as a value, and how to cut one out.
+
+Holds graph definitions and tensor names only; reads no files and starts no session.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+
+from yt8m_ensemble.errors import GraphError
+from yt8m_ensemble.values import TensorSpec
+
+GraphDef = tf.compat.v1.GraphDef
+NodeDef = tf.compat.v1.NodeDef
+
+VARIABLE_OPS = frozenset({"VariableV2", "Variable"})
+# Colocation names nodes that a cut may drop; shapes are inferred anew by every importer.
+_DROPPED_ATTRIBUTES = ("_class", "_output_shapes")
+
+
+@dataclass(frozen=True)
+class ModelGraph:
+    """Hold the part of a graph that leads from the inputs to the predictions.
+
+    Args:
+        graph_def: The nodes; the inputs are placeholders, nothing is placed on a device.
+        inputs: Tensor name of the batch, `(B, F)` or `(B, T, F)` float32.
+        num_frames: Tensor name of the true frame counts, `(B,)`.
+        predictions: Tensor name of the scores, `(B, C)` float32.
+        variables: By variable node name, the tensor of the checkpoint that fills it.
+        members: By member name, the tensor name of its own scores; empty for a single model.
+    """
+
+    graph_def: GraphDef
+    inputs: str
+    num_frames: str
+    predictions: str
+    variables: Mapping[str, TensorSpec]
+    members: Mapping[str, str] = field(default_factory=dict)
+
+
+def node_name(tensor: str) -> str:
+    """Return the node of a tensor name or input: `a/b:1`, `^a/b` and `a/b` all give `a/b`."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def needed_nodes(
+    graph_def: GraphDef, outputs: Collection[str], stops: Collection[str]
+) -> list[NodeDef]:
+    """List the nodes that the outputs depend on, inputs first.
+
+    Args:
+        graph_def: The graph.
+        outputs: Node names to compute.
+        stops: Node names not to go beyond; they are left out of the list.
+
+    Returns:
+        The nodes in the order of the graph definition, which for loops is no topological order.
+
+    Raises:
+        GraphError: If a node that is needed is not in the graph.
+    """
+    nodes = {node.name: node for node in graph_def.node}
+    seen = set(stops)
+    queue = deque(outputs)
+    while queue:
+        name = queue.popleft()
+        if name in seen:
+            continue
+        if name not in nodes:
+            msg = f"Node '{name}' is needed for the predictions but is not in the graph."
+            raise GraphError(msg, node=name)
+        seen.add(name)
+        queue.extend(map(node_name, nodes[name].input))
+    return [node for node in graph_def.node if node.name in seen and node.name not in stops]
+
+
+def from_tf_graph(
+    graph: tf.Graph,
+    *,
+    inputs: str,
+    num_frames: str,
+    predictions: str,
+    keys: Mapping[str, TensorSpec] | None = None,
+    members: Mapping[str, str] | None = None,
+) -> ModelGraph:
+    """Cut the inference part out of a graph.
+
+    The two inputs become placeholders of the same names, dtypes and shapes whatever made them
+    before (queues, readers, parsers): everything upstream of them is dropped.
+
+    Args:
+        graph: A graph that holds the three tensors.
+        inputs: Tensor name of the batch.
+        num_frames: Tensor name of the frame counts; it may feed nothing.
+        predictions: Tensor name of the scores.
+        keys: By variable node name, its tensor in the checkpoint where the two names differ.
+        members: By member name, the tensor name of its own scores.
+
+    Returns:
+        The cut graph.
+
+    Raises:
+        GraphError: If a needed node is missing or a variable is of a kind that cannot be stored.
+    """
+    tensors = {name: graph.get_tensor_by_name(name) for name in (inputs, num_frames)}
+    placeholders, renamed = {}, {}
+    for wanted, tensor in zip(("input_batch_raw", "num_frames"), tensors.values(), strict=True):
+        placeholders[wanted] = _placeholder(wanted, tensor)
+        renamed[tensor.name] = f"{wanted}:0"
+    graph_def = graph.as_graph_def()
+    # Another node may already bear a placeholder's name; it steps aside.
+    taken = {
+        name: f"{name}_1"
+        for name in placeholders
+        if any(n.name == name and f"{name}:0" not in tensors for n in graph_def.node)
+    }
+    members = dict(members or {})
+    outputs = [node_name(name) for name in (predictions, *members.values())]
+    # Cut at the input tensors, not their nodes: one queue may deliver both inputs and more.
+    cut = GraphDef()
+    cut.versions.CopyFrom(graph_def.versions)
+    cut.library.CopyFrom(graph_def.library)
+    for node in graph_def.node:
+        copy = cut.node.add()
+        copy.CopyFrom(node)
+        copy.name = taken.get(node.name, node.name)
+        copy.device = ""
+        for attribute in _DROPPED_ATTRIBUTES:
+            copy.attr.pop(attribute, None)
+        for position, value in enumerate(node.input):
+            copy.input[position] = _rename_input(value, renamed, taken)
+    kept = needed_nodes(cut, [taken.get(name, name) for name in outputs], set(placeholders))
+    del cut.node[:]
+    cut.node.extend([*placeholders.values(), *kept])
+    return ModelGraph(
+        graph_def=cut,
+        inputs="input_batch_raw:0",
+        num_frames="num_frames:0",
+        predictions=_rename_input(predictions, renamed, taken),
+        variables=dict(_variables(cut, keys or {})),
+        members=members,
+    )
+
+
+def _rename_input(value: str, renamed: Mapping[str, str], taken: Mapping[str, str]) -> str:
+    if value.startswith("^"):
+        return "^" + taken.get(value[1:], value[1:])
+    full = value if ":" in value else f"{value}:0"
+    if full in renamed:
+        return renamed[full]
+    name = node_name(value)
+    return taken.get(name, name) + value[len(name) :]
+
+
+def _placeholder(name: str, tensor: tf.Tensor) -> NodeDef:
+    node = NodeDef(name=name, op="Placeholder")
+    node.attr["dtype"].type = tensor.dtype.base_dtype.as_datatype_enum
+    shape = tensor.shape
+    if shape.rank is not None:
+        # The batch size is free whatever the original graph's queue promised.
+        shape = tf.TensorShape([None, *shape.as_list()[1:]])
+    node.attr["shape"].shape.CopyFrom(shape.as_proto())
+    return node
+
+
+def _variables(
+    graph_def: GraphDef, keys: Mapping[str, TensorSpec]
+) -> Iterator[tuple[str, TensorSpec]]:
+    for node in graph_def.node:
+        if node.op in VARIABLE_OPS:
+            shape = tuple(int(dim.size) for dim in node.attr["shape"].shape.dim)
+            dtype = tf.as_dtype(node.attr["dtype"].type).base_dtype.name
+            yield node.name, keys.get(node.name, TensorSpec(node.name, shape, dtype))
+        elif node.op == "VarHandleOp":
+            msg = (
+                f"Variable '{node.name}' is a resource variable, which cannot be merged into a "
+                "graph for TensorFlow 1. Give the train directory instead of the graph."
+            )
+            raise GraphError(msg, node=node.name)
