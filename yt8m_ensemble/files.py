@@ -13,7 +13,7 @@ import tempfile
 from contextlib import contextmanager
 from glob import glob as local_glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from yt8m_ensemble.errors import DataError, OutputExistsError
 
@@ -79,11 +79,16 @@ def read_text(path: str) -> str:
     return read_bytes(path).decode()
 
 
+def open_binary(path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
+    """Open a file for reading or writing bytes; use it as a context manager."""
+    opened: BinaryIO = _gfile().GFile(path, mode) if is_remote(path) else Path(path).open(mode)
+    return opened
+
+
 def sha256(path: str) -> str:
     """Return the SHA-256 of a file's content in hexadecimal, read in blocks."""
     digest = hashlib.sha256()
-    opened = _gfile().GFile(path, "rb") if is_remote(path) else Path(path).open("rb")
-    with opened as file:
+    with open_binary(path) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """What travels between rooms: frozen dataclasses, numpy only, validated when made."""
 
+from yt8m_ensemble.values.bundles import Bundle, BundleMember
 from yt8m_ensemble.values.flags import (
     BASE_KEYS,
     FeatureSpec,
@@ -22,6 +23,8 @@ from yt8m_ensemble.values.tensors import Checkpoint, DictSource, TensorSource, T
 __all__ = [
     "BASE_KEYS",
     "SPACES",
+    "Bundle",
+    "BundleMember",
     "Checkpoint",
     "DictSource",
     "FeatureSpec",

@@ -1,0 +1,40 @@
+"""What an archive for the official reader holds. Never opens a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BundleMember:
+    """Describe one file of an archive.
+
+    Args:
+        name: Its name at the root, e.g. `inference_model.meta`.
+        nbytes: Its uncompressed size.
+        sha256: The digest of its content, in hexadecimal.
+    """
+
+    name: str
+    nbytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Describe an archive of one inference model.
+
+    Args:
+        path: Where the archive is.
+        members: Its four files, in the archive's order; links to them are not listed.
+        readers: Years of the official readers that find the files where they look for them.
+    """
+
+    path: str
+    members: tuple[BundleMember, ...]
+    readers: tuple[str, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Uncompressed bytes of all files."""
+        return sum(member.nbytes for member in self.members)
