@@ -1,0 +1,166 @@
+"""Say which record is bad, and why: a slow second look, taken only after a fast read failed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from yt8m_ensemble.data.peek import RecordInfo, describe_record
+from yt8m_ensemble.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from yt8m_ensemble.values import FeatureSpec
+
+
+@contextmanager
+def explained_errors(
+    paths: Sequence[str], *, features: FeatureSpec, num_classes: int
+) -> Iterator[None]:
+    """Turn a TensorFlow error inside the block into one that names the bad record, if there is one.
+
+    Args:
+        paths: The files being read.
+        features: What is read of them.
+        num_classes: Classes in all.
+
+    Yields:
+        Nothing; wrap the loop over `training_dataset` in it.
+
+    Raises:
+        OpError: The error as it was, if every record fits; otherwise see `check_records`.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        check_records(paths, features=features, num_classes=num_classes)
+        raise
+
+
+def check_records(paths: Sequence[str], *, features: FeatureSpec, num_classes: int) -> None:
+    """Look at every record, file by file, and stop at the first that does not fit.
+
+    Args:
+        paths: The files, in the order that they were read.
+        features: What each record should hold.
+        num_classes: Classes in all.
+
+    Raises:
+        DataError: For that record; carries `path`, `index` (from 0), what was found and expected.
+    """
+    for path in paths:
+        index = 0
+        try:
+            for serialized in tf.data.TFRecordDataset(path).as_numpy_iterator():
+                fault = _find_fault(serialized, features=features, num_classes=num_classes)
+                if fault is not None:
+                    msg = f"Record {index} of '{path}' {fault[0]}"
+                    raise DataError(msg, path=path, index=index, **fault[1])
+                index += 1
+        except tf.errors.NotFoundError as error:
+            msg = f"No record file at '{path}'. Check the path."
+            raise DataError(msg, path=path) from error
+        except tf.errors.OpError as error:
+            what = "is cut short" if "truncated" in error.message else "is damaged"
+            msg = (
+                f"Record {index} of '{path}' {what}, after {index} whole records. "
+                "Fetch or write the file again; it must be an uncompressed TFRecord file."
+            )
+            raise DataError(msg, path=path, index=index) from error
+
+
+def _find_fault(
+    serialized: bytes, *, features: FeatureSpec, num_classes: int
+) -> tuple[str, dict[str, object]] | None:
+    # The first thing wrong: the end of a sentence about the record, and its facts.
+    try:
+        info = describe_record(serialized)
+    except DecodeError:
+        return "is no `tf.train.Example` or `SequenceExample`. Write the file again.", {}
+    if not info.id_key:
+        return "has neither an `id` nor a `video_id`. Write the records with one.", {}
+    return _find_feature_fault(serialized, info, features) or _find_label_fault(info, num_classes)
+
+
+def _find_feature_fault(
+    serialized: bytes, info: RecordInfo, features: FeatureSpec
+) -> tuple[str, dict[str, object]] | None:
+    wanted = "frame" if features.frame_level else "video"
+    held = ", ".join(f"{name} ({size})" for name, size in info.sizes.items()) or "none"
+    if info.level != wanted:
+        return (
+            f"is {info.level}-level with features {held}, but {wanted}-level features "
+            f"{', '.join(features.names)} are read. Pass `--features {info.level}`, or "
+            f"{wanted}-level records.",
+            {"found": info.level, "expected": wanted},
+        )
+    for name, size in zip(features.names, features.sizes, strict=True):
+        if name not in info.sizes:
+            return (
+                f"has no feature '{name}'; it holds {held}. Set `--feature-names`.",
+                {"feature": name, "found": tuple(info.sizes)},
+            )
+        if info.sizes[name] != size:
+            return (
+                f"has {info.sizes[name]} values in feature '{name}', expected {size}. "
+                "Set `--feature-sizes`, or write the file again.",
+                {"feature": name, "found": info.sizes[name], "expected": size},
+            )
+    find = _find_frame_fault if features.frame_level else _find_value_fault
+    return find(serialized, info, features)
+
+
+def _find_value_fault(
+    serialized: bytes, info: RecordInfo, features: FeatureSpec
+) -> tuple[str, dict[str, object]] | None:
+    del info
+    held = tf.train.Example.FromString(serialized).features.feature
+    for name in features.names:
+        if held[name].WhichOneof("kind") != "float_list":
+            return f"keeps feature '{name}' as bytes, expected floats.", {"feature": name}
+        if not np.isfinite(held[name].float_list.value).all():
+            return (
+                f"has a nan or infinite value in feature '{name}'. Write the record again.",
+                {"feature": name},
+            )
+    return None
+
+
+def _find_frame_fault(
+    serialized: bytes, info: RecordInfo, features: FeatureSpec
+) -> tuple[str, dict[str, object]] | None:
+    counts = {name: info.num_frames[name] for name in features.names}
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return (
+            f"must have as many frames in every feature, at least one; it has {listed}. "
+            "Write the record again.",
+            {"found": counts},
+        )
+    held = tf.train.SequenceExample.FromString(serialized).feature_lists.feature_list
+    for name, size in zip(features.names, features.sizes, strict=True):
+        for frame, feature in enumerate(held[name].feature):
+            lengths = [len(value) for value in feature.bytes_list.value]
+            if lengths != [size]:
+                return (
+                    f"has {lengths or 'no'} bytes in frame {frame} of feature '{name}', expected "
+                    f"one value of {size}. Write the record again.",
+                    {"feature": name, "frame": frame, "found": lengths, "expected": size},
+                )
+    return None
+
+
+def _find_label_fault(info: RecordInfo, num_classes: int) -> tuple[str, dict[str, object]] | None:
+    for label in info.labels:
+        if not 0 <= label < num_classes:
+            return (
+                f"has label {label}, but there are {num_classes} classes (0 to "
+                f"{num_classes - 1}). Set `--num-classes`.",
+                {"label": label, "num_classes": num_classes},
+            )
+    return None

@@ -1,0 +1,251 @@
+"""Records to batches on `tf.data`: one ordered reader for scoring, one shuffled for training.
+
+Parsing is vectorised over whole batches and runs on all cores; records are read as they lie, so the
+order never depends on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from yt8m_ensemble.data.diagnosis import check_records
+from yt8m_ensemble.errors import DataError
+from yt8m_ensemble.facts import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.values import FeatureSpec
+
+_READ_BUFFER = 4 << 20
+_SHUFFLE_BYTES = 128 << 20
+_FRAMES_GUESS = 230  # mean length of a YouTube-8M video in seconds; only sizes the shuffle buffer
+_MAX_SHUFFLE = 16_384
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Hold B videos as a model is fed with them; arrays are read-only.
+
+    Args:
+        video_ids: Shape `(B,)`, bytes.
+        features: Shape `(B, F)`, or `(B, T, F)` at frame level with T the spec's `max_frames`;
+            float32, dequantised, concatenated in the spec's order. Frames past `num_frames` are 0.
+        num_frames: Shape `(B,)`, int32: true frames, at most `max_frames`; 1 at video level.
+        labels: Shape `(B, C)`, bool; all false where a record has none.
+        shards: Shape `(B,)`, int32: index of each record's file in the paths given.
+    """
+
+    video_ids: NDArray[np.bytes_]
+    features: NDArray[np.float32]
+    num_frames: NDArray[np.int32]
+    labels: NDArray[np.bool_]
+    shards: NDArray[np.int32]
+
+
+def read_batches(
+    paths: Sequence[str], *, features: FeatureSpec, num_classes: int, batch_size: int
+) -> Iterator[Batch]:
+    """Read every record once: files in the order given, records in theirs, last batch smaller.
+
+    While one batch is used, the next are parsed and the next files are opened. A batch of B
+    frame-level videos takes B * 300 * F * 4 bytes, and up to four are in memory at a time.
+
+    Args:
+        paths: TFRecord files, local or of TensorFlow's file layer.
+        features: Which features to read, and at which level.
+        num_classes: C; a label at or above it is an error.
+        batch_size: B.
+
+    Yields:
+        The batches.
+
+    Raises:
+        DataError: At the first bad record; carries `path` and `index` (from 0).
+    """
+    dataset = (
+        tf.data.Dataset.from_tensor_slices((list(paths), np.arange(len(paths), dtype=np.int32)))
+        # One file at a time keeps the order; the interleave still opens the next ones ahead.
+        .interleave(
+            lambda path, shard: tf.data.Dataset.zip(
+                (_records(path), tf.data.Dataset.from_tensors(shard).repeat())
+            ),
+            cycle_length=1,
+            block_length=16,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .batch(batch_size)
+        .map(
+            lambda serialized, shards: {
+                **parse_records(serialized, features=features, num_classes=num_classes),
+                "shards": shards,
+            },
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .prefetch(1)
+    )
+    reached = 0
+    try:
+        for fields in dataset.as_numpy_iterator():
+            reached = int(fields["shards"][-1])
+            yield Batch(**{**fields, "video_ids": fields["video_ids"].astype(np.bytes_)})
+    except tf.errors.OpError as error:
+        check_records(paths[reached:], features=features, num_classes=num_classes)
+        msg = f"Cannot read '{paths[reached]}' or a file after it: {error.message}"
+        raise DataError(msg, path=paths[reached]) from error
+
+
+def training_dataset(  # noqa: PLR0913 - what decides the order and the batches, each by name
+    paths: Sequence[str],
+    *,
+    features: FeatureSpec,
+    num_classes: int,
+    batch_size: int,
+    num_epochs: int | None,
+    seed: int,
+    skip_batches: int = 0,
+) -> tf.data.Dataset:
+    """Make a shuffled dataset whose order depends on nothing but its arguments.
+
+    Files are shuffled anew each epoch and read several at a time; records are shuffled in a buffer
+    of at most 128 MB. Batches run over the end of an epoch; only the very last may be smaller.
+    Iterate inside `explained_errors`, which names the record behind a TensorFlow error.
+
+    Args:
+        paths: TFRecord files.
+        features: Which features to read, and at which level.
+        num_classes: C; a label at or above it is an error.
+        batch_size: B.
+        num_epochs: Passes over the records; `None` repeats for ever.
+        seed: Seed of the order.
+        skip_batches: Batches to leave out at the start, unparsed: where a resumed run goes on.
+
+    Returns:
+        A dataset of dicts: `video_ids` (B,) string, `features` (B, F) or (B, T, F) float32,
+        `num_frames` (B,) int32, `labels` (B, C) float32.
+    """
+
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        fields = parse_records(serialized, features=features, num_classes=num_classes)
+        return {**fields, "labels": tf.cast(fields["labels"], tf.float32)}
+
+    frames = _FRAMES_GUESS if features.frame_level else 4  # a video-level value takes four bytes
+    buffer = min(_MAX_SHUFFLE, max(_SHUFFLE_BYTES // (frames * features.total_size), 64))
+    return (
+        tf.data.Dataset.from_tensor_slices(list(paths))
+        .shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
+        .interleave(
+            _records,
+            cycle_length=min(8, len(paths)),
+            block_length=4,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
+        .repeat(num_epochs)
+        .batch(batch_size)
+        .skip(skip_batches)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(2)
+    )
+
+
+def parse_records(
+    serialized: tf.Tensor, *, features: FeatureSpec, num_classes: int
+) -> dict[str, tf.Tensor]:
+    """Parse a batch of serialized records; runs inside a dataset.
+
+    Args:
+        serialized: Shape `(B,)`, string tensor.
+        features: Which features to read, and at which level.
+        num_classes: C.
+
+    Returns:
+        Tensors by the names of `Batch`'s fields, without `shards`; a record that does not fit
+        makes the operations fail at run time.
+    """
+    context = {
+        "id": tf.io.FixedLenFeature([], tf.string, ""),
+        "video_id": tf.io.FixedLenFeature([], tf.string, ""),
+        "labels": tf.io.VarLenFeature(tf.int64),
+    }
+    read = _parse_frames if features.frame_level else _parse_means
+    parsed, vectors, num_frames = read(serialized, context, features)
+    video_ids = tf.where(parsed["id"] != "", parsed["id"], parsed["video_id"])
+    labels = parsed["labels"]
+    positions = tf.stack([labels.indices[:, 0], labels.values], axis=1)
+    shape = tf.stack([tf.shape(serialized, tf.int64)[0], num_classes])
+    with tf.control_dependencies(
+        [
+            tf.debugging.assert_greater(tf.strings.length(video_ids), 0, "no id"),
+            tf.debugging.assert_greater(num_frames, 0, "no frames"),
+            tf.debugging.assert_non_negative(labels.values, "label below 0"),
+            tf.debugging.assert_less(labels.values, shape[1], "label too large"),
+        ]
+    ):
+        dense = tf.tensor_scatter_nd_update(
+            tf.zeros(shape, tf.bool), positions, tf.ones_like(labels.values, tf.bool)
+        )
+    return {
+        "video_ids": video_ids,
+        "features": vectors,
+        "num_frames": num_frames,
+        "labels": tf.ensure_shape(dense, [None, num_classes]),
+    }
+
+
+def _parse_means(
+    serialized: tf.Tensor, context: dict[str, object], features: FeatureSpec
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    spec = {
+        name: tf.io.FixedLenFeature([size], tf.float32)
+        for name, size in zip(features.names, features.sizes, strict=True)
+    }
+    parsed = tf.io.parse_example(serialized, context | spec)
+    vectors = tf.concat([parsed[name] for name in features.names], axis=1)
+    vectors = tf.debugging.check_numerics(vectors, "a feature is nan or infinite")
+    return parsed, vectors, tf.ones_like(serialized, tf.int32)
+
+
+def _parse_frames(
+    serialized: tf.Tensor, context: dict[str, object], features: FeatureSpec
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    parsed, frames, lengths = tf.io.parse_sequence_example(
+        serialized,
+        context,
+        {name: tf.io.FixedLenSequenceFeature([], tf.string) for name in features.names},
+    )
+    num_frames = lengths[features.names[0]]
+    checks = [
+        tf.debugging.assert_equal(lengths[name], num_frames, "frame counts differ")
+        for name in features.names[1:]
+    ]
+    num_frames = tf.minimum(tf.cast(num_frames, tf.int32), features.max_frames)
+    real = tf.sequence_mask(num_frames, features.max_frames)
+    quantized = []
+    for name, size in zip(features.names, features.sizes, strict=True):
+        strings = frames[name][:, : features.max_frames]
+        missing = features.max_frames - tf.shape(strings)[1]
+        strings = tf.pad(strings, [[0, 0], [0, missing]], constant_values="")
+        expected = tf.where(real, size, 0)
+        checks.append(tf.debugging.assert_equal(tf.strings.length(strings), expected, "size"))
+        quantized.append(tf.io.decode_raw(strings, tf.uint8, fixed_length=size))
+    with tf.control_dependencies(checks):
+        values = tf.cast(tf.concat(quantized, axis=2), tf.float32)
+    values = values * DEQUANTIZE_SCALE + DEQUANTIZE_BIAS
+    # Padding comes after dequantising: a zero byte stands for -1.99, a padded frame for nothing.
+    values = tf.where(real[:, :, tf.newaxis], values, 0.0)
+    values = tf.ensure_shape(values, [None, features.max_frames, features.total_size])
+    return parsed, values, num_frames
+
+
+def _records(path: tf.Tensor) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER)
