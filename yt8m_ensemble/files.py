@@ -74,6 +74,11 @@ def read_bytes(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
+def size(path: str) -> int:
+    """Return a file's bytes without reading it."""
+    return int(_gfile().stat(path).length) if is_remote(path) else Path(path).stat().st_size
+
+
 def read_text(path: str) -> str:
     """Return a whole UTF-8 file."""
     return read_bytes(path).decode()
