@@ -1,0 +1,24 @@
+"""Metrics of the YouTube-8M challenges, one-shot and streaming; numpy only."""
+
+from yt8m_ensemble.metrics.ranking import (
+    average_precisions,
+    global_average_precision,
+    hit_at_one,
+    mean_average_precision,
+    mean_average_precision_all_classes,
+    precision_at_equal_recall_rate,
+)
+from yt8m_ensemble.metrics.selection import top_k_classes
+from yt8m_ensemble.metrics.streaming import EvaluationMetrics, Metrics
+
+__all__ = [
+    "EvaluationMetrics",
+    "Metrics",
+    "average_precisions",
+    "global_average_precision",
+    "hit_at_one",
+    "mean_average_precision",
+    "mean_average_precision_all_classes",
+    "precision_at_equal_recall_rate",
+    "top_k_classes",
+]

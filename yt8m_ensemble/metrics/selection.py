@@ -1,0 +1,129 @@
+"""Pick each video's best classes, exactly and with a stated tie rule. Knows no labels.
+
+The work is one read of the scores: classes are folded into about `sqrt(k * C)` groups, the maximum
+of each group is taken at memory speed, and only the `k` best groups are looked into.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from yt8m_ensemble.errors import PredictionsError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ROWS = 256  # rows a block: the folded maxima and the candidates stay in the second-level cache
+
+
+def top_k_classes(scores: NDArray[np.floating], top_k: int) -> NDArray[np.int32]:
+    """Return the classes of each row's `top_k` highest scores, in rising class order.
+
+    Where scores tie at the border, the lower class id is kept, so the answer depends on nothing
+    but the row.
+
+    Args:
+        scores: Shape `(N, C)`, any float dtype.
+        top_k: Classes kept a row; all `C` if there are fewer.
+
+    Returns:
+        Class ids, shape `(N, min(top_k, C))`, rising along each row.
+
+    Raises:
+        UsageError: If `top_k` is below 1.
+        PredictionsError: If a score is nan.
+
+    Examples:
+        >>> top_k_classes(np.array([[0.1, 0.7, 0.9, 0.7]]), 2)  # 0.7 twice: class 1 wins
+        array([[1, 2]], dtype=int32)
+    """  # noqa: DOC502 - the block's selection raises
+    if top_k < 1:
+        msg = f"top_k is {top_k}; at least 1 class must be kept. Set `--top-k`."
+        raise UsageError(msg, top_k=top_k)
+    num_rows, num_classes = scores.shape
+    kept = np.empty((num_rows, min(top_k, num_classes)), np.int32)
+    for start in range(0, num_rows, _ROWS):
+        block = scores[start : start + _ROWS]
+        kept[start : start + _ROWS] = _top_k_of_block(block, top_k, first_row=start)
+    return kept
+
+
+def _top_k_of_block(
+    block: NDArray[np.floating], top_k: int, *, first_row: int
+) -> NDArray[np.int32]:
+    num_classes = block.shape[1]
+    num_groups = max(top_k + 1, int((top_k * num_classes) ** 0.5))
+    # Class c belongs to group c % num_groups, so that a group's maximum is a maximum of slices.
+    maxima = block[:, :num_groups].copy()
+    for offset in range(num_groups, num_classes, num_groups):
+        piece = block[:, offset : offset + num_groups]
+        np.maximum(maxima[:, : piece.shape[1]], piece, out=maxima[:, : piece.shape[1]])
+    # np.maximum hands nan on, so looking at the maxima is looking at every score.
+    if np.isnan(maxima).any():
+        row, class_id = map(int, np.argwhere(np.isnan(block))[0])
+        msg = f"The score of class {class_id} in row {first_row + row} is nan. Predict it again."
+        raise PredictionsError(msg, row=first_row + row, class_id=class_id)
+    if num_classes <= top_k:
+        return np.broadcast_to(np.arange(num_classes, dtype=np.int32), block.shape)
+    groups, ambiguous = _best_columns(maxima, top_k)
+    folds = np.arange(0, num_classes, num_groups, dtype=np.int32)
+    candidates = (groups[:, :, None] + folds).reshape(len(block), -1)
+    # The last fold may be short: fold it onto the row's first classes with a score that never wins.
+    values = np.take_along_axis(block, np.minimum(candidates, num_classes - 1), axis=1)
+    values[candidates >= num_classes] = -np.inf
+    best, also_ambiguous = _best_columns(values, top_k)
+    classes = np.sort(np.take_along_axis(candidates, best, axis=1), axis=1)
+    ties = np.flatnonzero(ambiguous | also_ambiguous)
+    if len(ties):
+        classes[ties] = _top_k_by_rule(block[ties], top_k)
+    return classes
+
+
+def _best_columns(
+    values: NDArray[np.floating], top_k: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    # Each row's `top_k` best columns, and whether a tie made that choice arbitrary.
+    num_columns = values.shape[1]
+    order = np.argpartition(values, num_columns - top_k, axis=1)[:, num_columns - top_k :]
+    border = np.take_along_axis(values, order[:, :1], axis=1)
+    return order.astype(np.int32), np.count_nonzero(values >= border, axis=1) > top_k
+
+
+def _top_k_by_rule(rows: NDArray[np.floating], top_k: int) -> NDArray[np.int32]:
+    # The tie rule spelled out: everything above the border, then the lowest classes on it.
+    num_classes = rows.shape[1]
+    border = np.partition(rows, num_classes - top_k, axis=1)[:, num_classes - top_k, None]
+    above = rows > border
+    level = rows == border
+    room = top_k - np.count_nonzero(above, axis=1)[:, None]
+    chosen = above | (level & (np.cumsum(level, axis=1) <= room))
+    return np.nonzero(chosen)[1].reshape(len(rows), top_k).astype(np.int32)
+
+
+def falling_order(values: NDArray[np.floating]) -> NDArray[Any]:
+    """Return the positions that sort values downwards, equal values by position.
+
+    A stable argsort, done for float32 and float16 as one sort of 64-bit keys (score bits above
+    position), which numpy does several times faster.
+
+    Args:
+        values: Shape `(n,)`, any float dtype, no nan.
+
+    Returns:
+        Positions, shape `(n,)`.
+
+    Examples:
+        >>> falling_order(np.array([0.5, 0.9, 0.5], np.float32)).tolist()
+        [1, 0, 2]
+    """
+    if values.dtype.itemsize > np.dtype(np.float32).itemsize or len(values) >> 32:
+        return np.argsort(-values, kind="stable")
+    # Adding zero makes -0.0 the 0.0 that it equals.
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32)
+    # Bits of positive floats rise with the float, bits of negative ones fall: flip to always fall.
+    falling = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
+    keys = (falling.astype(np.uint64) << np.uint64(32)) | np.arange(len(values), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
