@@ -1,0 +1,17 @@
+"""Archives for the official readers: made the same way every time, read without trust, proven.
+
+Never loads TensorFlow: what must, runs in a process of its own.
+"""
+
+from yt8m_ensemble.packaging.layouts import BUNDLE_FILES, MODEL_FILES
+from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
+from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
+
+__all__ = [
+    "BUNDLE_FILES",
+    "MODEL_FILES",
+    "check_bundle_size",
+    "extract_bundle",
+    "list_bundle",
+    "write_bundle",
+]
