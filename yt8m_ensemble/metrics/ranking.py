@@ -271,8 +271,9 @@ def class_average_precisions(
     start = starts[class_ids[at]]
     precisions = (hits_before[at + 1] - hits_before[start]) / (at - start + 1.0)
     sums = np.bincount(class_ids[at], weights=precisions, minlength=len(positives))
-    sums[positives == 0] = np.nan
-    return sums / np.maximum(positives, 1)
+    averages: NDArray[np.float64] = np.full(len(positives), np.nan)
+    np.divide(sums, positives, out=averages, where=positives > 0)
+    return averages
 
 
 def mean_over_occurring(values: NDArray[np.float64]) -> float:
