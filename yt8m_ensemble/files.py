@@ -90,11 +90,6 @@ def open_binary(path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
     return opened
 
 
-def size(path: str) -> int:
-    """Return the bytes of a file."""
-    return int(_gfile().stat(path).length) if is_remote(path) else Path(path).stat().st_size
-
-
 def sha256(path: str) -> str:
     """Return the SHA-256 of a file's content in hexadecimal, read in blocks."""
     digest = hashlib.sha256()
