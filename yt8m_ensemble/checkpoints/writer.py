@@ -1,0 +1,169 @@
+"""Write checkpoints tensor by tensor, in blocks; a checkpoint appears whole or not at all.
+
+Bytes equal what TensorFlow writes for the same tensors in the same order. Never touches the
+`checkpoint` state file of a train directory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from yt8m_ensemble import files
+from yt8m_ensemble.checkpoints.checksums import crc32c, mask
+from yt8m_ensemble.checkpoints.entries import (
+    Entry,
+    format_entry,
+    format_header,
+    numpy_dtype,
+    tf_dtype,
+)
+from yt8m_ensemble.checkpoints.strings import format_strings
+from yt8m_ensemble.checkpoints.table import format_table
+from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.values import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+
+class CheckpointWriter:
+    """Write one checkpoint; a context manager.
+
+    Tensors go to a temporary data file as they come. When the block ends without error, data and
+    index are synced and renamed, the data first, so that no index ever points at missing bytes. On
+    error both temporary files are removed and an older checkpoint at `prefix` stays as it was.
+
+    Args:
+        prefix: Path without `.index`; missing directories are made.
+        force: Replace an existing checkpoint.
+    """
+
+    def __init__(self, prefix: str, *, force: bool = False) -> None:
+        self.prefix = prefix
+        self._force = force
+        self._entries: dict[str, Entry] = {}
+        self._offset = 0
+        self._data: IO[bytes] | None = None
+        target = Path(prefix)
+        self._index_path = target.with_name(f"{target.name}.index")
+        self._data_path = target.with_name(f"{target.name}.data-00000-of-00001")
+        part = f".{target.name}.part-{os.getpid()}-{os.urandom(3).hex()}"
+        self._index_part = target.with_name(f"{part}.index")
+        self._data_part = target.with_name(f"{part}.data")
+
+    def __enter__(self) -> CheckpointWriter:
+        files.check_absent(str(self._index_path), force=self._force)
+        self._data_part.parent.mkdir(parents=True, exist_ok=True)
+        self._data = self._data_part.open("wb")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._data is not None:
+                self._data.close()
+            if kind is None:
+                self._publish()
+        finally:
+            self._data_part.unlink(missing_ok=True)
+            self._index_part.unlink(missing_ok=True)
+
+    def add(self, name: str, array: NDArray[Any]) -> None:
+        """Write one tensor.
+
+        Args:
+            name: Its name; one that came before is a `CheckpointError`.
+            array: Its values, of any dtype that TensorFlow has; strings as `bytes` or `str`.
+        """
+        array = np.asarray(array)
+        spec = TensorSpec(name, array.shape, tf_dtype(array.dtype))
+        if spec.dtype == "string":
+            content, crc = format_strings(array)
+            self._begin(spec)
+            self._write(content)
+            self._end(spec, len(content), crc)
+        else:
+            self.add_blocks(spec, [array])
+
+    def add_blocks(self, spec: TensorSpec, blocks: Iterable[NDArray[Any]]) -> None:
+        """Write one numeric tensor block by block.
+
+        Args:
+            spec: Its name, shape and dtype.
+            blocks: Runs of its values in row-major order, of `spec.dtype`.
+
+        Raises:
+            CheckpointError: If the name came before, or the blocks are of another dtype or number
+                of values than `spec` says.
+        """
+        self._begin(spec)
+        dtype, crc, size = numpy_dtype(spec.dtype), 0, 0
+        for block in blocks:
+            if block.dtype != dtype:
+                msg = f"'{spec.name}' is {spec.dtype}, but a block of it is {block.dtype}."
+                raise CheckpointError(msg, name=spec.name)
+            content = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
+            crc = crc32c(content, crc)
+            size += self._write(content)
+        expected = spec.size * dtype.itemsize
+        if size != expected:
+            msg = f"'{spec.name}' needs {expected:,} bytes, its blocks hold {size:,}."
+            raise CheckpointError(msg, name=spec.name, found=size, expected=expected)
+        self._end(spec, size, mask(crc))
+
+    def _begin(self, spec: TensorSpec) -> None:
+        if spec.name in self._entries or not spec.name:
+            msg = f"The tensor name '{spec.name}' is empty or was written before."
+            raise CheckpointError(msg, name=spec.name)
+
+    def _write(self, content: bytes | memoryview) -> int:
+        if self._data is None:
+            msg = f"The writer of '{self.prefix}' is used outside its `with` block."
+            raise CheckpointError(msg, prefix=self.prefix)
+        return self._data.write(content)
+
+    def _end(self, spec: TensorSpec, size: int, crc: int) -> None:
+        self._entries[spec.name] = Entry(
+            spec.dtype, spec.shape, offset=self._offset, size=size, crc=crc
+        )
+        self._offset += size
+
+    def _publish(self) -> None:
+        entries = {name.encode(): entry for name, entry in self._entries.items()}
+        rows = ((key, format_entry(entries[key])) for key in sorted(entries))
+        self._index_part.write_bytes(format_table([(b"", format_header()), *rows]))
+        files.fsync(str(self._data_part))
+        files.fsync(str(self._index_part))
+        files.check_absent(str(self._index_path), force=self._force)
+        # An old index must not outlive its data: without it there is no checkpoint for a moment,
+        # with it there would be a wrong one.
+        self._index_path.unlink(missing_ok=True)
+        self._data_part.replace(self._data_path)
+        self._index_part.replace(self._index_path)
+        files.fsync(str(self._index_path.parent))
+
+
+def write_checkpoint(
+    prefix: str, arrays: Mapping[str, NDArray[Any]], *, force: bool = False
+) -> None:
+    """Write arrays as one checkpoint, in the order of their names as TensorFlow's Saver does.
+
+    Args:
+        prefix: Path without `.index`.
+        arrays: Arrays by tensor name.
+        force: Replace an existing checkpoint; without it, one is an `OutputExistsError`.
+    """
+    with CheckpointWriter(prefix, force=force) as writer:
+        for name in sorted(arrays):
+            writer.add(name, arrays[name])
