@@ -4,7 +4,19 @@ Never holds a weight: a `ModelGraph` names its variables, and whoever runs or me
 values from a `TensorSource`.
 """
 
-from yt8m_ensemble.graphs.meta_files import load_meta_graph, write_meta_graph
+from yt8m_ensemble.graphs.meta_files import (
+    CONTRACT,
+    load_meta_graph,
+    read_meta_graph,
+    write_meta_graph,
+)
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph
 
-__all__ = ["ModelGraph", "from_tf_graph", "load_meta_graph", "write_meta_graph"]
+__all__ = [
+    "CONTRACT",
+    "ModelGraph",
+    "from_tf_graph",
+    "load_meta_graph",
+    "read_meta_graph",
+    "write_meta_graph",
+]

@@ -24,18 +24,18 @@ CONTRACT = ("input_batch_raw", "num_frames", "predictions")
 MEMBERS_COLLECTION = "member_predictions"
 
 
-def load_meta_graph(path: str) -> ModelGraph:
-    """Read a meta graph and cut it to its inference part.
+def read_meta_graph(path: str) -> Any:
+    """Read a meta graph as it stands.
 
     Args:
         path: The `.meta` file.
 
     Returns:
-        The graph from `input_batch_raw` and `num_frames` to `predictions`.
+        A `MetaGraphDef`.
 
     Raises:
         CheckpointNotFoundError: If there is no such file.
-        GraphError: If it is no meta graph or lacks a collection of the contract.
+        GraphError: If it is no meta graph.
     """
     if not files.exists(path):
         msg = f"There is no meta graph at '{path}'. Export the model, or give its train directory."
@@ -46,6 +46,22 @@ def load_meta_graph(path: str) -> ModelGraph:
     except DecodeError as error:
         msg = f"'{path}' is no meta graph ({error}). Export the model again."
         raise GraphError(msg, path=path) from error
+    return meta
+
+
+def load_meta_graph(path: str) -> ModelGraph:
+    """Read a meta graph and cut it to its inference part.
+
+    Args:
+        path: The `.meta` file.
+
+    Returns:
+        The graph from `input_batch_raw` and `num_frames` to `predictions`.
+
+    Raises:
+        GraphError: If it lacks a collection of the contract or cannot be imported.
+    """
+    meta = read_meta_graph(path)
     missing = [name for name in CONTRACT if not meta.collection_def[name].node_list.value]
     if missing:
         msg = (
@@ -115,7 +131,11 @@ def _add_saver(graph: tf.Graph, variables: Mapping[str, TensorSpec]) -> Any:
         keys = tf.constant([spec.name for spec in specs], name="tensor_names")
         slices = tf.constant([""] * len(specs), name="shape_and_slices")
         saved = tf.raw_ops.SaveV2(
-            prefix=prefix, tensor_names=keys, shape_and_slices=slices, tensors=tensors, name="SaveV2"
+            prefix=prefix,
+            tensor_names=keys,
+            shape_and_slices=slices,
+            tensors=tensors,
+            name="SaveV2",
         )
         with tf.control_dependencies([saved]):
             written = tf.identity(prefix, name="control_dependency")
