@@ -1,0 +1,32 @@
+"""Single-model architectures: their options, their arithmetic, their recognition.
+
+Each architecture is one frozen dataclass with one piece of arithmetic, used while training and in
+inference graphs alike. Never reads records or writes checkpoints.
+"""
+
+from yt8m_ensemble.models.architecture import Architecture
+from yt8m_ensemble.models.layers import l2_normalize
+from yt8m_ensemble.models.recognition import recognize
+from yt8m_ensemble.models.registry import (
+    REGISTRY,
+    build_graph,
+    declare_variables,
+    make_model,
+    model_of_flags,
+    model_options,
+)
+from yt8m_ensemble.models.tower import Declaration, Tower
+
+__all__ = [
+    "REGISTRY",
+    "Architecture",
+    "Declaration",
+    "Tower",
+    "build_graph",
+    "declare_variables",
+    "l2_normalize",
+    "make_model",
+    "model_of_flags",
+    "model_options",
+    "recognize",
+]

@@ -1,0 +1,55 @@
+"""What every architecture is: a frozen dataclass of its options with one piece of arithmetic.
+
+Holds no architecture itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.models.tower import Tower
+    from yt8m_ensemble.values import FeatureSpec, Option
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Variable shapes by name below `tower/`."""
+
+
+class Architecture(ABC):
+    """Describe a model without its weights; fields are the options, named as the originals' flags.
+
+    Attributes:
+        frame_level: Whether the model reads frames.
+    """
+
+    frame_level: ClassVar[bool]
+
+    @abstractmethod
+    def predict(
+        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
+    ) -> Any:
+        """Turn normalised features into class probabilities.
+
+        Args:
+            inputs: Shape `(B, F)` or, at frame level, `(B, T, F)`; float32, unit length over F.
+            num_frames: Shape `(B,)`, int32; frames at or past it are padding.
+            tower: Where variables live.
+            features: What F is made of.
+            num_classes: Classes.
+
+        Returns:
+            Shape `(B, num_classes)`, float32, in `[0, 1]`.
+        """
+
+    @classmethod
+    @abstractmethod
+    def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
+        """Read the number of classes and the options off variable shapes.
+
+        Only a proposal: `recognize` compares the variables that it implies with those found.
+
+        Raises:
+            KeyError: If a variable that this architecture always has is missing.
+        """

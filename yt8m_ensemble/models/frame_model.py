@@ -1,0 +1,121 @@
+"""The frame-level pattern of the originals: choose frames, pool them to a vector, classify it.
+
+Subclasses only pool. Holds no pooling itself.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.models.architecture import Shapes
+from yt8m_ensemble.models.frames import frame_mask, sample_frames, sample_sequence
+from yt8m_ensemble.models.logistic import classify_logistic
+from yt8m_ensemble.models.moe import MoeModel
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.models.tower import Tower
+    from yt8m_ensemble.values import FeatureSpec, Option
+
+CLASSIFIERS = ("MoeModel", "LogisticModel")
+
+
+@dataclass(frozen=True)
+class FrameModel(MoeModel):
+    """Pool frames and classify the result.
+
+    Args:
+        video_level_classifier_model: `MoeModel` or `LogisticModel`.
+
+    Raises:
+        ModelError: If the classifier is neither.
+    """
+
+    video_level_classifier_model: str = "MoeModel"
+    frame_level = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.video_level_classifier_model not in CLASSIFIERS:
+            msg = (
+                f"`video_level_classifier_model` is '{self.video_level_classifier_model}', "
+                f"expected one of {', '.join(CLASSIFIERS)}."
+            )
+            raise ModelError(msg, video_level_classifier_model=self.video_level_classifier_model)
+
+    def predict(
+        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
+    ) -> Any:
+        """Choose frames, pool and classify; see `Architecture.predict`."""
+        frames, mask = self.choose_frames(inputs, num_frames, tower)
+        vectors = self.pool(frames, mask, tower, features=features)
+        if self.video_level_classifier_model == "LogisticModel":
+            return classify_logistic(tower, vectors, num_classes)
+        return self.classify(tower, vectors, num_classes)
+
+    def choose_frames(self, inputs: Any, num_frames: Any, tower: Tower) -> tuple[Any, Any]:
+        """Return the frames to pool, `(B, T, F)`, and their mask, `(B, T)`: here, all of them."""
+        del tower
+        return inputs, frame_mask(inputs, num_frames)
+
+    @abstractmethod
+    def pool(self, frames: Any, mask: Any, tower: Tower, *, features: FeatureSpec) -> Any:
+        """Turn frames `(B, T, F)` with their mask `(B, T)` into vectors `(B, D)`."""
+
+    @classmethod
+    def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
+        """Infer the classifier; subclasses add their pooling's options."""
+        if "fully_connected/biases" in shapes:
+            classes = shapes["fully_connected/biases"][0]
+            return classes, {"video_level_classifier_model": "LogisticModel"}
+        return super().infer(shapes)
+
+
+@dataclass(frozen=True)
+class SampledFrameModel(FrameModel):
+    """Pool a few drawn frames while training, all true frames otherwise.
+
+    Args:
+        iterations: Frames drawn of each video while training.
+        sample_random_frames: Draw them one by one; otherwise a consecutive run.
+    """
+
+    iterations: int = 30
+    sample_random_frames: bool = True
+
+    def choose_frames(self, inputs: Any, num_frames: Any, tower: Tower) -> tuple[Any, Any]:
+        """Draw frames while training; see `FrameModel.choose_frames`."""
+        if not tower.training:
+            return super().choose_frames(inputs, num_frames, tower)
+        draw = sample_frames if self.sample_random_frames else sample_sequence
+        frames = draw(inputs, num_frames, self.iterations, tower)
+        # Every drawn frame is a true one.
+        return frames, frame_mask(frames, num_frames * 0 + self.iterations)
+
+
+def split_features(frames: Any, features: FeatureSpec) -> list[tuple[str, Any]]:
+    """Split frames into what the originals call video and audio.
+
+    Args:
+        frames: Shape `(B, T, F)`.
+        features: One or two features.
+
+    Returns:
+        `("video", first feature)` and, with two features, `("audio", second feature)`.
+
+    Raises:
+        ModelError: If there are more than two features.
+    """
+    if len(features.names) > 2:
+        msg = (
+            f"This architecture pools at most two features apart, got {len(features.names)}: "
+            f"{', '.join(features.names)}. Leave some out of `--feature-names`."
+        )
+        raise ModelError(msg, names=features.names)
+    parts, start = [], 0
+    for label, size in zip(("video", "audio"), features.sizes, strict=False):
+        parts.append((label, frames[:, :, start : start + size]))
+        start += size
+    return parts

@@ -1,0 +1,68 @@
+"""Which frames of a padded video count: masks, and the random draws of training.
+
+Never decides what becomes of the frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.models.tower import Tower
+
+
+def frame_mask(frames: Any, num_frames: Any) -> Any:
+    """Mark the true frames.
+
+    Args:
+        frames: Shape `(B, T, F)`.
+        num_frames: Shape `(B,)`, int32; may exceed T.
+
+    Returns:
+        Shape `(B, T)`, float32: 1 for a frame of the video, 0 for padding.
+    """
+    places = tf.expand_dims(tf.range(tf.shape(frames)[1]), 0)
+    return tf.cast(places < tf.expand_dims(num_frames, 1), tf.float32)
+
+
+def sample_frames(frames: Any, num_frames: Any, count: int, tower: Tower) -> Any:
+    """Draw frames of each video with replacement, as the starter code does while training.
+
+    Args:
+        frames: Shape `(B, T, F)`, float32.
+        num_frames: Shape `(B,)`, int32.
+        count: Frames to draw.
+        tower: The source of randomness.
+
+    Returns:
+        Shape `(B, count, F)`, float32.
+    """
+    available = tf.cast(tf.expand_dims(_true_frames(frames, num_frames), 1), tf.float32)
+    draws = tower.uniform((tf.shape(frames)[0], count))
+    return tf.gather(frames, tf.cast(draws * available, tf.int32), batch_dims=1)
+
+
+def sample_sequence(frames: Any, num_frames: Any, count: int, tower: Tower) -> Any:
+    """Draw a run of consecutive frames of each video; a short video repeats its last frame.
+
+    Args:
+        frames: Shape `(B, T, F)`, float32.
+        num_frames: Shape `(B,)`, int32.
+        count: Length of the run.
+        tower: The source of randomness.
+
+    Returns:
+        Shape `(B, count, F)`, float32.
+    """
+    available = tf.expand_dims(_true_frames(frames, num_frames), 1)
+    starts = tf.cast(tf.maximum(available - count, 0) + 1, tf.float32)
+    start = tf.cast(tower.uniform((tf.shape(frames)[0], 1)) * starts, tf.int32)
+    places = tf.minimum(start + tf.expand_dims(tf.range(count), 0), available - 1)
+    return tf.gather(frames, places, batch_dims=1)
+
+
+def _true_frames(frames: Any, num_frames: Any) -> Any:
+    """At least 1, so that an empty video reads its padding and nothing out of range."""
+    return tf.clip_by_value(num_frames, 1, tf.shape(frames)[1])

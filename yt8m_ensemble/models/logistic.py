@@ -1,0 +1,74 @@
+"""`LogisticModel` and `FrameLevelLogisticModel` of the starter code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from yt8m_ensemble.models.architecture import Architecture, Shapes
+from yt8m_ensemble.models.frames import frame_mask
+from yt8m_ensemble.models.layers import dense
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.models.tower import Tower
+    from yt8m_ensemble.values import FeatureSpec, Option
+
+L2 = 1e-8
+"""The starter code's fixed penalty."""
+
+
+def classify_logistic(tower: Tower, vectors: Any, num_classes: int) -> Any:
+    """Classify each class on its own: `sigmoid(x W + b)`.
+
+    Args:
+        tower: Where `fully_connected/{weights,biases}` live.
+        vectors: Shape `(B, D)`, float32.
+        num_classes: Classes.
+
+    Returns:
+        Shape `(B, num_classes)`, float32.
+    """
+    return tf.sigmoid(dense(tower, "fully_connected", vectors, num_classes, l2=L2))
+
+
+@dataclass(frozen=True)
+class LogisticModel(Architecture):
+    """Classify the video-level features with one logistic regression a class."""
+
+    frame_level = False
+
+    def predict(
+        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
+    ) -> Any:
+        """Apply the regression; see `Architecture.predict`."""
+        del num_frames, features
+        return classify_logistic(tower, inputs, num_classes)
+
+    @classmethod
+    def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
+        """Count the biases."""
+        return shapes["fully_connected/biases"][0], {}
+
+
+@dataclass(frozen=True)
+class FrameLevelLogisticModel(Architecture):
+    """Classify the mean of the true frames with one logistic regression a class."""
+
+    frame_level = True
+
+    def predict(
+        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
+    ) -> Any:
+        """Average, then apply the regression; see `Architecture.predict`."""
+        del features
+        mask = frame_mask(inputs, num_frames)
+        total = tf.reduce_sum(inputs * tf.expand_dims(mask, 2), 1)
+        count = tf.maximum(tf.reduce_sum(mask, 1, keepdims=True), 1)
+        return classify_logistic(tower, total / count, num_classes)
+
+    @classmethod
+    def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
+        """Count the biases."""
+        return shapes["fully_connected/biases"][0], {}

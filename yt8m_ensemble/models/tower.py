@@ -1,0 +1,136 @@
+"""What an architecture's arithmetic asks of its surroundings: variables, randomness, products.
+
+One piece of arithmetic serves two worlds. `GraphTower` answers with reference variables of a
+TensorFlow 1 inference graph; `training.TrainingTower` with `tf.Variable`s under `tf.function`.
+Never trains, never touches a file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from yt8m_ensemble.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Initializer = Callable[[np.random.Generator, tuple[int, ...]], "NDArray[np.floating]"]
+"""Draws the first value of a variable from a generator and a shape."""
+
+SCOPE = "tower"
+"""The starter code builds every model under this variable scope."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Describe one model variable.
+
+    Args:
+        name: Its checkpoint name, e.g. `tower/gates/weights`.
+        shape: Its dimensions; the dtype is float32.
+        initializer: Draws its first value.
+        l2: Coefficient of its penalty `l2 * sum(w ** 2) / 2`.
+        trainable: Whether it is trained; batch-norm moving averages are not.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initializer: Initializer
+    l2: float = 0.0
+    trainable: bool = True
+
+
+class Tower(ABC):
+    """Keep the variable scope, and leave what a variable is to the subclass.
+
+    Args:
+        training: Whether batch statistics, frame sampling and dropout are wanted.
+    """
+
+    def __init__(self, *, training: bool) -> None:
+        self.training = training
+        self._scope = SCOPE
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Prefix the variables of the block with `name/`.
+
+        Yields:
+            Nothing.
+        """
+        outer = self._scope
+        self._scope = f"{outer}/{name}"
+        try:
+            yield
+        finally:
+            self._scope = outer
+
+    def variable(
+        self,
+        name: str,
+        shape: Sequence[int],
+        initializer: Initializer,
+        *,
+        l2: float = 0.0,
+        trainable: bool = True,
+    ) -> Any:
+        """Return the value of a variable, float32, declared on first use."""
+        full_name = f"{self._scope}/{name}"
+        return self._read(Declaration(full_name, tuple(shape), initializer, l2, trainable))
+
+    def average(self, name: str, value: Any) -> None:
+        """Move a moving average of the current scope towards `value`; only while training.
+
+        Raises:
+            NotImplementedError: If this tower does not train.
+        """
+        raise NotImplementedError
+
+    def uniform(self, shape: Sequence[Any]) -> Any:
+        """Draw float32 values in `[0, 1)`; only while training.
+
+        Raises:
+            NotImplementedError: If this tower does not train.
+        """
+        raise NotImplementedError
+
+    def matmul(self, left: Any, right: Any) -> Any:
+        """Multiply two matrices; a training tower may do so in a shorter dtype."""
+        return tf.matmul(left, right)
+
+    @abstractmethod
+    def _read(self, declaration: Declaration) -> Any: ...
+
+
+class GraphTower(Tower):
+    """Create each variable as a `VariableV2` node of the current graph, never training.
+
+    Reference variables load on TensorFlow 1.8, 1.14 and 1.15; resource variables written by
+    TensorFlow 2 load on none of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(training=False)
+        self.declarations: dict[str, Declaration] = {}
+        self._values: dict[str, Any] = {}
+
+    def _read(self, declaration: Declaration) -> Any:
+        name = declaration.name
+        if name not in self._values:
+            with tf.name_scope("/"):  # absolute: the checkpoint name is the node name
+                variable = tf.raw_ops.VariableV2(
+                    shape=declaration.shape, dtype=tf.float32, name=name
+                )
+                self._values[name] = tf.identity(variable, name=f"{name}/read")
+            if variable.op.name != name:
+                msg = f"Two operations of the model are named '{name}'. Rename one of them."
+                raise ModelError(msg, name=name)
+            self.declarations[name] = declaration
+        return self._values[name]
