@@ -1,0 +1,130 @@
+"""Combine the scores of M members into one. Plain arrays in, float32 out; never chooses weights.
+
+Each space has a link that members pass through before they are averaged and a way back. The merged
+graph does the same float32 arithmetic, operation by operation, so that both agree to 1e-6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble.errors import MixtureWeightsError, ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.values import MixtureWeights, Space
+
+EPSILON = 1e-7
+"""Scores are clipped to [EPSILON, 1 - EPSILON], rounded to float32, before a logarithm."""
+
+_LOW, _HIGH = np.float32(EPSILON), np.float32(1 - EPSILON)
+_ONE = np.float32(1)
+
+
+def mix(scores: Sequence[NDArray[np.floating]], weights: MixtureWeights) -> NDArray[np.float32]:
+    """Average members with mixture weights in their mixing space.
+
+        probability   sum over members of w * p             (linear opinion pool)
+        logit         sigmoid(sum of w * logit(clip(p)))    (logarithmic opinion pool)
+        geometric     exp(sum of w * log(clip(p)))          (unnormalized geometric mean)
+
+    Args:
+        scores: One array `(N, C)` for each member in the order of `weights`, confidences in
+            `[0, 1]`, any float dtype; computed on as float32.
+        weights: The mixture; its values are rounded to float32, as the graph stores them.
+
+    Returns:
+        Shape `(N, C)`, float32, summed in float32 in member order. Weights of one 1 and else 0
+        return that member bit for bit in probability space.
+
+    Raises:
+        MixtureWeightsError: If there are not as many arrays as weights.
+        ShapeError: If the arrays differ in shape.
+
+    Examples:
+        >>> from yt8m_ensemble.values import MixtureWeights
+        >>> pair = [np.array([[0.9]]), np.array([[0.5]])]
+        >>> mix(pair, MixtureWeights.uniform(["a", "b"])).round(4)  # (0.9 + 0.5) / 2
+        array([[0.7]], dtype=float32)
+        >>> mix(pair, MixtureWeights.uniform(["a", "b"], space="logit"))  # sqrt(9) to 1
+        array([[0.75]], dtype=float32)
+        >>> mix(pair, MixtureWeights.uniform(["a", "b"], space="geometric")).round(4)  # sqrt(0.45)
+        array([[0.6708]], dtype=float32)
+    """
+    if len(scores) != len(weights.values):
+        msg = f"{len(scores)} members' scores for {len(weights.values)} mixture weights."
+        raise MixtureWeightsError(msg, scores=len(scores), weights=len(weights.values))
+    shapes = {array.shape for array in scores}
+    if len(shapes) > 1:
+        listed = ", ".join(
+            f"{name} {array.shape}" for name, array in zip(weights.names, scores, strict=True)
+        )
+        msg = f"Cannot mix scores of different shapes: {listed}."
+        raise ShapeError(msg, shapes=sorted(shapes))
+    total = np.zeros(scores[0].shape, np.float32)
+    for array, weight in zip(scores, weights.values, strict=True):
+        total += np.float32(weight) * to_space(array, weights.space)
+    return from_space(total, weights.space)
+
+
+def to_space(scores: NDArray[np.floating], space: Space) -> NDArray[np.float32]:
+    """Pass scores through a space's link: themselves, their logits, or their logarithms.
+
+    Args:
+        scores: Confidences in `[0, 1]`, any shape and float dtype.
+        space: The mixing space.
+
+    Returns:
+        Same shape, float32; finite for every score in `[0, 1]`.
+    """
+    if space == "probability":
+        return scores.astype(np.float32, copy=False)
+    clipped = np.clip(scores.astype(np.float32, copy=False), _LOW, _HIGH)
+    return np.log(clipped) - np.log1p(-clipped) if space == "logit" else np.log(clipped)
+
+
+def from_space(values: NDArray[np.float32], space: Space) -> NDArray[np.float32]:
+    """Undo a space's link, elementwise and rising, so the order of scores is that of `values`.
+
+    Args:
+        values: Averages in the mixing space, any shape.
+        space: The mixing space.
+
+    Returns:
+        Confidences, same shape, float32.
+    """
+    if space == "probability":
+        return values
+    return _ONE / (_ONE + np.exp(-values)) if space == "logit" else np.exp(values)
+
+
+def mix_ranks(
+    scores: Sequence[NDArray[np.floating]], values: Sequence[float]
+) -> NDArray[np.float64]:
+    """Average members by the rank of each score among all scores of its member.
+
+    A yardstick for the other spaces: it is blind to calibration, but a rank needs all videos at
+    once, so no graph can hold it.
+
+    Args:
+        scores: One array `(N, C)` for each member.
+        values: Their weights, any scale.
+
+    Returns:
+        Shape `(N, C)`, float64: weighted mean ranks in `[0, 1]`; equal scores share their rank.
+
+    Examples:
+        >>> mix_ranks([np.array([[0.1, 0.9]]), np.array([[0.4, 0.3]])], [0.75, 0.25])
+        array([[0.25, 0.75]])
+    """
+    total = np.zeros(scores[0].shape)
+    for array, weight in zip(scores, values, strict=True):
+        ordered = np.sort(array, axis=None)
+        middle = np.searchsorted(ordered, array, "left") + np.searchsorted(ordered, array, "right")
+        total += weight * (middle - 1) / (2 * max(array.size - 1, 1))
+    return total
