@@ -33,6 +33,7 @@ class ModelGraph:
         predictions: Tensor name of the scores, `(B, C)` float32.
         variables: By variable node name, the tensor of the checkpoint that fills it.
         members: By member name, the tensor name of its own scores; empty for a single model.
+        num_classes: C if the graph tells it.
     """
 
     graph_def: GraphDef
@@ -41,6 +42,7 @@ class ModelGraph:
     predictions: str
     variables: Mapping[str, TensorSpec]
     members: Mapping[str, str] = field(default_factory=dict)
+    num_classes: int | None = None
 
 
 def node_name(tensor: str) -> str:
@@ -144,7 +146,12 @@ def from_tf_graph(
         predictions=_rename_input(predictions, renamed, taken),
         variables=dict(_variables(cut, keys or {})),
         members=members,
+        num_classes=_last_dimension(graph.get_tensor_by_name(predictions).shape),
     )
+
+
+def _last_dimension(shape: tf.TensorShape) -> int | None:
+    return None if shape.rank is None else shape.as_list()[-1]
 
 
 def _rename_input(value: str, renamed: Mapping[str, str], taken: Mapping[str, str]) -> str:

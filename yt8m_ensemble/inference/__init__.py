@@ -1,0 +1,10 @@
+"""Run inference graphs over records: scores, evaluation metrics, submission rows.
+
+Takes graphs and weights from whoever opened them; never decides where a model lies on disk.
+"""
+
+from yt8m_ensemble.inference.evaluation import Report, evaluate
+from yt8m_ensemble.inference.runner import GraphRunner
+from yt8m_ensemble.inference.submission import SUBMISSION_HEADER, format_submission
+
+__all__ = ["SUBMISSION_HEADER", "GraphRunner", "Report", "evaluate", "format_submission"]

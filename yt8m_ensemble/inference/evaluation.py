@@ -1,0 +1,85 @@
+"""Evaluate a stream of scored batches: the metrics of the challenge and the training loss.
+
+Never runs a model; whoever calls hands over scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.metrics import EvaluationMetrics, Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+LOSS_EPSILON = 1e-5
+"""Added inside the logarithms (starter code, `losses.CrossEntropyLoss`)."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Hold what an evaluation found.
+
+    Args:
+        metrics: GAP, Hit@1, PERR and mAP with their counts.
+        loss: Cross entropy summed over classes, mean over videos.
+    """
+
+    metrics: Metrics
+    loss: float
+
+
+def evaluate(
+    batches: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    *,
+    num_classes: int,
+    top_k: int = TOP_K,
+) -> Report:
+    """Evaluate scored batches.
+
+    Args:
+        batches: Pairs of scores and labels, each `(B, C)`.
+        num_classes: C.
+        top_k: Pairs a video that GAP keeps.
+
+    Returns:
+        The metrics over all videos.
+    """
+    metrics = EvaluationMetrics(num_classes, top_k=top_k)
+    loss = 0.0
+    for scores, labels in batches:
+        metrics.update(scores, labels)
+        loss += cross_entropy(scores, labels)
+    result = metrics.result()
+    return Report(result, loss / result.num_videos if result.num_videos else float("nan"))
+
+
+def cross_entropy(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
+    """Sum the cross entropy of all pairs of a batch.
+
+        - sum of  y * log(p + 1e-5) + (1 - y) * log(1 - p + 1e-5)
+
+    Args:
+        scores: Shape `(B, C)`.
+        labels: Shape `(B, C)`.
+
+    Returns:
+        The sum, accumulated in float64.
+
+    Examples:
+        >>> p, y = np.array([[0.5, 0.5]], np.float32), np.array([[True, False]])
+        >>> round(cross_entropy(p, y), 4)  # -2 log(0.50001)
+        1.3863
+    """
+    # Few pairs are positive: take all as negative, then put the positive ones right.
+    negative = np.log(1 + LOSS_EPSILON - scores)
+    positive = scores[labels]
+    total = float(negative.sum(dtype=np.float64))
+    total += float((np.log(positive + LOSS_EPSILON) - negative[labels]).sum(dtype=np.float64))
+    return -total

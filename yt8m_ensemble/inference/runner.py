@@ -1,0 +1,114 @@
+"""`GraphRunner`: one inference graph with its weights, ready to score batches.
+
+The same session runs a training checkpoint, an exported model and a merged one, so that all of them
+score a batch in the same way. Never reads records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import tensorflow as tf
+
+from yt8m_ensemble.errors import CheckpointError, ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.graphs import ModelGraph
+    from yt8m_ensemble.values import TensorSource
+
+
+class GraphRunner:
+    """Score batches with one graph; a context manager that frees the weights.
+
+    Args:
+        model: The graph.
+        source: Its weights; read once, tensor by tensor.
+
+    Raises:
+        CheckpointError: If a variable is not among the weights.
+    """
+
+    def __init__(self, model: ModelGraph, source: TensorSource) -> None:
+        self._graph = tf.Graph()
+        with self._graph.as_default():
+            tf.import_graph_def(model.graph_def, name="")
+            fills = {
+                node: (
+                    spec,
+                    value := tf.raw_ops.Placeholder(dtype=spec.dtype, name="restore/value"),
+                    tf.raw_ops.Assign(ref=self._graph.get_tensor_by_name(f"{node}:0"), value=value),
+                )
+                for node, spec in model.variables.items()
+            }
+        self._session = tf.compat.v1.Session(graph=self._graph)
+        specs = source.specs()
+        for spec, placeholder, assign in fills.values():
+            if spec.name not in specs:
+                msg = f"'{spec.name}' is in the graph but not in the checkpoint."
+                raise CheckpointError(msg, tensor=spec.name)
+            # Running the operation, not its output, spares a copy of the tensor on the way back.
+            self._session.run(assign.op, {placeholder: source.read(spec.name)})
+        names = (model.inputs, model.num_frames)
+        self._inputs = [self._graph.get_tensor_by_name(name) for name in names]
+        self._frames_dtype = self._inputs[1].dtype.as_numpy_dtype
+        self._members = tuple(model.members)
+        self._predict = self._session.make_callable(model.predictions, self._inputs)
+        self._predict_members = self._session.make_callable(
+            list(model.members.values()) or [model.predictions], self._inputs
+        )
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the members; empty for a single model."""
+        return self._members
+
+    def predict(
+        self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Score a batch.
+
+        Args:
+            features: Shape `(B, F)` or `(B, T, F)`, as the graph wants them.
+            num_frames: Shape `(B,)`.
+
+        Returns:
+            Confidences, shape `(B, C)`, float32.
+        """
+        return self._call(self._predict, features, num_frames)
+
+    def predict_members(
+        self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Score a batch with every member in one run.
+
+        Args:
+            features: Shape `(B, F)` or `(B, T, F)`.
+            num_frames: Shape `(B,)`.
+
+        Returns:
+            Confidences, shape `(M, B, C)`, float32; M is 1 for a single model.
+        """
+        return np.stack(self._call(self._predict_members, features, num_frames))
+
+    def close(self) -> None:
+        """Free the session and the weights."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, function, features, num_frames):  # type: ignore[no-untyped-def]  # tf callables
+        wanted = self._inputs[0].shape
+        if not wanted.is_compatible_with(features.shape):
+            msg = (
+                f"The model takes batches of shape {wanted}, the records give {features.shape}. "
+                "Check `--features` and the feature sizes."
+            )
+            raise ShapeError(msg, expected=str(wanted), found=features.shape)
+        return function(features, num_frames.astype(self._frames_dtype, copy=False))

@@ -1,0 +1,29 @@
+"""N inference models → one graph: a pure plan (names, dtypes, bytes), then build, then export.
+
+Works on graph definitions, so that it does not matter whose code made a member. Weights stream from
+the members' checkpoints to the merged one; no session ever holds them.
+"""
+
+from yt8m_ensemble.merging.build import build_merged_graph
+from yt8m_ensemble.merging.export import export_inference_model
+from yt8m_ensemble.merging.plan import (
+    MIXTURE_VARIABLE,
+    Fp16Policy,
+    Member,
+    MergePlan,
+    Naming,
+    PlannedTensor,
+    plan_merge,
+)
+
+__all__ = [
+    "MIXTURE_VARIABLE",
+    "Fp16Policy",
+    "Member",
+    "MergePlan",
+    "Naming",
+    "PlannedTensor",
+    "build_merged_graph",
+    "export_inference_model",
+    "plan_merge",
+]

@@ -1,0 +1,90 @@
+"""Write a merged model: `inference_model.{meta,index,data-00000-of-00001}` and `model_flags.json`.
+
+Streams weights from the members' checkpoints, casting block by block. Chooses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yt8m_ensemble import files
+from yt8m_ensemble.casting import CastReport, cast_to_float16
+from yt8m_ensemble.checkpoints import CheckpointWriter
+from yt8m_ensemble.graphs import ModelGraph, write_meta_graph
+from yt8m_ensemble.merging.plan import MIXTURE_VARIABLE, Member, MergePlan
+from yt8m_ensemble.values import Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def export_inference_model(
+    directory: str,
+    members: Sequence[Member],
+    plan: MergePlan,
+    graph: ModelGraph,
+    *,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[CastReport, ...]:
+    """Write the merged model whole or not at all.
+
+    Args:
+        directory: Where to; made, or replaced with `force`.
+        members: The members of the plan.
+        plan: Which tensor goes where, in which dtype.
+        graph: What `build_merged_graph` made of them.
+        force: Replace an existing directory.
+        progress: Told the bytes written.
+
+    Returns:
+        What casting did to each tensor that was cast.
+
+    Raises:
+        OutputExistsError: If the directory exists and `force` is not set.
+        CastOverflowError: If a value does not fit float16; nothing is written.
+    """
+    sources = {member.name: member.source for member in members}
+    planned = {tensor.target.name: tensor for tensor in plan.tensors}
+    reports = []
+    done = 0
+    with files.atomic_directory(directory, force=force) as part:
+        prefix = str(Path(part, "inference_model"))
+        with CheckpointWriter(prefix) as writer:
+            for name in sorted(graph.variables):
+                if name == MIXTURE_VARIABLE:
+                    writer.add(name, plan.weights.array.astype("float32"))
+                    continue
+                tensor = planned[name]
+                values = sources[tensor.member].read(tensor.source.name)
+                if tensor.is_cast:
+                    values, report = cast_to_float16(f"{tensor.member}/{tensor.source.name}", values)
+                    reports.append(report)
+                writer.add(name, values)
+                done += tensor.target.nbytes
+                progress("merge", done, plan.nbytes, unit="bytes")
+        write_meta_graph(graph, f"{prefix}.meta")
+        Path(part, "model_flags.json").write_text(_flags(members, plan), encoding="utf-8")
+    return tuple(reports)
+
+
+def _flags(members: Sequence[Member], plan: MergePlan) -> str:
+    features = members[0].features
+    return json.dumps(
+        {
+            "model": "Ensemble",
+            "feature_names": ",".join(features.names),
+            "feature_sizes": ",".join(map(str, features.sizes)),
+            "frame_features": features.frame_level,
+            "label_loss": "CrossEntropyLoss",
+            "num_classes": members[0].num_classes,
+            "members": list(plan.weights.names),
+            "mix": plan.weights.space,
+            "naming": plan.naming,
+        },
+        indent=2,
+    )
+
+

@@ -1,0 +1,246 @@
+"""What a merge will do, known before a weight is read: scopes, target names, dtypes, bytes.
+
+Pure: compares descriptions and refuses members that do not fit together. Builds no graph.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from yt8m_ensemble.errors import CheckpointError, ModelError, ShapeError, TensorMismatchError
+from yt8m_ensemble.values import TensorSpec
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.graphs import ModelGraph
+    from yt8m_ensemble.values import FeatureSpec, MixtureWeights, TensorSource
+
+Naming = Literal["seed", "scoped"]
+Fp16Policy = Literal["none", "auto", "seed"]
+
+MIXTURE_VARIABLE = "mixture_weights"
+FP16_MIN_SIZE = 1024
+"""Smaller tensors stay float32: they weigh nothing and include biases and normalisation."""
+
+_STATISTICS = ("moving_mean", "moving_variance")
+_SEED_FP16 = (
+    "hidden1_weights/hidden1_weights",
+    "gates/weights",
+    "experts/weights",
+    "gating_prob_weights",
+)
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Member:
+    """Hold one model that goes into a merge.
+
+    Args:
+        name: Its name in the ensemble.
+        graph: Its inference graph.
+        source: Its weights.
+        features: What it reads.
+        num_classes: Classes that it predicts.
+    """
+
+    name: str
+    graph: ModelGraph
+    source: TensorSource
+    features: FeatureSpec
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """Say where one tensor of the merged model comes from.
+
+    Args:
+        target: Its name in the merged graph and checkpoint, its shape, its dtype in storage.
+        member: The member's name.
+        node: The variable's node name in the member's graph.
+        source: The tensor in the member's checkpoint.
+    """
+
+    target: TensorSpec
+    member: str
+    node: str
+    source: TensorSpec
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether the merged model stores it in another dtype than the member."""
+        return self.target.dtype != self.source.dtype
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """Say what the merged model will hold.
+
+    Args:
+        weights: Mixture weights; their names are the members' names in order.
+        naming: How variables of members are named.
+        tensors: Every weight of every member.
+    """
+
+    weights: MixtureWeights
+    naming: Naming
+    tensors: tuple[PlannedTensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the merged weights."""
+        return sum(tensor.target.nbytes for tensor in self.tensors)
+
+    @property
+    def source_nbytes(self) -> int:
+        """Bytes of the same weights in the members."""
+        return sum(tensor.source.nbytes for tensor in self.tensors)
+
+    def of_member(self, name: str) -> Iterator[PlannedTensor]:
+        """Yield the tensors of one member.
+
+        Yields:
+            Its planned tensors in the order of their target names.
+        """
+        yield from (tensor for tensor in self.tensors if tensor.member == name)
+
+
+def plan_merge(
+    members: Sequence[Member],
+    *,
+    weights: MixtureWeights,
+    fp16: Fp16Policy = "none",
+    keep_float32: Sequence[str] = (),
+    naming: Naming = "scoped",
+) -> MergePlan:
+    """Check that members fit together and lay out the merged model.
+
+    Args:
+        members: At least one; names all different and equal to those of `weights`.
+        weights: Mixture weights and the space that members are mixed in.
+        fp16: `none` keeps dtypes; `auto` stores every float32 tensor of 1,024 values or more as
+            float16, batch-norm statistics excepted; `seed` exactly the four tensors a member that
+            the 10th-place solution stores so.
+        keep_float32: Names of tensors, in the member's or the merged checkpoint, to leave alone.
+        naming: `scoped` puts each member below its name; `seed` names as the 10th-place solution:
+            `tower/…` for the first, `tower/model<i>/…` for the others.
+
+    Returns:
+        The plan; no weight has been read.
+
+    Raises:
+        ModelError: If members differ in features or classes, or a name in `keep_float32` is
+            unknown.
+        CheckpointError: If a variable of a graph is not in its checkpoint.
+    """
+    _check_fit(members)
+    tensors = []
+    for position, member in enumerate(members):
+        stored = _check_variables(member)
+        for node, source in stored.items():
+            name = rename(node, naming=naming, member=member.name, position=position)
+            is_half = source.dtype == "float32" and _is_float16(source, fp16)
+            kept = {source.name, node, name}.intersection(keep_float32)
+            dtype = "float16" if is_half and not kept else source.dtype
+            target = TensorSpec(name, source.shape, dtype)
+            tensors.append(PlannedTensor(target, member.name, node, source))
+    _check_kept(keep_float32, tensors)
+    _check_distinct(tensors)
+    tensors.sort(key=lambda tensor: tensor.target.name)
+    return MergePlan(weights, naming, tuple(tensors))
+
+
+def rename(node: str, *, naming: Naming, member: str, position: int) -> str:
+    """Return the name of a member's node in the merged graph.
+
+    Examples:
+        >>> rename("tower/gates/weights", naming="seed", member="b", position=1)
+        'tower/model1/gates/weights'
+        >>> rename("tower/gates/weights", naming="scoped", member="b", position=1)
+        'b/tower/gates/weights'
+    """
+    if naming == "scoped":
+        return f"{member}/{node}"
+    if position == 0:
+        return node
+    below = node.removeprefix("tower/")
+    return f"tower/model{position}/{below}" if below != node else f"model{position}/{node}"
+
+
+def _is_float16(spec: TensorSpec, policy: Fp16Policy) -> bool:
+    if policy == "seed":
+        return spec.name.endswith(_SEED_FP16)
+    return policy == "auto" and spec.size >= FP16_MIN_SIZE and not spec.name.endswith(_STATISTICS)
+
+
+def _check_fit(members: Sequence[Member]) -> None:
+    first = members[0]
+    for other in members[1:]:
+        if other.features != first.features:
+            msg = (
+                f"Members read different features: '{first.name}' {_describe(first.features)}, "
+                f"'{other.name}' {_describe(other.features)}. One graph has one input; merge "
+                "members of the same features."
+            )
+            raise ModelError(msg, members=(first.name, other.name))
+        if other.num_classes != first.num_classes:
+            msg = (
+                f"Members predict different classes: '{first.name}' {first.num_classes}, "
+                f"'{other.name}' {other.num_classes}. Merge members of one vocabulary."
+            )
+            raise ModelError(msg, members=(first.name, other.name))
+
+
+def _describe(features: FeatureSpec) -> str:
+    level = "frame" if features.frame_level else "video"
+    pairs = zip(features.names, features.sizes, strict=True)
+    return f"{', '.join(f'{name} {size}' for name, size in pairs)} ({level} level)"
+
+
+def _check_variables(member: Member) -> dict[str, TensorSpec]:
+    """Pair every variable of the member's graph with the tensor of its checkpoint."""
+    specs = member.source.specs()
+    wanted = member.graph.variables
+    missing = [spec.name for spec in wanted.values() if spec.name not in specs]
+    if missing:
+        more = f"; {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        msg = (
+            f"{len(missing)} variables of the graph of '{member.name}' are not in its checkpoint: "
+            f"{', '.join(missing[:_SHOWN])}{more}. Give the graph and checkpoint of one run."
+        )
+        raise CheckpointError(msg, member=member.name, missing=missing)
+    for spec in wanted.values():
+        found = specs[spec.name]
+        if (found.shape, found.dtype) != (spec.shape, spec.dtype):
+            msg = (
+                f"'{spec.name}' of '{member.name}' is {found.dtype} {found.shape} in the "
+                f"checkpoint but {spec.dtype} {spec.shape} in the graph. Give the graph and "
+                "checkpoint of one run."
+            )
+            raise TensorMismatchError(msg, member=member.name, tensor=spec.name)
+    return {node: specs[spec.name] for node, spec in wanted.items()}
+
+
+def _check_kept(keep_float32: Sequence[str], tensors: Sequence[PlannedTensor]) -> None:
+    known = {name for t in tensors for name in (t.target.name, t.source.name, t.node)}
+    for name in keep_float32:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f" The nearest is '{near[0]}'." if near else ""
+            msg = f"No tensor is called '{name}', which `--keep-float32` names.{hint}"
+            raise ModelError(msg, name=name)
+
+
+def _check_distinct(tensors: Sequence[PlannedTensor]) -> None:
+    counts = Counter(tensor.target.name for tensor in tensors)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        msg = (
+            f"Two members would both write '{twice[0]}'. Use `--naming scoped`, or give the "
+            "members different names."
+        )
+        raise ShapeError(msg, tensor=twice[0])
