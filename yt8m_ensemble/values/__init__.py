@@ -1,6 +1,6 @@
 """What travels between rooms: frozen dataclasses, numpy only, validated when made."""
 
-from yt8m_ensemble.values.bundles import Bundle, BundleMember
+from yt8m_ensemble.values.bundles import Bundle, BundleMember, Check
 from yt8m_ensemble.values.flags import (
     BASE_KEYS,
     FeatureSpec,
@@ -25,6 +25,7 @@ __all__ = [
     "SPACES",
     "Bundle",
     "BundleMember",
+    "Check",
     "Checkpoint",
     "DictSource",
     "FeatureSpec",

@@ -38,3 +38,18 @@ class Bundle:
     def nbytes(self) -> int:
         """Uncompressed bytes of all files."""
         return sum(member.nbytes for member in self.members)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Say whether one named property of an archive holds.
+
+    Args:
+        name: What was checked, e.g. `no queue runners`.
+        is_ok: Whether it holds.
+        detail: What was found, in a few words.
+    """
+
+    name: str
+    is_ok: bool
+    detail: str
