@@ -45,19 +45,19 @@ def split_commas(_: click.Context, __: click.Parameter, value: str | None) -> tu
     return tuple(part.strip() for part in value.split(",")) if value else ()
 
 
-def split_numbers(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[float, ...]:
-    """Turn `0.5,0.3,0.2` into numbers; a click callback.
+def parse_weights(text: str | None) -> str | tuple[float, ...] | None:
+    """Tell numbers from the path of a mixture-weights file.
 
-    Raises:
-        BadParameter: If a part is no number.
+    Examples:
+        >>> parse_weights("0.6,0.4"), parse_weights("weights.json")
+        ((0.6, 0.4), 'weights.json')
     """
+    if text is None:
+        return None
     try:
-        return tuple(float(part) for part in split_commas(context, parameter, value))
-    except ValueError as error:
-        msg = f"'{value}' is not a comma-separated list of numbers."
-        raise click.BadParameter(msg) from error
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return text
 
 
 def epilog(*examples: str) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from typing import NoReturn
 import click
 
 from yt8m_ensemble import __version__
+from yt8m_ensemble.cli.eval import evaluate
+from yt8m_ensemble.cli.merge import merge
+from yt8m_ensemble.cli.predict import predict
 from yt8m_ensemble.errors import EnsembleError
 
 EXIT_ERROR = 1
@@ -30,6 +33,11 @@ def cli(*, debug: bool) -> None:
     tune the mixture weights against GAP, and package what the challenge's official reader loads.
     """
     del debug  # read in `main`, where errors arrive
+
+
+cli.add_command(evaluate)
+cli.add_command(merge)
+cli.add_command(predict)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -1,0 +1,46 @@
+"""`yt8m-ens predict`."""
+
+from __future__ import annotations
+
+import click
+
+from yt8m_ensemble.cli import options
+
+
+@click.command(
+    **options.epilog(
+        "yt8m-ens predict --model blend.tgz --data 'test*.tfrecord' --csv submission.csv",
+        "yt8m-ens predict --model a=avg_a --model b=avg_b --data 'val*' --cache val.h5",
+    )
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="[NAME=]PATH",
+    help="A model; repeat for several. A merged one brings all its members.",
+)
+@click.option("--data", required=True, metavar="GLOB", help="Records to score.")
+@click.option("--csv", metavar="OUT", help="Write the Kaggle submission of one model.")
+@click.option("--cache", metavar="OUT.h5", help="Write the scores of every member.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Pairs a video in the submission.",
+)
+@click.option("--architecture", metavar="NAME", help="Overrides what the models' files say.")
+@options.num_classes_option
+@options.batch_size_option
+@options.writes_output
+def predict(models: tuple[str, ...], as_json: bool, **others: object) -> None:
+    """Score records, once, with all models: a Kaggle CSV, a prediction cache, or both."""
+    from yt8m_ensemble.cli import render
+    from yt8m_ensemble.steps.predict import predict_scores
+
+    with render.ProgressBar() as progress:
+        result = predict_scores(models=models, progress=progress, **others)  # type: ignore[arg-type]
+    text = f"{result.num_videos} videos, {len(result.members)} members: {', '.join(result.members)}"
+    render.emit(result, as_json=as_json, text=text)
