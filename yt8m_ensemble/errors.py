@@ -7,6 +7,7 @@
     │   └── TensorMismatchError       names, shapes or dtypes differ between checkpoints
     ├── ModelError                    an architecture, its options or its flags (ValueError)
     ├── GraphError                    a graph that breaks the contract (ValueError)
+    ├── TrainingError                 a training run that cannot go on (ArithmeticError)
     ├── CastOverflowError             values that do not fit the storage dtype (OverflowError)
     ├── AlignmentError                predictions or labels of different videos (ValueError)
     ├── ShapeError                    arrays of the wrong shape (ValueError)
@@ -39,7 +40,7 @@ class EnsembleError(Exception):
         self.facts = facts
 
     def __getattr__(self, name: str) -> object:
-        """Look a fact up by name.
+        """Return a fact by its name.
 
         Raises:
             AttributeError: If the exception carries no such fact.
@@ -72,6 +73,10 @@ class ModelError(EnsembleError, ValueError):
 
 class GraphError(EnsembleError, ValueError):
     """A graph does not keep the contract that its reader relies on."""
+
+
+class TrainingError(EnsembleError, ArithmeticError):
+    """A training run cannot go on."""
 
 
 class CastOverflowError(EnsembleError, OverflowError):
