@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from glob import glob as local_glob
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -24,17 +24,17 @@ _BLOCK = 1 << 20
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a path belongs to TensorFlow's file layer."""
+    """Return whether a path belongs to TensorFlow's file layer."""
     return "://" in path
 
 
 def exists(path: str) -> bool:
-    """Tell whether there is a file or directory."""
+    """Return whether there is a file or directory."""
     return bool(_gfile().exists(path)) if is_remote(path) else Path(path).exists()
 
 
 def is_dir(path: str) -> bool:
-    """Tell whether there is a directory."""
+    """Return whether there is a directory."""
     return bool(_gfile().isdir(path)) if is_remote(path) else Path(path).is_dir()
 
 
@@ -42,7 +42,10 @@ def list_dir(path: str) -> list[str]:
     """Return the names in a directory, sorted; none if there is no such directory."""
     if not is_dir(path):
         return []
-    names = _gfile().listdir(path) if is_remote(path) else os.listdir(path)
+    if is_remote(path):
+        names = _gfile().listdir(path)
+    else:
+        names = [entry.name for entry in Path(path).iterdir()]
     return sorted(name.rstrip("/") for name in names)
 
 
@@ -53,12 +56,16 @@ def expand_globs(patterns: str, *, option: str) -> list[str]:
         patterns: E.g. `train*.tfrecord` or `gs://bucket/a*,gs://bucket/b*`.
         option: The option that the patterns came from, for the message.
 
+    Returns:
+        The paths, each once.
+
     Raises:
         DataError: If any one of the globs matches no file.
     """
     paths: list[str] = []
     for pattern in patterns.split(","):
-        found = _gfile().glob(pattern) if is_remote(pattern) else local_glob(pattern, recursive=True)
+        find = _gfile().glob if is_remote(pattern) else glob
+        found = find(pattern)
         if not found:
             msg = f"No file matches '{pattern}'. Check the path given to `{option}`, and quote it."
             raise DataError(msg, pattern=pattern, option=option)
@@ -85,8 +92,8 @@ def read_text(path: str) -> str:
 
 
 def open_binary(path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
-    """Open a file for reading or writing bytes; use it as a context manager."""
-    opened: BinaryIO = _gfile().GFile(path, mode) if is_remote(path) else Path(path).open(mode)
+    """Return a file open for reading or writing bytes; use it as a context manager."""
+    opened: BinaryIO = _gfile().GFile(path, mode) if is_remote(path) else Path(path).open(mode)  # noqa: SIM115
     return opened
 
 

@@ -9,7 +9,7 @@ from yt8m_ensemble.cli import options
 
 @click.command(
     "eval",
-    **options.epilog(
+    epilog=options.epilog(
         "yt8m-ens eval --model runs/moe2 --data 'validate*.tfrecord'",
         "yt8m-ens eval --model runs/moe2@5000 --data 'validate*.tfrecord' --json",
     ),
@@ -27,7 +27,7 @@ from yt8m_ensemble.cli import options
 @options.num_classes_option
 @options.batch_size_option
 @options.json_option
-def evaluate(as_json: bool, **others: object) -> None:
+def evaluate(*, as_json: bool, **others: object) -> None:
     """Compute Hit@1, PERR, mAP, GAP and the loss of a model over labelled records."""
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps.eval import evaluate_model

@@ -8,7 +8,7 @@ from yt8m_ensemble.cli import options
 
 
 @click.command(
-    **options.epilog(
+    epilog=options.epilog(
         "yt8m-ens merge --member runs/moe2 --member runs/moe4 --fp16 --out blend",
         "yt8m-ens merge --member a=avg_a --member b=avg_b --weights weights.json --out blend",
     )
@@ -44,6 +44,7 @@ from yt8m_ensemble.cli import options
 @click.option("--out", required=True, metavar="DIR", help="Directory of the inference model.")
 @options.writes_output
 def merge(
+    *,
     members: tuple[str, ...],
     weights: str | None,
     mix: str | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -36,17 +36,17 @@ num_classes_option = click.option(
 
 
 def writes_output(command: Callable[..., T]) -> Callable[..., T]:
-    """Add `--json --force --dry-run`, which every command that writes takes."""
+    """Return a command that writes, with `--json --force --dry-run` added."""
     return json_option(force_option(dry_run_option(command)))
 
 
 def split_commas(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Turn `a,b,c` into a tuple; a click callback."""
+    """Return `a,b,c` as a tuple; a click callback."""
     return tuple(part.strip() for part in value.split(",")) if value else ()
 
 
 def parse_weights(text: str | None) -> str | tuple[float, ...] | None:
-    """Tell numbers from the path of a mixture-weights file.
+    """Return numbers, or the path of a mixture-weights file.
 
     Examples:
         >>> parse_weights("0.6,0.4"), parse_weights("weights.json")
@@ -60,11 +60,11 @@ def parse_weights(text: str | None) -> str | tuple[float, ...] | None:
         return text
 
 
-def epilog(*examples: str) -> dict[str, Any]:
-    r"""Format the examples that end a command's help.
+def epilog(*examples: str) -> str:
+    r"""Return the examples that end a command's help, formatted.
 
     Examples:
         >>> epilog("yt8m-ens verify blend.tgz")
-        {'epilog': '\x08\nExamples:\n  yt8m-ens verify blend.tgz'}
+        '\x08\nExamples:\n  yt8m-ens verify blend.tgz'
     """
-    return {"epilog": "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)}
+    return "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)

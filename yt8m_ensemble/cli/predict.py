@@ -8,7 +8,7 @@ from yt8m_ensemble.cli import options
 
 
 @click.command(
-    **options.epilog(
+    epilog=options.epilog(
         "yt8m-ens predict --model blend.tgz --data 'test*.tfrecord' --csv submission.csv",
         "yt8m-ens predict --model a=avg_a --model b=avg_b --data 'val*' --cache val.h5",
     )
@@ -35,7 +35,7 @@ from yt8m_ensemble.cli import options
 @options.num_classes_option
 @options.batch_size_option
 @options.writes_output
-def predict(models: tuple[str, ...], as_json: bool, **others: object) -> None:
+def predict(*, models: tuple[str, ...], as_json: bool, **others: object) -> None:
     """Score records, once, with all models: a Kaggle CSV, a prediction cache, or both."""
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps.predict import predict_scores

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,37 +50,34 @@ def emit(result: object, *, as_json: bool, tables: Sequence[Table] = (), text: s
 
 
 def to_jsonable(value: object) -> Any:
-    """Turn dataclasses, mappings, sequences, paths and numpy scalars into plain JSON values."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_jsonable(getattr(value, f.name)) for f in fields(value)}
+    """Return dataclasses, mappings, sequences, paths and numpy values as plain JSON values.
+
+    NaN and infinities, which JSON lacks, become null.
+    """
+    return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [to_jsonable(item) for item in value]
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if value is None or isinstance(value, (str, int, float, bool)):
-        # NaN and infinities are not JSON; null is what readers accept.
-        return None if isinstance(value, float) and not _is_finite(value) else value
-    if hasattr(value, "tolist"):
-        return to_jsonable(value.tolist())
-    if isinstance(value, (Path, BaseException)):
-        return str(value)
-    return repr(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def format_bytes(size: float) -> str:
-    """Write a size the way people read it.
+    """Return a size the way people read it.
 
     Examples:
         >>> format_bytes(1_234_567)
         '1.23 MB'
     """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
-        size /= 1000
-    raise AssertionError
+    power = max(0, min(3, (len(str(int(size))) - 1) // 3))
+    return f"{size / 1000**power:.{2 if power else 0}f} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
 class ProgressBar:
@@ -169,7 +165,3 @@ def _print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> Non
             console.print(drawn)
     if text:
         click.echo(text, err=to_stderr)
-
-
-def _is_finite(value: float) -> bool:
-    return value - value == 0

@@ -41,7 +41,11 @@ cli.add_command(predict)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 our error, 2 wrong usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 our error, 2 wrong usage, 130 interrupted.
+
+    Raises:
+        EnsembleError: With `--debug`, for its traceback.
+    """
     # TensorFlow's start-up chatter would drown the one message that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if arguments is None else arguments

@@ -10,13 +10,14 @@ from yt8m_ensemble.graphs.meta_files import (
     read_meta_graph,
     write_meta_graph,
 )
-from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph
+from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
 
 __all__ = [
     "CONTRACT",
     "ModelGraph",
     "from_tf_graph",
     "load_meta_graph",
+    "node_name",
     "read_meta_graph",
     "write_meta_graph",
 ]

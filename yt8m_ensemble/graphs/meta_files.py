@@ -84,9 +84,9 @@ def load_meta_graph(path: str) -> ModelGraph:
             keys=_checkpoint_keys(meta.graph_def),
             members=dict(_read_members(meta)),
         )
+    except GraphError:
+        raise
     except (ValueError, KeyError) as error:
-        if isinstance(error, GraphError):
-            raise
         msg = f"The graph in '{path}' cannot be loaded: {error}"
         raise GraphError(msg, path=path) from error
 
@@ -118,9 +118,8 @@ def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
         meta = tf.compat.v1.train.export_meta_graph(
             graph=graph, saver_def=saver_def, strip_default_attrs=True
         )
-    with files.atomic_file(path, force=True) as temporary:
-        with tf.io.gfile.GFile(temporary, "wb") as file:
-            file.write(meta.SerializeToString(deterministic=True))
+    with files.atomic_file(path, force=True) as part, files.open_binary(part, "wb") as file:
+        file.write(meta.SerializeToString(deterministic=True))
 
 
 def _add_saver(graph: tf.Graph, variables: Mapping[str, TensorSpec]) -> Any:
@@ -169,7 +168,7 @@ def _read_members(meta: Any) -> Iterator[tuple[str, str]]:
 
 
 def _checkpoint_keys(graph_def: Any) -> dict[str, TensorSpec]:
-    """Map variable nodes to checkpoint tensors as the graph's own saver restores them."""
+    """Return the checkpoint tensor by variable node, as the graph's own saver restores it."""
     nodes = {node.name: node for node in graph_def.node}
     keys: dict[str, TensorSpec] = {}
     for node in graph_def.node:

@@ -6,16 +6,18 @@ Holds graph definitions and tensor names only; reads no files and starts no sess
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from yt8m_ensemble.errors import GraphError
 from yt8m_ensemble.values import TensorSpec
 
-GraphDef = tf.compat.v1.GraphDef
-NodeDef = tf.compat.v1.NodeDef
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
 
 VARIABLE_OPS = frozenset({"VariableV2", "Variable"})
 # Colocation names nodes that a cut may drop; shapes are inferred anew by every importer.

@@ -6,7 +6,7 @@ score a batch in the same way. Never reads records.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,8 @@ import tensorflow as tf
 from yt8m_ensemble.errors import CheckpointError, ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from yt8m_ensemble.graphs import ModelGraph
@@ -77,7 +79,8 @@ class GraphRunner:
         Returns:
             Confidences, shape `(B, C)`, float32.
         """
-        return self._call(self._predict, features, num_frames)
+        scores: NDArray[np.float32] = self._call(self._predict, features, num_frames)
+        return scores
 
     def predict_members(
         self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
@@ -103,7 +106,12 @@ class GraphRunner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, function, features, num_frames):  # type: ignore[no-untyped-def]  # tf callables
+    def _call(
+        self,
+        function: Callable[..., Any],
+        features: NDArray[np.float32],
+        num_frames: NDArray[np.int32],
+    ) -> Any:
         wanted = self._inputs[0].shape
         if not wanted.is_compatible_with(features.shape):
             msg = (

@@ -19,7 +19,7 @@ SUBMISSION_HEADER = "VideoId,LabelConfidencePairs\n"
 def format_submission(
     video_ids: NDArray[np.bytes_], scores: NDArray[np.float32], *, top_k: int = TOP_K
 ) -> Iterator[str]:
-    """Format a row a video: `id,class confidence class confidence …`, falling confidence.
+    r"""Format a row a video: `id,class confidence class confidence …`, falling confidence.
 
     Args:
         video_ids: Shape `(N,)`, bytes.

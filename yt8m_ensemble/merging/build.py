@@ -7,19 +7,26 @@ nodes. Never reads a weight.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.graphs.model_graph import GraphDef, ModelGraph, NodeDef, node_name
+from yt8m_ensemble.graphs import ModelGraph, node_name
 from yt8m_ensemble.merging.plan import MIXTURE_VARIABLE, Member, MergePlan, rename
 from yt8m_ensemble.mixing import EPSILON
 from yt8m_ensemble.values import MixtureWeights, TensorSpec
 
-_FRAME_OPS = frozenset({"Enter", "RefEnter", "Exit", "NextIteration", "Merge", "Switch", "LoopCond"})
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+_FRAME_OPS = frozenset(
+    {"Enter", "RefEnter", "Exit", "NextIteration", "Merge", "Switch", "LoopCond"}
+)
 """Operations of version-1 loops and conditions; equal ones in two loops are not the same one."""
 
 
@@ -51,9 +58,7 @@ def build_merged_graph(members: Sequence[Member], plan: MergePlan) -> ModelGraph
     scores: dict[str, str] = {}
     for position, member in enumerate(members):
         names = {
-            node.name: rename(
-                node.name, naming=plan.naming, member=member.name, position=position
-            )
+            node.name: rename(node.name, naming=plan.naming, member=member.name, position=position)
             for node in member.graph.graph_def.node
         }
         wanted_frames = _find(member.graph, member.graph.num_frames)
@@ -96,8 +101,12 @@ class _Assembler:
         self._names: set[str] = set()
 
     def add(self, node: NodeDef, *, sharable: bool) -> str:
-        """Add a node, or find the equal one that is there already; return its name."""
-        name = node.name
+        """Return the name of a node: the new one, or the equal one that is there already.
+
+        Raises:
+            ModelError: If a different node has that name.
+        """
+        name: str = node.name
         if sharable:
             node.name = ""
             key = hashlib.sha256(node.SerializeToString(deterministic=True)).digest()
@@ -178,7 +187,11 @@ class _Assembler:
 
 
 def _inputs_first(graph_def: GraphDef) -> list[NodeDef]:
-    """Order nodes so that inputs come before what they feed; back edges of loops do not count."""
+    """Return nodes after what feeds them; back edges of loops do not count.
+
+    Raises:
+        ModelError: If there is a cycle outside a loop.
+    """
     nodes = {node.name: node for node in graph_def.node}
     sorter = TopologicalSorter(
         {
@@ -198,7 +211,7 @@ def _inputs_first(graph_def: GraphDef) -> list[NodeDef]:
 
 
 def _unsharable(graph_def: GraphDef) -> set[str]:
-    """Name the nodes that are not a pure function of their inputs."""
+    """Return the names of nodes that are not a pure function of their inputs."""
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(graph_def, name="")
@@ -222,7 +235,11 @@ def _find(graph: ModelGraph, tensor: str) -> NodeDef:
 
 
 def _joint_inputs(members: Sequence[Member]) -> tuple[NodeDef, NodeDef]:
-    """Make the two placeholders: the members' common input shape, int32 frame counts."""
+    """Return the two placeholders: the members' common input shape, int32 frame counts.
+
+    Raises:
+        ModelError: If the members' inputs differ in shape.
+    """
     joint = tf.TensorShape(None)
     for member in members:
         shape = tf.TensorShape(_find(member.graph, member.graph.inputs).attr["shape"].shape)
@@ -244,7 +261,7 @@ def _joint_inputs(members: Sequence[Member]) -> tuple[NodeDef, NodeDef]:
 
 
 def _mixture_graph(weights: MixtureWeights, *, is_variable: bool) -> GraphDef:
-    """Build `member_0 … member_{M-1}` → `predictions`, with operations that TensorFlow 1.8 knows."""
+    """Return `member_0 … member_{M-1}` → `predictions`, in operations that TensorFlow 1.8 knows."""
     raw = tf.raw_ops
     values = weights.array.astype(np.float32)
     graph = tf.Graph()

@@ -60,7 +60,9 @@ def export_inference_model(
                 tensor = planned[name]
                 values = sources[tensor.member].read(tensor.source.name)
                 if tensor.is_cast:
-                    values, report = cast_to_float16(f"{tensor.member}/{tensor.source.name}", values)
+                    values, report = cast_to_float16(
+                        f"{tensor.member}/{tensor.source.name}", values
+                    )
                     reports.append(report)
                 writer.add(name, values)
                 done += tensor.target.nbytes
@@ -86,5 +88,3 @@ def _flags(members: Sequence[Member], plan: MergePlan) -> str:
         },
         indent=2,
     )
-
-

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +14,8 @@ from yt8m_ensemble.errors import CheckpointError, ModelError, ShapeError, Tensor
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from yt8m_ensemble.graphs import ModelGraph
     from yt8m_ensemble.values import FeatureSpec, MixtureWeights, TensorSource
 
@@ -202,7 +203,12 @@ def _describe(features: FeatureSpec) -> str:
 
 
 def _check_variables(member: Member) -> dict[str, TensorSpec]:
-    """Pair every variable of the member's graph with the tensor of its checkpoint."""
+    """Return the tensor of its checkpoint by variable of the member's graph.
+
+    Raises:
+        CheckpointError: If there is none.
+        TensorMismatchError: If shape or dtype differ.
+    """
     specs = member.source.specs()
     wanted = member.graph.variables
     missing = [spec.name for spec in wanted.values() if spec.name not in specs]

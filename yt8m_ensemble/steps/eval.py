@@ -38,7 +38,7 @@ class Evaluation:
     report: Report
 
 
-def evaluate_model(  # noqa: PLR0913 - options of the command, each by name
+def evaluate_model(
     *,
     model: str,
     data: str,

@@ -45,7 +45,7 @@ class MergeResult:
     casts: tuple[CastReport, ...]
 
 
-def merge_models(  # noqa: PLR0913 - options of the command, each by name
+def merge_models(
     *,
     members: Sequence[str],
     out: str,
@@ -103,9 +103,7 @@ def merge_models(  # noqa: PLR0913 - options of the command, each by name
         graph = build_merged_graph(parts, plan)
         casts: tuple[CastReport, ...] = ()
         if not dry_run:
-            casts = export_inference_model(
-                out, parts, plan, graph, force=force, progress=progress
-            )
+            casts = export_inference_model(out, parts, plan, graph, force=force, progress=progress)
             write_provenance(
                 out,
                 command="merge",
@@ -135,7 +133,11 @@ def _mixture(
     mix: Space | None,
     normalize: bool,
 ) -> MixtureWeights:
-    """Make the mixture over the members in their order from any of the forms it may come in."""
+    """Return the mixture over the members in their order, from any form it may come in.
+
+    Raises:
+        MixtureWeightsError: If it is over other members, or no mixture.
+    """
     if weights is None:
         return MixtureWeights.uniform(names, space=mix or "probability")
     if isinstance(weights, str):

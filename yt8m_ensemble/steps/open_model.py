@@ -169,7 +169,7 @@ def find_prefix(path: str) -> str:
 
 
 def read_flags(prefix: str) -> dict[str, Any]:
-    """Find the flags of a checkpoint: in its provenance, else in `model_flags.json` beside it.
+    """Return the flags of a checkpoint: from its provenance, else from `model_flags.json` beside it.
 
     Raises:
         ModelError: If there are none.
@@ -191,7 +191,7 @@ def read_flags(prefix: str) -> dict[str, Any]:
 
 
 def default_name(path: str) -> str:
-    """Name a model after its path: its directory or file name without what all have in common.
+    """Return a name for a model, made from its path.
 
     Examples:
         >>> default_name("runs/moe2"), default_name("runs/moe2@500"), default_name("a/blend.tgz")
@@ -219,7 +219,11 @@ def _base(path: str) -> str:
 def _num_classes(
     graph: ModelGraph, flags: Mapping[str, Any], given: int | None, *, path: str
 ) -> int:
-    """Tell the classes of an exported graph: as given, as in its flags, or as its scores' shape."""
+    """Return the classes of an exported graph: as given, as its flags or its shape tell.
+
+    Raises:
+        ModelError: If nothing tells.
+    """
     known = given or flags.get("num_classes") or graph.num_classes
     if known is None:
         msg = f"The files of '{path}' do not tell its number of classes. Set `--num-classes`."

@@ -41,7 +41,7 @@ class PredictResult:
     cache: str | None
 
 
-def predict_scores(  # noqa: PLR0913 - options of the command, each by name
+def predict_scores(
     *,
     models: Sequence[str],
     data: str,

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.facts import MAX_FRAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Option = bool | int | float | str
 """A value that an architecture option may take."""
@@ -53,7 +55,7 @@ class FeatureSpec:
 
     @classmethod
     def parse(cls, names: str, sizes: str, *, frame_level: bool) -> FeatureSpec:
-        """Make a spec from comma-separated text, e.g. `"rgb,audio"` and `"1024,128"`.
+        """Return the spec of comma-separated text, e.g. `"rgb,audio"` and `"1024,128"`.
 
         Raises:
             ModelError: If a size is no whole number, or names and sizes do not pair up.
@@ -85,7 +87,7 @@ class ModelFlags:
     options: Mapping[str, Option] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Format as `model_flags.json`; the keys that the official readers want come as they do."""
+        """Return the text of `model_flags.json`, with the keys that the official readers want."""
         return json.dumps(
             {
                 "model": self.model,
@@ -135,7 +137,7 @@ def parse_flags(text: str, *, path: str) -> dict[str, Any]:
 
 
 def parse_feature_spec(flags: Mapping[str, Any]) -> FeatureSpec:
-    """Make the feature spec from parsed flags.
+    """Return the feature spec of parsed flags.
 
     Raises:
         ModelError: If names and sizes do not pair up.

@@ -6,7 +6,6 @@ Validated when made; numpy only. Never opens a file.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -15,6 +14,8 @@ import numpy as np
 from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 Space = Literal["probability", "logit", "geometric"]
@@ -42,7 +43,7 @@ class Predictions:
     scores: NDArray[np.floating]
 
     def __post_init__(self) -> None:
-        if self.scores.ndim != 2 or len(self.scores) != len(self.video_ids):
+        if self.scores.shape[:-1] != self.video_ids.shape:
             msg = (
                 f"Scores of '{self.name}' have shape {self.scores.shape}, "
                 f"expected ({len(self.video_ids)}, number of classes)."
@@ -100,7 +101,7 @@ class Labels:
 
     @classmethod
     def from_dense(cls, video_ids: NDArray[np.bytes_], labels: NDArray[np.bool_]) -> Labels:
-        """Make sparse rows from a bool matrix of shape `(N, C)`.
+        """Return the sparse rows of a bool matrix of shape `(N, C)`.
 
         Examples:
             >>> ids = np.array([b"a", b"b"])
@@ -174,7 +175,9 @@ class MixtureWeights:
     def __post_init__(self) -> None:
         listed = ", ".join(f"{n} {v:g}" for n, v in zip(self.names, self.values, strict=False))
         if len(self.names) != len(self.values) or not self.names:
-            msg = f"{len(self.values)} mixture weights for {len(self.names)} members; give one each."
+            msg = (
+                f"{len(self.values)} mixture weights for {len(self.names)} members; give one each."
+            )
             raise MixtureWeightsError(msg, names=self.names, values=self.values)
         if len(set(self.names)) != len(self.names):
             msg = f"A member is listed twice: {', '.join(self.names)}. Give each its own name."
@@ -200,14 +203,14 @@ class MixtureWeights:
 
     @classmethod
     def uniform(cls, names: Sequence[str], *, space: Space = "probability") -> MixtureWeights:
-        """Weigh all members alike."""
+        """Return weights that count all members alike."""
         return cls(tuple(names), (1.0 / len(names),) * len(names), space)
 
     @classmethod
     def normalized(
         cls, names: Sequence[str], values: Sequence[float], *, space: Space = "probability"
     ) -> MixtureWeights:
-        """Rescale weights to sum to one.
+        """Return weights rescaled to sum to one.
 
         Raises:
             MixtureWeightsError: If they are negative, not finite, or all zero.
@@ -219,7 +222,7 @@ class MixtureWeights:
         return cls(tuple(names), tuple(float(v) / total for v in values), space)
 
     def to_json(self) -> str:
-        """Format as the mixture-weights file of the toolkit."""
+        """Return the text of a mixture-weights file."""
         return json.dumps(
             {
                 "members": list(self.names),
@@ -232,7 +235,7 @@ class MixtureWeights:
 
     @classmethod
     def parse(cls, text: str, *, path: str) -> MixtureWeights:
-        """Read the text of a mixture-weights file.
+        """Return what the text of a mixture-weights file says.
 
         Raises:
             MixtureWeightsError: If the text is no such file or its weights are no mixture.
