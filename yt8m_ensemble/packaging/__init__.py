@@ -4,14 +4,21 @@ Never loads TensorFlow: what must, runs in a process of its own.
 """
 
 from yt8m_ensemble.packaging.layouts import BUNDLE_FILES, MODEL_FILES
+from yt8m_ensemble.packaging.loading import FreshReader, LoadedModel, fresh_reader
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
+from yt8m_ensemble.packaging.structure import check_archive, check_model
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
 __all__ = [
     "BUNDLE_FILES",
     "MODEL_FILES",
+    "FreshReader",
+    "LoadedModel",
+    "check_archive",
     "check_bundle_size",
+    "check_model",
     "extract_bundle",
+    "fresh_reader",
     "list_bundle",
     "write_bundle",
 ]

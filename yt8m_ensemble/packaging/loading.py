@@ -1,0 +1,154 @@
+"""Load an archive in a process of its own that holds a plain TensorFlow and none of our code.
+
+The process runs `official_client.py` by its path; this side feeds it batches and reads scores.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+import numpy as np
+
+from yt8m_ensemble.errors import BundleError, EnsembleError, MissingDependencyError
+from yt8m_ensemble.packaging import official_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+CLIENT_PATH: Final = str(Path(official_client.__file__))
+"""The script that follows the official reader's steps."""
+
+_STOP_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Describe a model as the TensorFlow that loaded it sees it.
+
+    Args:
+        python: Version of the interpreter.
+        tensorflow: Version of TensorFlow.
+        operations: Operations in the graph.
+        input: Name, dtype and shape of the input tensor.
+        num_frames: The same of the frame counts.
+        predictions: The same of the predictions.
+    """
+
+    python: str
+    tensorflow: str
+    operations: int
+    input: Mapping[str, Any]
+    num_frames: Mapping[str, Any]
+    predictions: Mapping[str, Any]
+
+
+class FreshReader:
+    """Talk to the process that `fresh_reader` started.
+
+    Args:
+        path: The archive, for messages.
+        process: It, running `official_client.py`.
+        log: What it writes to standard error.
+
+    Attributes:
+        model: What it says of the model that it loaded.
+
+    Raises:
+        BundleError: If it does not load the archive, or at a batch stops answering.
+    """
+
+    def __init__(self, path: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+        self._path, self._process, self._log = path, process, log
+        self._batches = cast("BinaryIO", process.stdin)
+        self._answers = cast("BinaryIO", process.stdout)
+        hello = self._answers.readline()
+        if not hello:
+            fault = "does not load"
+            raise self._failure(fault)
+        self.model = LoadedModel(**json.loads(hello))
+
+    def predict(
+        self, features: NDArray[np.float32], num_frames: NDArray[np.number]
+    ) -> NDArray[np.floating]:
+        """Return the model's scores.
+
+        Args:
+            features: Shape `(B, F)` or `(B, T, F)`, float32, B at least 1.
+            num_frames: Shape `(B,)`.
+
+        Returns:
+            Shape `(B, C)`, in the dtype that the graph made them.
+
+        A model that fails on the batch is a `BundleError`.
+        """
+        scores = None
+        # A process that died leaves a broken pipe or an early end; its log says why.
+        with suppress(BrokenPipeError, EOFError):
+            official_client.write_array(self._batches, features)
+            official_client.write_array(self._batches, num_frames)
+            self._batches.flush()
+            scores = official_client.read_array(self._answers)
+        if scores is None:
+            fault = "fails on a batch"
+            raise self._failure(fault)
+        return np.asarray(scores)
+
+    def _failure(self, what: str) -> EnsembleError:
+        self._process.kill()
+        self._process.wait()
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        cause = lines[-1] if lines else f"exit code {self._process.returncode}, nothing was said"
+        python = self._process.args[0] if isinstance(self._process.args, list) else ""
+        if cause.startswith("ModuleNotFoundError"):
+            msg = f"'{python}' cannot run TensorFlow ({cause}). Install it there."
+            return MissingDependencyError(msg, python=python, cause=cause)
+        msg = f"'{self._path}' {what} as the official reader loads it, in '{python}': {cause}"
+        return BundleError(msg, path=self._path, python=python, cause=cause, log=lines)
+
+
+@contextmanager
+def fresh_reader(path: str, *, python: str = sys.executable) -> Iterator[FreshReader]:
+    """Load an archive in a fresh interpreter, and stop that at the end.
+
+    Args:
+        path: The archive, local; check it with `list_bundle` first.
+        python: The interpreter; by default the running one.
+
+    Yields:
+        The reader, its model loaded.
+
+    Raises:
+        MissingDependencyError: If there is no such interpreter, or it lacks TensorFlow.
+    """
+    # A file, not a pipe: nobody reads it while batches flow, and a full pipe would block.
+    with tempfile.TemporaryFile() as log:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own script, no shell
+                [python, "-I", CLIENT_PATH, path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        except OSError as error:
+            msg = (
+                f"Cannot run '{python}': {error.strerror}. Give the path of a Python interpreter "
+                "that has TensorFlow to `--tf1`."
+            )
+            raise MissingDependencyError(msg, python=python) from error
+        with process:
+            try:
+                yield FreshReader(path, process, log)
+                # The end of its input tells it to tidy up and leave.
+                process.communicate(timeout=_STOP_S)
+            finally:
+                process.kill()

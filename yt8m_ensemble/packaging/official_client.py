@@ -1,0 +1,151 @@
+"""Load an archive the way the official reader does, and answer batches with predictions.
+
+Run by path in a process of its own (`python -I official_client.py ARCHIVE`), under Python 3.7 with
+TensorFlow 1.14 or 1.15 as well as under today's: it imports nothing of this package, so that what
+it shows is what a plain TensorFlow makes of the archive.
+
+Standard output first carries one line of JSON (versions, the graph's inputs), then one `.npy`
+array of predictions for each pair of `.npy` arrays (features, frame counts) on standard input,
+until that ends. Everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+# Neither TensorFlow nor numpy 1.18 carries types; these names tell a reader what is meant.
+Array = Any
+Module = Any
+Session = Any
+Tensor = Any
+
+
+def main(archive: str) -> None:
+    """Load the model in `archive` and serve its predictions."""
+    # Whatever a library prints must not come between the arrays.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow
+
+    tf = tensorflow.compat.v1
+    tf.disable_eager_execution()
+    config = tf.ConfigProto(allow_soft_placement=True)
+    with tempfile.TemporaryDirectory(prefix="yt8m-") as directory:
+        with tarfile.open(archive) as tar:
+            # As the official reader does; whoever runs this has checked the archive.
+            tar.extractall(directory)  # noqa: S202
+        with tf.Session(config=config, graph=tf.Graph()) as session, session.graph.as_default():
+            serve(session, load(tf, session, Path(directory)), answers)
+
+
+def serve(session: Session, tensors: list[Tensor], answers: BinaryIO) -> None:
+    """Describe the model, then answer batches until standard input ends."""
+    import tensorflow
+
+    inputs, num_frames, predictions = tensors
+    hello = {
+        "python": sys.version.split()[0],
+        "tensorflow": tensorflow.__version__,
+        "operations": len(session.graph.get_operations()),
+        "input": describe(inputs),
+        "num_frames": describe(num_frames),
+        "predictions": describe(predictions),
+    }
+    answers.write(json.dumps(hello).encode() + b"\n")
+    answers.flush()
+    while True:
+        features = read_array(sys.stdin.buffer)
+        if features is None:
+            return
+        feeds = {inputs: features, num_frames: read_array(sys.stdin.buffer)}
+        write_array(answers, np.asarray(session.run(predictions, feeds)))
+        answers.flush()
+
+
+def load(tf: Module, session: Session, directory: Path) -> list[Tensor]:
+    """Import and restore a model as the official reader does.
+
+    Args:
+        tf: TensorFlow with the interface of version 1.
+        session: Where to restore it.
+        directory: Where the archive was unpacked.
+
+    Returns:
+        Its input, frame count and prediction tensors.
+
+    Raises:
+        KeyError: If the flags lack one that the reader needs.
+    """
+    flags = json.loads((directory / "model_flags.json").read_text())
+    for key in ("feature_names", "feature_sizes", "frame_features"):
+        if key not in flags:
+            message = f"model_flags.json lacks {key}"
+            raise KeyError(message)
+    # The reader of 2019 looks in the folder, that of 2018 at the root.
+    folder = directory / "inference_model"
+    prefix = str((folder if folder.is_dir() else directory) / "inference_model")
+    with tf.device("/cpu:0"):
+        saver = tf.train.import_meta_graph(prefix + ".meta", clear_devices=True)
+    saver.restore(session, prefix)
+    tensors = [
+        tf.get_collection(name)[0] for name in ("input_batch_raw", "num_frames", "predictions")
+    ]
+    session.run(tf.variables_initializer(tf.get_collection(tf.GraphKeys.LOCAL_VARIABLES)))
+    tf.train.start_queue_runners(sess=session, coord=tf.train.Coordinator())
+    return tensors
+
+
+def describe(tensor: Tensor) -> dict[str, Any]:
+    """Return name, dtype and shape of a tensor as JSON values."""
+    shape = tensor.shape.as_list() if tensor.shape.ndims is not None else None
+    return {"name": tensor.name, "dtype": tensor.dtype.name, "shape": shape}
+
+
+def read_array(stream: BinaryIO) -> Array | None:
+    """Read one `.npy` array from a pipe.
+
+    Args:
+        stream: A buffered binary stream without a position.
+
+    Returns:
+        The array, or `None` where the stream ends.
+
+    Raises:
+        ValueError: If the stream holds something else.
+        EOFError: If it ends within an array.
+    """
+    magic = stream.read(np.lib.format.MAGIC_LEN)
+    if not magic:
+        return None
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if magic[-2] != 1 or fortran or dtype.hasobject:
+        message = "Expected a .npy array of version 1, numbers in C order."
+        raise ValueError(message)
+    # numpy's own reader asks for the position, which a pipe does not know.
+    size = dtype.itemsize * int(np.prod(shape))
+    content = stream.read(size)
+    if len(content) < size:
+        message = "The stream ended in the middle of an array."
+        raise EOFError(message)
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def write_array(stream: BinaryIO, array: Array) -> None:
+    """Write one `.npy` array to a pipe."""
+    array = np.ascontiguousarray(array)
+    header = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(stream, header)
+    stream.write(memoryview(array.reshape(-1)).cast("B"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
