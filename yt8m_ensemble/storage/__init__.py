@@ -1,0 +1,6 @@
+"""Predictions on disk: the only HDF5 layout of the toolkit, and the only room that knows h5py."""
+
+from yt8m_ensemble.storage.reader import PredictionsFile, open_predictions
+from yt8m_ensemble.storage.writer import PredictionsWriter
+
+__all__ = ["PredictionsFile", "PredictionsWriter", "open_predictions"]

@@ -1,0 +1,136 @@
+"""Names and dtypes inside a predictions file. Reads nothing and writes nothing.
+
+    /                      attributes: format, num_classes, members, digests, dtype,
+                           top_k (0 = dense), has_labels, complete
+    /video_ids             (N,) bytes
+    /scores/<member>       (N, C) dense, or (N, K): the K highest, beside
+    /class_ids/<member>    (N, K) their classes, rising along a row; only if top_k > 0
+    /labels/indptr         (N,) end of each video's classes; row n starts where row n - 1 ends
+    /labels/class_ids      (number of positives,)
+    /shards/names, /ends   one entry a whole shard; rows past the last end do not count
+
+<member> is the member's place, since its name may hold a slash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from yt8m_ensemble.errors import PredictionsError
+
+if TYPE_CHECKING:
+    import h5py
+
+FORMAT = "yt8m-ensemble predictions 1"
+CHUNK_BYTES = 1 << 20
+SHARD_NAME_BYTES = 256
+CLASS_ID_DTYPE = np.dtype(np.int32)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Say what a predictions file holds, apart from its rows.
+
+    Args:
+        members: Names, all different.
+        digests: Content digest of each member's model.
+        num_classes: Classes `C`.
+        top_k: Scores kept a video and member; 0 keeps all.
+        dtype: `float32` or `float16`.
+    """
+
+    members: tuple[str, ...]
+    digests: tuple[str, ...]
+    num_classes: int
+    top_k: int = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.members or len(self.members) != len(self.digests):
+            msg = f"{len(self.members)} members but {len(self.digests)} digests; give one each."
+            raise PredictionsError(msg, members=self.members, digests=self.digests)
+        twice = sorted({name for name in self.members if self.members.count(name) > 1})
+        if twice:
+            msg = f"A member is listed twice: {', '.join(twice)}. Give each its own name."
+            raise PredictionsError(msg, members=twice)
+        if self.dtype not in {"float32", "float16"}:
+            msg = f"Scores cannot be stored as '{self.dtype}'; use float32 or float16."
+            raise PredictionsError(msg, dtype=self.dtype)
+        if not 0 <= self.top_k <= self.num_classes:
+            msg = (
+                f"Cannot keep the top {self.top_k} of {self.num_classes} classes. "
+                f"Set `--top-k` to 1 … {self.num_classes}, or leave it out to keep all."
+            )
+            raise PredictionsError(msg, top_k=self.top_k, num_classes=self.num_classes)
+
+    @property
+    def width(self) -> int:
+        """Scores stored a video and member."""
+        return self.top_k or self.num_classes
+
+    def write(self, file: h5py.File) -> None:
+        """Write the attributes of a new, incomplete file."""
+        file.attrs["format"] = FORMAT
+        file.attrs["members"] = list(self.members)
+        file.attrs["digests"] = list(self.digests)
+        file.attrs["num_classes"] = self.num_classes
+        file.attrs["top_k"] = self.top_k
+        file.attrs["dtype"] = self.dtype
+        file.attrs["complete"] = False
+
+    @classmethod
+    def read(cls, file: h5py.File, *, path: str) -> Header:
+        """Read the attributes.
+
+        Args:
+            file: The open file.
+            path: Its path, for messages.
+
+        Returns:
+            What they say.
+
+        Raises:
+            PredictionsError: If they are not those of a predictions file.
+        """
+        found = file.attrs.get("format")
+        if found != FORMAT:
+            msg = (
+                f"'{path}' is no predictions file: its format is '{found}', expected '{FORMAT}'. "
+                "Write one with `yt8m-ens predict --cache`."
+            )
+            raise PredictionsError(msg, path=path, format=found)
+        attributes: dict[str, Any] = dict(file.attrs)
+        return cls(
+            members=tuple(map(str, attributes["members"])),
+            digests=tuple(map(str, attributes["digests"])),
+            num_classes=int(attributes["num_classes"]),
+            top_k=int(attributes["top_k"]),
+            dtype=str(attributes["dtype"]),
+        )
+
+
+def create_rows(file: h5py.File, header: Header, *, id_bytes: int, has_labels: bool) -> None:
+    """Make the empty datasets of a new file; all of them, since later none can be added."""
+    file.attrs["has_labels"] = has_labels
+
+    def rows(name: str, width: int, dtype: Any) -> None:
+        item = np.dtype(dtype).itemsize
+        shape = (width,) if width else ()
+        chunk = max(1, CHUNK_BYTES // (item * max(width, 1)))
+        file.create_dataset(
+            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(chunk, *shape)
+        )
+
+    rows("video_ids", 0, f"S{id_bytes}")
+    rows("shards/names", 0, f"S{SHARD_NAME_BYTES}")
+    rows("shards/ends", 0, np.int64)
+    for member in range(len(header.members)):
+        rows(f"scores/{member}", header.width, header.dtype)
+        if header.top_k:
+            rows(f"class_ids/{member}", header.top_k, CLASS_ID_DTYPE)
+    if has_labels:
+        rows("labels/indptr", 0, np.int64)
+        rows("labels/class_ids", 0, CLASS_ID_DTYPE)
