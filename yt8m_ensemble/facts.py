@@ -30,3 +30,6 @@ MAX_BUNDLE_BYTES: Final = 1_000_000_000
 
 FLOAT16_MAX: Final = 65_504.0
 """Largest finite IEEE 754 binary16 value."""
+
+MIXTURE_VARIABLE: Final = "mixture_weights"
+"""The variable of a merged graph that holds the mixture weights, float32 (M,)."""

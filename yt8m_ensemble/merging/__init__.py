@@ -7,7 +7,6 @@ the members' checkpoints to the merged one; no session ever holds them.
 from yt8m_ensemble.merging.build import build_merged_graph
 from yt8m_ensemble.merging.export import export_inference_model
 from yt8m_ensemble.merging.plan import (
-    MIXTURE_VARIABLE,
     Fp16Policy,
     Member,
     MergePlan,
@@ -17,7 +16,6 @@ from yt8m_ensemble.merging.plan import (
 )
 
 __all__ = [
-    "MIXTURE_VARIABLE",
     "Fp16Policy",
     "Member",
     "MergePlan",

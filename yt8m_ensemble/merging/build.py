@@ -16,8 +16,9 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.facts import MIXTURE_VARIABLE
 from yt8m_ensemble.graphs import ModelGraph, node_name
-from yt8m_ensemble.merging.plan import MIXTURE_VARIABLE, Member, MergePlan, rename
+from yt8m_ensemble.merging.plan import Member, MergePlan, rename
 from yt8m_ensemble.mixing import EPSILON
 from yt8m_ensemble.values import MixtureWeights, TensorSpec
 

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from yt8m_ensemble import files
-from yt8m_ensemble.casting import CastReport, cast_to_float16
+from yt8m_ensemble.casting import CastReport, Float16Cast
 from yt8m_ensemble.checkpoints import CheckpointWriter
+from yt8m_ensemble.facts import MIXTURE_VARIABLE
 from yt8m_ensemble.graphs import ModelGraph, write_meta_graph
-from yt8m_ensemble.merging.plan import MIXTURE_VARIABLE, Member, MergePlan
+from yt8m_ensemble.merging.plan import Member, MergePlan
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+_BLOCK_VALUES = 1 << 18
 
 
 def export_inference_model(
@@ -48,28 +55,33 @@ def export_inference_model(
     """
     sources = {member.name: member.source for member in members}
     planned = {tensor.target.name: tensor for tensor in plan.tensors}
-    reports = []
+    casts = []
     done = 0
     with files.atomic_directory(directory, force=force) as part:
-        prefix = str(Path(part, "inference_model"))
+        prefix = f"{part}/inference_model"
         with CheckpointWriter(prefix) as writer:
             for name in sorted(graph.variables):
                 if name == MIXTURE_VARIABLE:
-                    writer.add(name, plan.weights.array.astype("float32"))
+                    writer.add(name, plan.weights.array.astype(np.float32))
                     continue
                 tensor = planned[name]
                 values = sources[tensor.member].read(tensor.source.name)
                 if tensor.is_cast:
-                    values, report = cast_to_float16(
-                        f"{tensor.member}/{tensor.source.name}", values
-                    )
-                    reports.append(report)
-                writer.add(name, values)
+                    cast = Float16Cast(name)
+                    writer.add_blocks(tensor.target, cast.blocks(_blocks(values)))
+                    casts.append(cast.report())
+                else:
+                    writer.add(name, values)
                 done += tensor.target.nbytes
                 progress("merge", done, plan.nbytes, unit="bytes")
         write_meta_graph(graph, f"{prefix}.meta")
         Path(part, "model_flags.json").write_text(_flags(members, plan), encoding="utf-8")
-    return tuple(reports)
+    return tuple(casts)
+
+
+def _blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    flat = values.reshape(-1)
+    return (flat[start : start + _BLOCK_VALUES] for start in range(0, flat.size, _BLOCK_VALUES))
 
 
 def _flags(members: Sequence[Member], plan: MergePlan) -> str:

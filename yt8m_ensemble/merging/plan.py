@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Naming = Literal["seed", "scoped"]
 Fp16Policy = Literal["none", "auto", "seed"]
 
-MIXTURE_VARIABLE = "mixture_weights"
 FP16_MIN_SIZE = 1024
 """Smaller tensors stay float32: they weigh nothing and include biases and normalisation."""
 
@@ -166,10 +165,10 @@ def rename(node: str, *, naming: Naming, member: str, position: int) -> str:
     """
     if naming == "scoped":
         return f"{member}/{node}"
-    if position == 0:
-        return node
     below = node.removeprefix("tower/")
-    return f"tower/model{position}/{below}" if below != node else f"model{position}/{node}"
+    if below == node:  # no variable of the original lies here; keep clear of its names
+        return f"model{position}/{node}"
+    return f"tower/model{position}/{below}" if position else node
 
 
 def _is_float16(spec: TensorSpec, policy: Fp16Policy) -> bool:
