@@ -17,6 +17,7 @@ from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.predict import predict
+from yt8m_ensemble.cli.train import train
 from yt8m_ensemble.errors import EnsembleError
 
 EXIT_ERROR = 1
@@ -38,6 +39,7 @@ def cli(*, debug: bool) -> None:
 cli.add_command(evaluate)
 cli.add_command(merge)
 cli.add_command(predict)
+cli.add_command(train)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -5,7 +5,6 @@ inference graphs alike. Never reads records or writes checkpoints.
 """
 
 from yt8m_ensemble.models.architecture import Architecture
-from yt8m_ensemble.models.layers import l2_normalize
 from yt8m_ensemble.models.recognition import recognize
 from yt8m_ensemble.models.registry import (
     REGISTRY,
@@ -24,7 +23,6 @@ __all__ = [
     "Tower",
     "build_graph",
     "declare_variables",
-    "l2_normalize",
     "make_model",
     "model_of_flags",
     "model_options",

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from yt8m_ensemble.models.layers import l2_normalize
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
@@ -26,10 +30,53 @@ class Architecture(ABC):
 
     frame_level: ClassVar[bool]
 
+    def __call__(
+        self,
+        raw: tf.Tensor,
+        num_frames: tf.Tensor,
+        tower: Tower,
+        *,
+        features: FeatureSpec,
+        num_classes: int,
+    ) -> tf.Tensor:
+        """Turn dequantised features into class probabilities; see `predict`.
+
+        Args:
+            raw: Shape `(B, F)` or, at frame level, `(B, T, F)`; float32, dequantised.
+            num_frames: Shape `(B,)`, int32; frames at or past it are padding.
+            tower: Where variables live.
+            features: What F is made of.
+            num_classes: Classes.
+
+        Returns:
+            Shape `(B, num_classes)`, float32, in `[0, 1]`.
+        """
+        if tower.training:
+            raw, num_frames = self.draw_frames(raw, num_frames, tower)
+        inputs = l2_normalize(raw, -1)
+        return self.predict(inputs, num_frames, tower, features=features, num_classes=num_classes)
+
+    def draw_frames(
+        self, raw: tf.Tensor, num_frames: tf.Tensor, tower: Tower
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Choose the frames to train on and count them: here, all of them.
+
+        Returns:
+            Frames and their numbers, shaped as the arguments.
+        """
+        del tower
+        return raw, num_frames
+
     @abstractmethod
     def predict(
-        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
-    ) -> Any:
+        self,
+        inputs: tf.Tensor,
+        num_frames: tf.Tensor,
+        tower: Tower,
+        *,
+        features: FeatureSpec,
+        num_classes: int,
+    ) -> tf.Tensor:
         """Turn normalised features into class probabilities.
 
         Args:

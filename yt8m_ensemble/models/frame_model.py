@@ -46,22 +46,25 @@ class FrameModel(MoeModel):
             raise ModelError(msg, video_level_classifier_model=self.video_level_classifier_model)
 
     def predict(
-        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
-    ) -> Any:
-        """Choose frames, pool and classify; see `Architecture.predict`."""
-        frames, mask = self.choose_frames(inputs, num_frames, tower)
-        vectors = self.pool(frames, mask, tower, features=features)
+        self,
+        inputs: tf.Tensor,
+        num_frames: tf.Tensor,
+        tower: Tower,
+        *,
+        features: FeatureSpec,
+        num_classes: int,
+    ) -> tf.Tensor:
+        """Pool and classify; see `Architecture.predict`."""
+        mask = frame_mask(inputs, num_frames)
+        vectors = self.pool(inputs, mask, tower, features=features)
         if self.video_level_classifier_model == "LogisticModel":
             return classify_logistic(tower, vectors, num_classes)
         return self.classify(tower, vectors, num_classes)
 
-    def choose_frames(self, inputs: Any, num_frames: Any, tower: Tower) -> tuple[Any, Any]:
-        """Return the frames to pool, `(B, T, F)`, and their mask, `(B, T)`: here, all of them."""
-        del tower
-        return inputs, frame_mask(inputs, num_frames)
-
     @abstractmethod
-    def pool(self, frames: Any, mask: Any, tower: Tower, *, features: FeatureSpec) -> Any:
+    def pool(
+        self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, *, features: FeatureSpec
+    ) -> tf.Tensor:
         """Turn frames `(B, T, F)` with their mask `(B, T)` into vectors `(B, D)`."""
 
     @classmethod
@@ -85,17 +88,17 @@ class SampledFrameModel(FrameModel):
     iterations: int = 30
     sample_random_frames: bool = True
 
-    def choose_frames(self, inputs: Any, num_frames: Any, tower: Tower) -> tuple[Any, Any]:
-        """Draw frames while training; see `FrameModel.choose_frames`."""
-        if not tower.training:
-            return super().choose_frames(inputs, num_frames, tower)
+    def draw_frames(
+        self, raw: tf.Tensor, num_frames: tf.Tensor, tower: Tower
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draw `iterations` frames of each video; see `Architecture.draw_frames`."""
         draw = sample_frames if self.sample_random_frames else sample_sequence
-        frames = draw(inputs, num_frames, self.iterations, tower)
+        frames = draw(raw, num_frames, self.iterations, tower)
         # Every drawn frame is a true one.
-        return frames, frame_mask(frames, num_frames * 0 + self.iterations)
+        return frames, num_frames * 0 + self.iterations
 
 
-def split_features(frames: Any, features: FeatureSpec) -> list[tuple[str, Any]]:
+def split_features(frames: tf.Tensor, features: FeatureSpec) -> list[tuple[str, Any]]:
     """Split frames into what the originals call video and audio.
 
     Args:

@@ -5,7 +5,7 @@ Never decides what becomes of the frames.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from yt8m_ensemble.models.tower import Tower
 
 
-def frame_mask(frames: Any, num_frames: Any) -> Any:
+def frame_mask(frames: tf.Tensor, num_frames: tf.Tensor) -> tf.Tensor:
     """Mark the true frames.
 
     Args:
@@ -27,7 +27,7 @@ def frame_mask(frames: Any, num_frames: Any) -> Any:
     return tf.cast(places < tf.expand_dims(num_frames, 1), tf.float32)
 
 
-def sample_frames(frames: Any, num_frames: Any, count: int, tower: Tower) -> Any:
+def sample_frames(frames: tf.Tensor, num_frames: tf.Tensor, count: int, tower: Tower) -> tf.Tensor:
     """Draw frames of each video with replacement, as the starter code does while training.
 
     Args:
@@ -44,7 +44,9 @@ def sample_frames(frames: Any, num_frames: Any, count: int, tower: Tower) -> Any
     return tf.gather(frames, tf.cast(draws * available, tf.int32), batch_dims=1)
 
 
-def sample_sequence(frames: Any, num_frames: Any, count: int, tower: Tower) -> Any:
+def sample_sequence(
+    frames: tf.Tensor, num_frames: tf.Tensor, count: int, tower: Tower
+) -> tf.Tensor:
     """Draw a run of consecutive frames of each video; a short video repeats its last frame.
 
     Args:
@@ -63,6 +65,6 @@ def sample_sequence(frames: Any, num_frames: Any, count: int, tower: Tower) -> A
     return tf.gather(frames, places, batch_dims=1)
 
 
-def _true_frames(frames: Any, num_frames: Any) -> Any:
+def _true_frames(frames: tf.Tensor, num_frames: tf.Tensor) -> tf.Tensor:
     """At least 1, so that an empty video reads its padding and nothing out of range."""
     return tf.clip_by_value(num_frames, 1, tf.shape(frames)[1])

@@ -6,7 +6,7 @@ Only operations that TensorFlow 1.8 knows. Holds no architecture.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -51,15 +51,15 @@ def glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
-def l2_normalize(values: Any, axis: int) -> Any:
+def l2_normalize(values: tf.Tensor, axis: int) -> tf.Tensor:
     """Scale to unit length along an axis: `x / sqrt(max(sum(x ** 2), 1e-12))`."""
     squared = tf.reduce_sum(tf.square(values), axis, keepdims=True)
     return values * tf.math.rsqrt(tf.maximum(squared, NORM_EPSILON))
 
 
 def dense(
-    tower: Tower, name: str, inputs: Any, size: int, *, biases: bool = True, l2: float = 0.0
-) -> Any:
+    tower: Tower, name: str, inputs: tf.Tensor, size: int, *, biases: bool = True, l2: float = 0.0
+) -> tf.Tensor:
     """Multiply by `name/weights` and add `name/biases`.
 
     Args:
@@ -81,7 +81,9 @@ def dense(
     return outputs
 
 
-def batch_norm(tower: Tower, name: str, values: Any, *, weights: Any = None) -> Any:
+def batch_norm(
+    tower: Tower, name: str, values: tf.Tensor, *, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Normalise columns by the batch while training, by moving averages otherwise.
 
     `(x - mean) / sqrt(variance + 0.001) * gamma + beta`; the moving variance is fed the unbiased
@@ -110,7 +112,9 @@ def batch_norm(tower: Tower, name: str, values: Any, *, weights: Any = None) -> 
     return values * scale + (beta - mean * scale)
 
 
-def _moments(values: Any, weights: Any) -> tuple[Any, Any, Any]:
+def _moments(
+    values: tf.Tensor, weights: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return mean, biased variance, and the number of rows that count."""
     if weights is None:
         mean = tf.reduce_mean(values, 0)

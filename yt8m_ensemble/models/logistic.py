@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -19,7 +19,7 @@ L2 = 1e-8
 """The starter code's fixed penalty."""
 
 
-def classify_logistic(tower: Tower, vectors: Any, num_classes: int) -> Any:
+def classify_logistic(tower: Tower, vectors: tf.Tensor, num_classes: int) -> tf.Tensor:
     """Classify each class on its own: `sigmoid(x W + b)`.
 
     Args:
@@ -40,8 +40,14 @@ class LogisticModel(Architecture):
     frame_level = False
 
     def predict(
-        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
-    ) -> Any:
+        self,
+        inputs: tf.Tensor,
+        num_frames: tf.Tensor,
+        tower: Tower,
+        *,
+        features: FeatureSpec,
+        num_classes: int,
+    ) -> tf.Tensor:
         """Apply the regression; see `Architecture.predict`."""
         del num_frames, features
         return classify_logistic(tower, inputs, num_classes)
@@ -59,8 +65,14 @@ class FrameLevelLogisticModel(Architecture):
     frame_level = True
 
     def predict(
-        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
-    ) -> Any:
+        self,
+        inputs: tf.Tensor,
+        num_frames: tf.Tensor,
+        tower: Tower,
+        *,
+        features: FeatureSpec,
+        num_classes: int,
+    ) -> tf.Tensor:
         """Average, then apply the regression; see `Architecture.predict`."""
         del features
         mask = frame_mask(inputs, num_frames)

@@ -6,7 +6,7 @@ The classifier at the end of most frame-level models too, so its options are the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -62,13 +62,19 @@ class MoeModel(Architecture):
             raise ModelError(msg, moe_prob_gating_input=self.moe_prob_gating_input)
 
     def predict(
-        self, inputs: Any, num_frames: Any, tower: Tower, *, features: FeatureSpec, num_classes: int
-    ) -> Any:
+        self,
+        inputs: tf.Tensor,
+        num_frames: tf.Tensor,
+        tower: Tower,
+        *,
+        features: FeatureSpec,
+        num_classes: int,
+    ) -> tf.Tensor:
         """Classify the features; see `Architecture.predict`."""
         del num_frames, features
         return self.classify(tower, inputs, num_classes)
 
-    def classify(self, tower: Tower, vectors: Any, num_classes: int) -> Any:
+    def classify(self, tower: Tower, vectors: tf.Tensor, num_classes: int) -> tf.Tensor:
         """Apply the mixture.
 
         Args:
@@ -99,8 +105,8 @@ class MoeModel(Architecture):
         return probabilities
 
     def _probability_gates(
-        self, tower: Tower, vectors: Any, probabilities: Any, num_classes: int
-    ) -> Any:
+        self, tower: Tower, vectors: tf.Tensor, probabilities: tf.Tensor, num_classes: int
+    ) -> tf.Tensor:
         inputs = probabilities if self.moe_prob_gating_input == "prob" else vectors
         weights = tower.variable(
             "gating_prob_weights", (inputs.shape[-1], num_classes), inverse_root(num_classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -47,7 +47,9 @@ class NetVLADModelLF(SampledFrameModel):
     lightvlad: bool = False
     vlagd: bool = False
 
-    def pool(self, frames: Any, mask: Any, tower: Tower, *, features: FeatureSpec) -> Any:
+    def pool(
+        self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, *, features: FeatureSpec
+    ) -> tf.Tensor:
         """Return `(B, 2 * netvlad_hidden_size)`; see `FrameModel.pool`."""
         parts = []
         for label, part in split_features(frames, features):
@@ -67,7 +69,7 @@ class NetVLADModelLF(SampledFrameModel):
         activation = tower.matmul(activation, second) + biases
         return activation * self._gates(activation, tower) if self.gating else activation
 
-    def _vlad(self, frames: Any, mask: Any, tower: Tower, clusters: int) -> Any:
+    def _vlad(self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, clusters: int) -> tf.Tensor:
         plain = self.lightvlad or self.vlagd
         assignment = soft_assign(
             frames,
@@ -80,7 +82,7 @@ class NetVLADModelLF(SampledFrameModel):
         pooling = light_vlad if self.lightvlad else net_vlagd if self.vlagd else net_vlad
         return pooling(frames, assignment, tower, scoped=True)
 
-    def _gates(self, activation: Any, tower: Tower) -> Any:
+    def _gates(self, activation: tf.Tensor, tower: Tower) -> tf.Tensor:
         size = activation.shape[1]
         weights = tower.variable("gating_weights/gating_weights", (size, size), inverse_root(size))
         gates = tower.matmul(activation, weights)

@@ -12,7 +12,6 @@ import tensorflow as tf
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.graphs import ModelGraph, from_tf_graph
 from yt8m_ensemble.models.architecture import Architecture
-from yt8m_ensemble.models.layers import l2_normalize
 from yt8m_ensemble.models.logistic import FrameLevelLogisticModel, LogisticModel
 from yt8m_ensemble.models.moe import MoeModel
 from yt8m_ensemble.models.netvlad import NetVLADModelLF
@@ -129,15 +128,12 @@ def _build(model: Architecture, features: FeatureSpec, num_classes: int) -> Grap
     num_frames = tf.compat.v1.placeholder(tf.int32, [None], "num_frames")
     tower = GraphTower()
     with tf.name_scope("model"):
-        normalized = l2_normalize(inputs, -1)
-        predictions = model.predict(
-            normalized, num_frames, tower, features=features, num_classes=num_classes
-        )
+        predictions = model(inputs, num_frames, tower, features=features, num_classes=num_classes)
     tf.identity(predictions, name="predictions")
     return tower
 
 
-def _convert(model: str, key: str, value: Any, wanted: type) -> Option:
+def _convert(model: str, key: str, value: tf.Tensor, wanted: type) -> Option:
     """Turn text or a number into the type of an option's default."""
     if wanted is bool and isinstance(value, str) and value.lower() in {"true", "false"}:
         return value.lower() == "true"

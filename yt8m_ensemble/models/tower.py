@@ -80,12 +80,12 @@ class Tower(ABC):
         *,
         l2: float = 0.0,
         trainable: bool = True,
-    ) -> Any:
+    ) -> tf.Tensor:
         """Return the value of a variable, float32, declared on first use."""
         full_name = f"{self._scope}/{name}"
         return self._read(Declaration(full_name, tuple(shape), initializer, l2, trainable))
 
-    def average(self, name: str, value: Any) -> None:
+    def average(self, name: str, value: tf.Tensor) -> None:
         """Move a moving average of the current scope towards `value`; only while training.
 
         Raises:
@@ -93,7 +93,7 @@ class Tower(ABC):
         """
         raise NotImplementedError
 
-    def uniform(self, shape: Sequence[Any]) -> Any:
+    def uniform(self, shape: Sequence[Any]) -> tf.Tensor:
         """Draw float32 values in `[0, 1)`; only while training.
 
         Raises:
@@ -101,12 +101,12 @@ class Tower(ABC):
         """
         raise NotImplementedError
 
-    def matmul(self, left: Any, right: Any) -> Any:
+    def matmul(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """Multiply two matrices; a training tower may do so in a shorter dtype."""
         return tf.matmul(left, right)
 
     @abstractmethod
-    def _read(self, declaration: Declaration) -> Any: ...
+    def _read(self, declaration: Declaration) -> tf.Tensor: ...
 
 
 class GraphTower(Tower):
@@ -121,7 +121,7 @@ class GraphTower(Tower):
         self.declarations: dict[str, Declaration] = {}
         self._values: dict[str, Any] = {}
 
-    def _read(self, declaration: Declaration) -> Any:
+    def _read(self, declaration: Declaration) -> tf.Tensor:
         name = declaration.name
         if name not in self._values:
             with tf.name_scope("/"):  # absolute: the checkpoint name is the node name

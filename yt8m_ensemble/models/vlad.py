@@ -5,7 +5,7 @@ Each returns a `(B, D * K)` vector of unit length: residuals (or sums) of D valu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from yt8m_ensemble.models.tower import Tower
 
 
-def net_vlad(frames: Any, assignment: Any, tower: Tower, *, scoped: bool) -> Any:
+def net_vlad(frames: tf.Tensor, assignment: tf.Tensor, tower: Tower, *, scoped: bool) -> tf.Tensor:
     """Sum the residuals of frames to cluster centres: `sum over t of a[t, k] * (x[t] - c[k])`.
 
     Args:
@@ -37,13 +37,15 @@ def net_vlad(frames: Any, assignment: Any, tower: Tower, *, scoped: bool) -> Any
     return _unit(_sums(frames, assignment) - mass * centers)
 
 
-def light_vlad(frames: Any, assignment: Any, tower: Tower, *, scoped: bool) -> Any:
+def light_vlad(
+    frames: tf.Tensor, assignment: tf.Tensor, tower: Tower, *, scoped: bool
+) -> tf.Tensor:
     """Sum the frames by cluster, without centres; see `net_vlad`."""
     del tower, scoped
     return _unit(_sums(frames, assignment))
 
 
-def net_vlagd(frames: Any, assignment: Any, tower: Tower, *, scoped: bool) -> Any:
+def net_vlagd(frames: tf.Tensor, assignment: tf.Tensor, tower: Tower, *, scoped: bool) -> tf.Tensor:
     """Sum the frames by cluster and gate every value of the sums; see `net_vlad`."""
     del scoped
     size, clusters = frames.shape[-1], assignment.shape[-1]
@@ -52,8 +54,14 @@ def net_vlagd(frames: Any, assignment: Any, tower: Tower, *, scoped: bool) -> An
 
 
 def soft_assign(
-    frames: Any, mask: Any, tower: Tower, *, clusters: int, name: str, add_batch_norm: bool
-) -> Any:
+    frames: tf.Tensor,
+    mask: tf.Tensor,
+    tower: Tower,
+    *,
+    clusters: int,
+    name: str,
+    add_batch_norm: bool,
+) -> tf.Tensor:
     """Assign each frame to clusters: `softmax(batch norm(x W))`.
 
     Args:
@@ -75,8 +83,14 @@ def soft_assign(
 
 
 def cluster_activation(
-    frames: Any, tower: Tower, *, clusters: int, name: str, add_batch_norm: bool, mask: Any
-) -> Any:
+    frames: tf.Tensor,
+    tower: Tower,
+    *,
+    clusters: int,
+    name: str,
+    add_batch_norm: bool,
+    mask: tf.Tensor,
+) -> tf.Tensor:
     """Project every frame onto K clusters: `batch norm(x W)`, or `x W + b`.
 
     Returns:
@@ -90,13 +104,13 @@ def cluster_activation(
     return activation + tower.variable("cluster_biases", (clusters,), inverse_root(size))
 
 
-def _sums(frames: Any, assignment: Any) -> Any:
+def _sums(frames: tf.Tensor, assignment: tf.Tensor) -> tf.Tensor:
     """Return `(B, D, K)`: frames weighted by their assignment, summed over time."""
     # The raw operation: what `tf.matmul` emits for three axes is unknown to TensorFlow 1.8.
     return tf.raw_ops.BatchMatMul(x=frames, y=assignment, adj_x=True)
 
 
-def _unit(residuals: Any) -> Any:
+def _unit(residuals: tf.Tensor) -> tf.Tensor:
     """Normalise `(B, D, K)` over D within each cluster, flatten, normalise again."""
     size, clusters = residuals.shape[1], residuals.shape[2]
     return l2_normalize(tf.reshape(l2_normalize(residuals, 1), (-1, size * clusters)), 1)

@@ -1,0 +1,12 @@
+"""Training single models: options, losses, optimizers, the compiled step and the loop around it.
+
+Never builds an ensemble and never evaluates beyond its own batches.
+"""
+
+from yt8m_ensemble.training.loop import train
+from yt8m_ensemble.training.losses import LOSSES
+from yt8m_ensemble.training.optimizers import OPTIMIZERS
+from yt8m_ensemble.training.options import TrainOptions
+from yt8m_ensemble.training.trainer import StepResult, Trainer
+
+__all__ = ["LOSSES", "OPTIMIZERS", "StepResult", "TrainOptions", "Trainer", "train"]

@@ -1,0 +1,109 @@
+"""Optimizers with TensorFlow 1's arithmetic and slot names, so that checkpoints resume either way.
+
+Each applies one gradient to one variable by TensorFlow's fused kernel. Holds no state itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Counters = Mapping[str, Any]
+"""Scalars that change every step, by checkpoint name: numpy outside, tensors inside the step."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Plain gradient descent, and what the others override: `w -= rate * g`.
+
+    Attributes:
+        slots: Suffix and first value of each tensor kept beside a variable.
+    """
+
+    slots = ()
+
+    def first_counters(self) -> dict[str, np.float32]:
+        """Return the counters before the first step."""
+        return {}
+
+    def next_counters(self, counters: Counters) -> dict[str, np.float32]:
+        """Return the counters after one more step."""
+        del counters
+        return {}
+
+    def apply(
+        self,
+        variable: Any,
+        slots: Sequence[Any],
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        *,
+        counters: Counters,
+    ) -> None:
+        """Move a variable and its slots along a gradient."""
+        del slots, counters
+        tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam as `tf.train.AdamOptimizer`: the epsilon is not corrected for bias.
+
+        rate_t = rate * sqrt(1 - b2 ** t) / (1 - b1 ** t);  w -= rate_t * m / (sqrt(v) + epsilon)
+
+    References:
+        Kingma and Ba 2015 (arXiv 1412.6980), the form before section 2.1.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    slots = (("Adam", 0.0), ("Adam_1", 0.0))
+
+    def first_counters(self) -> dict[str, np.float32]:
+        """Return the powers of the betas for the first step."""
+        return {"beta1_power": np.float32(self.beta1), "beta2_power": np.float32(self.beta2)}
+
+    def next_counters(self, counters: Counters) -> dict[str, np.float32]:
+        """Multiply the powers once more, in float32 as the original does."""
+        return {
+            "beta1_power": np.float32(counters["beta1_power"]) * np.float32(self.beta1),
+            "beta2_power": np.float32(counters["beta2_power"]) * np.float32(self.beta2),
+        }
+
+    def apply(
+        self,
+        variable: Any,
+        slots: Sequence[Any],
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        *,
+        counters: Counters,
+    ) -> None:
+        """Move a variable and its two moments."""
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=slots[0].handle,
+            v=slots[1].handle,
+            beta1_power=counters["beta1_power"],
+            beta2_power=counters["beta2_power"],
+            lr=rate,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+OPTIMIZERS: Mapping[str, Optimizer] = {
+    "Adam": Adam(),
+    "SGD": Optimizer(),
+}
+"""Optimizers by name."""
