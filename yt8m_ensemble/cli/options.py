@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -10,6 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+
+class ByteSize(click.ParamType[int]):
+    """Read a size such as `1GB`, `1.5 GB`, `800MiB` or a plain number of bytes."""
+
+    name = "size"
+    _units = MappingProxyType(
+        {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+        | {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    )
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number of bytes."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", str(value))
+        units = {name.lower(): factor for name, factor in self._units.items()}
+        if match is None or match[2].lower() not in units:
+            self.fail(f"'{value}' is no size; write e.g. 1GB, 500MB or 900MiB.", param, ctx)
+        return round(float(match[1]) * units[match[2].lower()])
+
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."
@@ -32,6 +55,13 @@ num_classes_option = click.option(
     "--num-classes",
     type=click.IntRange(min=1),
     help="Classes, where the model's files do not tell.",
+)
+max_size_option = click.option(
+    "--max-size",
+    type=ByteSize(),
+    default="1GB",
+    show_default=True,
+    help="Most uncompressed bytes that the archive may hold.",
 )
 
 

@@ -16,6 +16,7 @@ import click
 from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.merge import merge
+from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
 from yt8m_ensemble.cli.train import train
 from yt8m_ensemble.errors import EnsembleError
@@ -38,6 +39,7 @@ def cli(*, debug: bool) -> None:
 
 cli.add_command(evaluate)
 cli.add_command(merge)
+cli.add_command(package)
 cli.add_command(predict)
 cli.add_command(train)
 

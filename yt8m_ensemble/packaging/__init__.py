@@ -3,7 +3,13 @@
 Never loads TensorFlow: what must, runs in a process of its own.
 """
 
-from yt8m_ensemble.packaging.layouts import BUNDLE_FILES, MODEL_FILES
+from yt8m_ensemble.packaging.layouts import (
+    BUNDLE_FILES,
+    FLAGS_FILE,
+    INFERENCE_MODEL,
+    MODEL_FILES,
+    member_of,
+)
 from yt8m_ensemble.packaging.loading import FreshReader, LoadedModel, fresh_reader
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
 from yt8m_ensemble.packaging.structure import check_archive, check_model
@@ -11,6 +17,8 @@ from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
 __all__ = [
     "BUNDLE_FILES",
+    "FLAGS_FILE",
+    "INFERENCE_MODEL",
     "MODEL_FILES",
     "FreshReader",
     "LoadedModel",
@@ -20,5 +28,6 @@ __all__ = [
     "extract_bundle",
     "fresh_reader",
     "list_bundle",
+    "member_of",
     "write_bundle",
 ]

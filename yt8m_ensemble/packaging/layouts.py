@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FLAGS_FILE: Final = "model_flags.json"
 MODEL_FILES: Final = (
@@ -13,8 +17,10 @@ MODEL_FILES: Final = (
 BUNDLE_FILES: Final = (FLAGS_FILE, *MODEL_FILES)
 """The files of an archive, in the order in which they are written."""
 
-FOLDER: Final = "inference_model"
-"""Where the reader of 2019 looks for the model files; the reader of 2018 looks at the root."""
+INFERENCE_MODEL: Final = "inference_model"
+"""The model files' stem, and the folder where the reader of 2019 looks for them.
+
+The reader of 2018 looks at the root."""
 
 IGNORED_FILE: Final = "checkpoint"
 """A state file that a saver leaves beside its checkpoint; no reader needs it."""
@@ -36,9 +42,34 @@ def readers_of(names: set[str]) -> tuple[str, ...]:
     found = []
     if names.issuperset(BUNDLE_FILES):
         found.append("2018")
-    if names.issuperset((FLAGS_FILE, *(f"{FOLDER}/{name}" for name in MODEL_FILES))):
+    if names.issuperset((FLAGS_FILE, *(f"{INFERENCE_MODEL}/{name}" for name in MODEL_FILES))):
         found.append("2019")
     return tuple(found)
+
+
+def member_of(tensor: str, members: Sequence[str], *, naming: str | None) -> str | None:
+    """Tell which ensemble member a tensor or operation of a merged model belongs to.
+
+    Args:
+        tensor: Its name.
+        members: The members' names in order.
+        naming: `scoped` (below each member's name) or `seed` (below `tower`, then `tower/model1`,
+            `tower/model2` and so on).
+
+    Returns:
+        The member's name; `None` for what members share.
+
+    Examples:
+        >>> member_of("a/gates/weights", ["a", "b"], naming="scoped")
+        'a'
+        >>> member_of("tower/model1/gates/weights", ["a", "b"], naming="seed")
+        'b'
+    """
+    if naming == "seed":
+        position = re.match(r"(?:tower/)?model(\d+)/", tensor)
+        index = int(position[1]) if position else 0
+        return members[index] if tensor.startswith(("tower/", "model")) else None
+    return next((name for name in members if tensor.startswith(f"{name}/")), None)
 
 
 def size_text(nbytes: int) -> str:

@@ -20,8 +20,8 @@ from yt8m_ensemble.errors import BundleError
 from yt8m_ensemble.packaging.layouts import (
     BUNDLE_FILES,
     FLAGS_FILE,
-    FOLDER,
     IGNORED_FILE,
+    INFERENCE_MODEL,
     MODEL_FILES,
     readers_of,
     size_text,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 MAX_UNPACKED_BYTES: Final = 4_000_000_000
 """Uncompressed bytes after which an archive is refused: twice what a graph file may hold."""
 
-_KNOWN: Final = {FLAGS_FILE, *MODEL_FILES, *(f"{FOLDER}/{name}" for name in MODEL_FILES)}
-_IGNORED: Final = {IGNORED_FILE, f"{FOLDER}/{IGNORED_FILE}"}
+_KNOWN: Final = {FLAGS_FILE, *MODEL_FILES, *(f"{INFERENCE_MODEL}/{name}" for name in MODEL_FILES)}
+_IGNORED: Final = {IGNORED_FILE, f"{INFERENCE_MODEL}/{IGNORED_FILE}"}
 _BLOCK: Final = 1 << 20
 _MAX_EXTENDED_HEADER: Final = 1 << 16
 # What an extended header may not say: another name, size or kind than the plain header does.
@@ -84,7 +84,7 @@ def list_bundle(path: str, *, max_unpacked: int = MAX_UNPACKED_BYTES) -> Bundle:
         digest = hashlib.sha256()
         for block in entry.content:
             digest.update(block)
-        base = entry.name.removeprefix(f"{FOLDER}/")
+        base = entry.name.removeprefix(f"{INFERENCE_MODEL}/")
         member = BundleMember(base, entry.nbytes, digest.hexdigest())
         if members.setdefault(base, member) != member:
             msg = (
@@ -118,7 +118,7 @@ def extract_bundle(path: str, directory: str, *, max_unpacked: int = MAX_UNPACKE
     with files.atomic_directory(directory) as temporary:
         for entry in _walk(path, max_unpacked):
             if entry.content is not None:
-                target = Path(temporary, entry.name.removeprefix(f"{FOLDER}/"))
+                target = Path(temporary, entry.name.removeprefix(f"{INFERENCE_MODEL}/"))
                 with target.open("wb") as file:
                     file.writelines(entry.content)
     return bundle
@@ -258,13 +258,13 @@ def _check_name(path: str, name: str) -> str:
 
 
 def _check_directory(path: str, written: str, name: str) -> None:
-    if name not in ("", FOLDER):
+    if name not in ("", INFERENCE_MODEL):
         _refuse(path, written, "is an unknown directory")
 
 
 def _refuse(path: str, name: str, fault: str) -> NoReturn:
     msg = (
         f"'{path}' is refused: its member '{name}' {fault}. "
-        f"A bundle holds only {', '.join(BUNDLE_FILES)}, at the root or under '{FOLDER}/'."
+        f"A bundle holds only {', '.join(BUNDLE_FILES)}, at the root or under '{INFERENCE_MODEL}/'."
     )
     raise BundleError(msg, path=path, member=name, fault=fault)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yt8m_ensemble.errors import EnsembleError
 from yt8m_ensemble.facts import MAX_BUNDLE_BYTES
-from yt8m_ensemble.packaging.layouts import FOLDER, size_text
+from yt8m_ensemble.packaging.layouts import INFERENCE_MODEL, size_text
 from yt8m_ensemble.values import Bundle, Check, TensorSpec, parse_feature_spec
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def check_archive(bundle: Bundle, *, max_size: int = MAX_BUNDLE_BYTES) -> list[C
                 year in bundle.readers,
                 f"looks {place}",
             )
-            for year, place in (("2018", "at the root"), ("2019", f"under '{FOLDER}/'"))
+            for year, place in (("2018", "at the root"), ("2019", f"under '{INFERENCE_MODEL}/'"))
         ),
         Check(
             "uncompressed size",

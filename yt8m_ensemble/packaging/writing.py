@@ -14,7 +14,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.errors import BundleError, BundleTooLargeError
 from yt8m_ensemble.packaging.layouts import (
     BUNDLE_FILES,
-    FOLDER,
+    INFERENCE_MODEL,
     MODEL_FILES,
     readers_of,
     size_text,
@@ -64,7 +64,7 @@ def write_bundle(
         members = tuple(_add(tar, model_dir, name, nbytes) for name, nbytes in sizes.items())
         names = set(sizes)
         for name in MODEL_FILES:
-            link = _header(f"{FOLDER}/{name}")
+            link = _header(f"{INFERENCE_MODEL}/{name}")
             link.type, link.linkname = tarfile.LNKTYPE, name
             tar.addfile(link)
             names.add(link.name)

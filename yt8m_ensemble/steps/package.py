@@ -1,0 +1,182 @@
+"""`package`: inference model → the one archive that the official readers load."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from yt8m_ensemble import files
+from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
+from yt8m_ensemble.errors import BundleError, MixtureWeightsError
+from yt8m_ensemble.facts import MAX_BUNDLE_BYTES, MIXTURE_VARIABLE
+from yt8m_ensemble.packaging import (
+    FLAGS_FILE,
+    INFERENCE_MODEL,
+    check_bundle_size,
+    member_of,
+    write_bundle,
+)
+from yt8m_ensemble.steps.provenance import write_provenance
+from yt8m_ensemble.values import (
+    Bundle,
+    MixtureWeights,
+    Progress,
+    TensorSpec,
+    no_progress,
+    parse_flags,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class PackageResult:
+    """Say what was packed.
+
+    Args:
+        out: The archive.
+        bundle: What it holds; `None` on a dry run.
+        nbytes: Uncompressed bytes of its files.
+        member_bytes: Checkpoint bytes by ensemble member.
+        weights: The mixture that was put in; `None` if the model's own was kept.
+    """
+
+    out: str
+    bundle: Bundle | None
+    nbytes: int
+    member_bytes: Mapping[str, int]
+    weights: MixtureWeights | None
+
+
+def package_model(
+    *,
+    model: str,
+    out: str,
+    weights: MixtureWeights | str | None = None,
+    max_size: int = MAX_BUNDLE_BYTES,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> PackageResult:
+    """Pack an inference model, with its own mixture weights or others.
+
+    A model that is too large, or that lacks a file, is refused before anything is written.
+
+    Args:
+        model: The directory of an inference model.
+        out: The archive.
+        weights: Mixture weights, or the path of their file, to put in place of the model's own;
+            members are matched by name.
+        max_size: Most uncompressed bytes that the files may have together.
+        force: Replace an archive that exists.
+        dry_run: Check only; write nothing.
+        progress: Told the bytes of the checkpoint that is rewritten for new weights.
+
+    Returns:
+        What was packed.
+    """
+    files.check_absent(out, force=force)
+    member_bytes = _member_bytes(model)
+    sizes = check_bundle_size(model, out, max_size=max_size, member_bytes=member_bytes)
+    with ExitStack() as stack:
+        mixture = None
+        if weights is not None:
+            flags = parse_flags(files.read_text(f"{model}/{FLAGS_FILE}"), path=model)
+            mixture = _matching_mixture(flags, weights, model=model)
+        if dry_run:
+            return PackageResult(out, None, sum(sizes.values()), member_bytes, mixture)
+        packed = model
+        if mixture is not None:
+            packed = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+            _copy_with_weights(model, packed, mixture, progress=progress)
+        bundle = write_bundle(packed, out, max_size=max_size, force=force)
+    write_provenance(
+        out,
+        command="package",
+        # The index holds a checksum of every tensor.
+        inputs={model: files.sha256(f"{model}/{INFERENCE_MODEL}.index")},
+        options={
+            "max_size": max_size,
+            "weights": dict(zip(mixture.names, mixture.values, strict=True)) if mixture else None,
+        },
+        files={member.name: member.sha256 for member in bundle.members},
+    )
+    return PackageResult(out, bundle, bundle.nbytes, member_bytes, mixture)
+
+
+def _matching_mixture(
+    flags: Mapping[str, Any], weights: MixtureWeights | str, *, model: str
+) -> MixtureWeights:
+    """Return the mixture in the order of the model's members.
+
+    Raises:
+        MixtureWeightsError: If it is over other members, or taken in another space.
+    """
+    path = weights if isinstance(weights, str) else "the mixture"
+    if isinstance(weights, str):
+        weights = MixtureWeights.parse(files.read_text(weights), path=weights)
+    members, space = tuple(flags.get("members", ())), flags.get("mix")
+    if set(weights.names) != set(members):
+        msg = (
+            f"'{path}' weighs {', '.join(weights.names)}, but the members of '{model}' are "
+            f"{', '.join(members) or 'not named'}. Tune weights for these members, or merge again."
+        )
+        raise MixtureWeightsError(msg, mixture=weights.names, members=members)
+    if weights.space != space:
+        msg = (
+            f"'{path}' mixes by {weights.space}, but the graph in '{model}' mixes by {space}. "
+            f"Merge again with `--mix {weights.space}`."
+        )
+        raise MixtureWeightsError(msg, mixture=weights.space, model=space)
+    by_name = dict(zip(weights.names, weights.values, strict=True))
+    return MixtureWeights(members, tuple(by_name[name] for name in members), weights.space)
+
+
+def _copy_with_weights(
+    model: str, directory: str, mixture: MixtureWeights, *, progress: Progress
+) -> None:
+    """Write the model anew with other mixture weights; the graph stays as it is.
+
+    Raises:
+        BundleError: If its mixture weights are no variable.
+    """
+    with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
+        specs = source.specs()
+        found = specs.get(MIXTURE_VARIABLE)
+        if found != TensorSpec(MIXTURE_VARIABLE, (len(mixture.names),), "float32"):
+            msg = (
+                f"'{model}' does not hold its mixture weights in a variable, so they cannot be "
+                "replaced. Merge again with `--weights`, or with `--naming scoped`."
+            )
+            raise BundleError(msg, path=model, variable=MIXTURE_VARIABLE)
+        total, done = sum(spec.nbytes for spec in specs.values()), 0
+        with CheckpointWriter(f"{directory}/{INFERENCE_MODEL}") as writer:
+            for name, spec in specs.items():
+                if name == MIXTURE_VARIABLE:
+                    writer.add(name, mixture.array.astype(np.float32))
+                else:
+                    writer.add(name, source.read(name))
+                done += spec.nbytes
+                progress("package", done, total, unit="bytes")
+    for name in (FLAGS_FILE, f"{INFERENCE_MODEL}.meta"):
+        Path(directory, name).write_bytes(files.read_bytes(f"{model}/{name}"))
+
+
+def _member_bytes(model: str) -> dict[str, int]:
+    """Return the checkpoint bytes of each member, by the scopes that merging gave them."""
+    paths = [f"{model}/{FLAGS_FILE}", f"{model}/{INFERENCE_MODEL}.index"]
+    if not all(map(files.exists, paths)):
+        return {}
+    flags = parse_flags(files.read_text(paths[0]), path=paths[0])
+    sizes = dict.fromkeys(map(str, flags.get("members", ())), 0)
+    with open_checkpoint(f"{model}/{INFERENCE_MODEL}", verify=False) as source:
+        for spec in source.specs().values():
+            if member := member_of(spec.name, tuple(sizes), naming=flags.get("naming")):
+                sizes[member] += spec.nbytes
+    return sizes
