@@ -6,8 +6,7 @@ tensor bundles, an `.index` table and data shards.
 
 from __future__ import annotations
 
-import mmap
-from pathlib import Path
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from yt8m_ensemble.checkpoints.entries import (
     parse_header,
     slice_key,
 )
+from yt8m_ensemble.checkpoints.shards import ChecksumLedger, Shard
 from yt8m_ensemble.checkpoints.strings import parse_strings
 from yt8m_ensemble.checkpoints.table import read_table
 from yt8m_ensemble.errors import CheckpointError, CheckpointNotFoundError
@@ -54,9 +54,10 @@ class TfCheckpoint:
         self._verify = verify
         self._parts: dict[bytes, Entry] = {}
         self._entries: dict[str, Entry] = {}
-        self._buffers: dict[int, memoryview] = {}
+        self._ledger = ChecksumLedger()
         self._num_shards = self._read_index()
-        self._sizes = self._check_shards()
+        self._check_shards()
+        self._shards = [Shard(self._shard_path(shard)) for shard in range(self._num_shards)]
         self._specs = {
             name: TensorSpec(name, entry.shape, entry.dtype)
             for name, entry in sorted(self._entries.items())
@@ -75,7 +76,8 @@ class TfCheckpoint:
 
     def close(self) -> None:
         """Let go of the files; arrays that were read keep what they need."""
-        self._buffers.clear()
+        for shard in self._shards:
+            shard.close()
 
     def specs(self) -> Mapping[str, TensorSpec]:
         """Return the description of every tensor, by name, in sorted order."""
@@ -96,6 +98,38 @@ class TfCheckpoint:
         if entry.slices:
             return self._join_slices(name, entry)
         return self._read_entry(name, entry)
+
+    def read_block(self, name: str, start: int, out: NDArray[Any]) -> None:
+        """Fill a buffer with part of a tensor, without mapping it; threads may call this at once.
+
+        Once all blocks of a tensor have been read, in any order, their joint checksum is compared
+        with the stored one; a difference is a `CheckpointError`.
+
+        Args:
+            name: A name in `specs()`, of a numeric tensor.
+            start: Position of the first value in row-major order.
+            out: Contiguous array of the tensor's dtype to fill.
+        """
+        entry = self._entries[name]
+        if not entry.slices:
+            self._read_part(name, entry, start, out)
+            return
+        parts = self._find_parts(name, entry)
+        if any(
+            axis != slice(0, n)
+            for w, _ in parts
+            for axis, n in zip(w[1:], entry.shape[1:], strict=True)
+        ):
+            out[:] = self.read(name).reshape(-1)[start : start + len(out)]
+            return
+        # Parts that split the first axis alone follow each other in row-major order.
+        position = 0
+        for _, part in parts:
+            size = math.prod(part.shape)
+            low, high = max(start, position), min(start + len(out), position + size)
+            if low < high:
+                self._read_part(name, part, low - position, out[low - start : high - start])
+            position += size
 
     @property
     def global_step(self) -> int | None:
@@ -147,8 +181,8 @@ class TfCheckpoint:
             raise CheckpointError(msg, path=self._index_path)
         return num_shards
 
-    def _check_shards(self) -> list[int]:
-        """Return the bytes that each data file must hold; refuse if one holds fewer.
+    def _check_shards(self) -> None:
+        """Compare the size of each data file with what the index says it holds.
 
         Raises:
             CheckpointNotFoundError: If a data file is missing.
@@ -177,37 +211,43 @@ class TfCheckpoint:
                     "Copy the checkpoint again or use an earlier one."
                 )
                 raise CheckpointError(msg, path=path, found=found, expected=expected)
-        return needed
 
-    def _buffer(self, shard: int) -> memoryview:
-        if shard not in self._buffers:
-            path = self._shard_path(shard)
-            if files.is_remote(path):
-                content: bytes | mmap.mmap = files.read_bytes(path)
-            elif self._sizes[shard]:
-                with Path(path).open("rb") as file:
-                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            else:
-                content = b""
-            self._buffers[shard] = memoryview(content)
-        return self._buffers[shard]
+    def _read_part(self, name: str, entry: Entry, start: int, out: NDArray[Any]) -> None:
+        block = out.view(np.uint8)
+        first = start * out.dtype.itemsize
+        self._shards[entry.shard].read_into(entry.offset + first, block)
+        if self._verify:
+            tensor = (entry.shard, entry.offset)
+            found = self._ledger.enter(tensor, entry.size, first, block)
+            if found is not None:
+                self._compare(name, entry, found)
 
     def _read_entry(self, name: str, entry: Entry) -> NDArray[Any]:
-        data = self._buffer(entry.shard)[entry.offset : entry.offset + entry.size]
+        data = self._shards[entry.shard].view()[entry.offset : entry.offset + entry.size]
         if entry.dtype == "string":
             try:
                 return parse_strings(bytes(data), entry.shape, entry.crc if self._verify else None)
             except CheckpointError as error:
                 raise self._damage(name, entry, str(error)) from error
-        if self._verify and (found := mask(crc32c(data))) != entry.crc:
-            raise self._damage(
-                name, entry, f"its checksum is {found:08x}, stored is {entry.crc:08x}"
-            )
+        if self._verify:
+            self._compare(name, entry, mask(crc32c(data)))
         if entry.dtype in OPAQUE:
             return np.frombuffer(data, np.uint8)
         return np.frombuffer(data, numpy_dtype(entry.dtype)).reshape(entry.shape)
 
     def _join_slices(self, name: str, entry: Entry) -> NDArray[Any]:
+        dtype = object if entry.dtype == "string" else numpy_dtype(entry.dtype)
+        joined = np.empty(entry.shape, dtype)
+        for window, part in self._find_parts(name, entry):
+            joined[window] = self._read_entry(name, part)
+        return joined
+
+    def _find_parts(self, name: str, entry: Entry) -> list[tuple[tuple[slice, ...], Entry]]:
+        """Return where each part of a partitioned variable belongs, in the order of their starts.
+
+        Raises:
+            CheckpointError: If a part is absent, of another shape, or the parts leave gaps.
+        """
         parts = []
         for extents in entry.slices:
             part = self._parts.get(slice_key(name, extents))
@@ -215,22 +255,25 @@ class TfCheckpoint:
                 slice(0, size) if length == FULL else slice(start, start + length)
                 for (start, length), size in zip(extents, entry.shape, strict=True)
             )
-            expected = tuple(
+            shape = tuple(
                 len(range(size)[axis]) for axis, size in zip(window, entry.shape, strict=True)
             )
-            if part is None or part.shape != expected or part.dtype != entry.dtype:
+            if part is None or part.shape != shape or part.dtype != entry.dtype:
                 raise self._damage(name, entry, f"its part at {list(extents)} is absent or unlike")
             parts.append((window, part))
-        if sum(np.prod(part.shape, dtype=object) for _, part in parts) != np.prod(
-            entry.shape, dtype=object
-        ):
+        if sum(math.prod(part.shape) for _, part in parts) != math.prod(entry.shape):
             raise self._damage(name, entry, f"its {len(parts)} parts do not cover {entry.shape}")
-        joined = np.empty(
-            entry.shape, object if entry.dtype == "string" else numpy_dtype(entry.dtype)
-        )
-        for window, part in parts:
-            joined[window] = self._read_entry(name, part)
-        return joined
+        return sorted(parts, key=lambda item: [axis.start for axis in item[0]])
+
+    def _compare(self, name: str, entry: Entry, found: int) -> None:
+        """Compare a checksum with the stored one.
+
+        Raises:
+            CheckpointError: If they differ.
+        """
+        if found != entry.crc:
+            what = f"its checksum is {found:08x}, stored is {entry.crc:08x}"
+            raise self._damage(name, entry, what)
 
     def _damage(self, name: str, entry: Entry, what: str) -> CheckpointError:
         path = self._shard_path(entry.shard)

@@ -54,7 +54,7 @@ def latest_prefix(train_dir: str) -> str:
     """
     steps = find_steps(train_dir)
     if not steps:
-        msg = f"'{train_dir}' holds no finished `model.ckpt-<step>`. Train first with `yt8m-ens train`."
+        msg = f"'{train_dir}' holds no finished `model.ckpt-<step>`. Train with `yt8m-ens train`."
         raise CheckpointNotFoundError(msg, train_dir=train_dir, steps=steps)
     return _prefix(train_dir, steps[-1])
 
@@ -76,9 +76,9 @@ def range_prefixes(train_dir: str, first: int, last: int) -> list[str]:
 def last_prefixes(train_dir: str, count: int) -> list[str]:
     """Return the prefixes of the newest checkpoints, oldest first.
 
-    The order is that of the `checkpoint` state file when it lists every step that is there, as after
-    a run that keeps all of them. Where it lists fewer (the starter code's saver lists only the
-    newest, and evaluation overwrites it), the step numbers decide.
+    The order is that of the `checkpoint` state file when it lists every step that is there. Where
+    it lists fewer (the starter code's saver lists only the newest, and its evaluation overwrites
+    the file), the step numbers decide.
 
     Args:
         train_dir: The directory.

@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from yt8m_ensemble import __version__
+from yt8m_ensemble.cli.avg_ckpt import avg_ckpt
 from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.package import package
@@ -37,6 +38,7 @@ def cli(*, debug: bool) -> None:
     del debug  # read in `main`, where errors arrive
 
 
+cli.add_command(avg_ckpt)
 cli.add_command(evaluate)
 cli.add_command(merge)
 cli.add_command(package)
