@@ -19,6 +19,7 @@ from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
+from yt8m_ensemble.cli.synth import synth
 from yt8m_ensemble.cli.train import train
 from yt8m_ensemble.errors import EnsembleError
 
@@ -43,6 +44,7 @@ cli.add_command(evaluate)
 cli.add_command(merge)
 cli.add_command(package)
 cli.add_command(predict)
+cli.add_command(synth)
 cli.add_command(train)
 
 

@@ -8,16 +8,38 @@ from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
 from yt8m_ensemble.data.peek import RecordInfo, peek_record
 from yt8m_ensemble.data.quantization import dequantize, quantize
 from yt8m_ensemble.data.reading import Batch, read_batches, training_dataset
+from yt8m_ensemble.data.synthesis import (
+    BYTE_RANGE,
+    World,
+    draw_basis,
+    draw_frames,
+    draw_video,
+    make_world,
+    mean_features,
+    wander_around,
+)
+from yt8m_ensemble.data.writing import encode_frames, encode_means, write_records
 
 __all__ = [
+    "BYTE_RANGE",
     "Batch",
     "RecordInfo",
+    "World",
     "check_records",
     "dequantize",
+    "draw_basis",
+    "draw_frames",
+    "draw_video",
+    "encode_frames",
+    "encode_means",
     "explained_errors",
+    "make_world",
+    "mean_features",
     "peek_record",
     "quantize",
     "read_batches",
     "read_ground_truth_csv",
     "training_dataset",
+    "wander_around",
+    "write_records",
 ]

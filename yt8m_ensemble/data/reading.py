@@ -103,7 +103,7 @@ def read_batches(
         raise DataError(msg, path=paths[reached]) from error
 
 
-def training_dataset(  # noqa: PLR0913 - what decides the order and the batches, each by name
+def training_dataset(
     paths: Sequence[str],
     *,
     features: FeatureSpec,
