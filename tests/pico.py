@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from yt8m_ensemble.checkpoints import write_checkpoint
 from yt8m_ensemble.models import build_graph
 from yt8m_ensemble.values import FeatureSpec, ModelFlags
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (6, 2), frame_level=False)
 FRAME = FeatureSpec(("rgb", "audio"), (6, 2), frame_level=True, max_frames=3)
