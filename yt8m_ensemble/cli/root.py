@@ -21,6 +21,7 @@ from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
 from yt8m_ensemble.cli.synth import synth
 from yt8m_ensemble.cli.train import train
+from yt8m_ensemble.cli.verify import verify
 from yt8m_ensemble.errors import EnsembleError
 
 EXIT_ERROR = 1
@@ -46,6 +47,7 @@ cli.add_command(package)
 cli.add_command(predict)
 cli.add_command(synth)
 cli.add_command(train)
+cli.add_command(verify)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -3,6 +3,7 @@
 Never loads TensorFlow: what must, runs in a process of its own.
 """
 
+from yt8m_ensemble.packaging.comparison import Comparer, Comparison, Expected, stored_scores
 from yt8m_ensemble.packaging.layouts import (
     BUNDLE_FILES,
     FLAGS_FILE,
@@ -12,14 +13,18 @@ from yt8m_ensemble.packaging.layouts import (
 )
 from yt8m_ensemble.packaging.loading import FreshReader, LoadedModel, fresh_reader
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
-from yt8m_ensemble.packaging.structure import check_archive, check_model
+from yt8m_ensemble.packaging.structure import FILES_CHECK, check_archive, check_model
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
 __all__ = [
     "BUNDLE_FILES",
+    "FILES_CHECK",
     "FLAGS_FILE",
     "INFERENCE_MODEL",
     "MODEL_FILES",
+    "Comparer",
+    "Comparison",
+    "Expected",
     "FreshReader",
     "LoadedModel",
     "check_archive",
@@ -29,5 +34,6 @@ __all__ = [
     "fresh_reader",
     "list_bundle",
     "member_of",
+    "stored_scores",
     "write_bundle",
 ]

@@ -1,0 +1,231 @@
+"""Compare a model's scores with scores that were stored before: a cache or a Kaggle submission.
+
+Both kinds may leave scores out (a submission keeps 20 pairs a video). What is left out is only
+compared with a bound: it may not be above the lowest score that was kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from yt8m_ensemble import files
+from yt8m_ensemble.errors import AlignmentError, PredictionsError
+from yt8m_ensemble.metrics import EvaluationMetrics
+from yt8m_ensemble.mixing import mix
+from yt8m_ensemble.storage import PredictionsFile, open_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.values import MixtureWeights
+
+_SHOWN: Final = 3
+
+Expected = Callable[["NDArray[np.bytes_]"], tuple["NDArray[np.float32]", "NDArray[np.float32]"]]
+"""From video ids (B,) to stored scores (B, C), nan where left out, and the bound (B,) of those."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Say how far a model's scores are from stored ones.
+
+    Args:
+        num_videos: Videos compared.
+        max_difference: Largest absolute difference of a score; of a score that the stored ones
+            leave out, by how much it is above their lowest.
+        video_id: The video of that difference.
+        class_id: Its class.
+        gap: GAP of the model's scores; `None` if the records carry no labels.
+        stored_gap: GAP of the stored scores; `None` as before.
+    """
+
+    num_videos: int
+    max_difference: float
+    video_id: str
+    class_id: int
+    gap: float | None
+    stored_gap: float | None
+
+
+class Comparer:
+    """Gather the comparison batch by batch.
+
+    Args:
+        expected: The stored scores; `None` if there are none, for the GAP alone.
+        num_classes: C.
+    """
+
+    def __init__(self, expected: Expected | None, *, num_classes: int) -> None:
+        self._expected = expected
+        self._metrics = EvaluationMetrics(num_classes), EvaluationMetrics(num_classes)
+        self._num_videos, self._num_positives = 0, 0
+        self._worst: tuple[float, str, int] = (0.0, "", -1)
+
+    def update(
+        self,
+        video_ids: NDArray[np.bytes_],
+        scores: NDArray[np.floating],
+        labels: NDArray[np.bool_],
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            video_ids: Shape `(B,)`.
+            scores: Shape `(B, C)`.
+            labels: Shape `(B, C)`.
+        """
+        self._num_videos += len(video_ids)
+        self._num_positives += int(labels.sum())
+        self._metrics[0].update(scores, labels)
+        if self._expected is None:
+            return
+        stored, bound = self._expected(video_ids)
+        self._metrics[1].update(np.nan_to_num(stored), labels)
+        excess = np.maximum(scores - bound[:, None], 0)
+        differences = np.where(np.isnan(stored), excess, np.abs(scores - stored))
+        row, class_id = np.unravel_index(int(differences.argmax()), differences.shape)
+        largest = float(differences[row, class_id])
+        # A nan compares false with everything; it must not pass for no difference.
+        if not largest <= self._worst[0] or not self._worst[1]:
+            self._worst = largest, video_ids[row].decode(), int(class_id)
+
+    def result(self) -> Comparison:
+        """Return the comparison over all batches."""
+        gaps: list[float | None] = [None, None]
+        if self._num_positives:
+            gaps = [metrics.result().gap for metrics in self._metrics]
+        if self._expected is None:
+            gaps[1] = None
+        return Comparison(self._num_videos, *self._worst, *gaps)
+
+
+@contextmanager
+def stored_scores(
+    path: str, *, num_classes: int, mixture: MixtureWeights | None
+) -> Iterator[Expected]:
+    """Open stored scores.
+
+    Args:
+        path: A cache of members' predictions (`.h5`), or a Kaggle submission.
+        num_classes: C.
+        mixture: How the members of a cache are mixed; `None` for a cache of one model.
+
+    Yields:
+        A function from video ids to their scores.
+    """
+    with ExitStack() as stack:
+        if path.endswith((".h5", ".hdf5")):
+            cache = stack.enter_context(open_predictions(path))
+            yield _from_cache(cache, num_classes=num_classes, mixture=mixture)
+        else:
+            yield _from_submission(path, num_classes=num_classes)
+
+
+def _from_cache(
+    cache: PredictionsFile, *, num_classes: int, mixture: MixtureWeights | None
+) -> Expected:
+    """Return the mix of the cached members.
+
+    Raises:
+        PredictionsError: If the cache is of other members or classes.
+    """
+    wanted = mixture.names if mixture else cache.members[:1]
+    missing = [name for name in wanted if name not in cache.members]
+    if missing or (mixture is None and len(cache.members) > 1):
+        msg = (
+            f"'{cache.path}' holds predictions of {', '.join(cache.members)}; the bundle's members "
+            f"are {', '.join(mixture.names) if mixture else 'not named'}. Cache the predictions of "
+            "the models that were merged."
+        )
+        raise PredictionsError(msg, path=cache.path, members=cache.members, wanted=wanted)
+    if cache.num_classes != num_classes:
+        msg = (
+            f"'{cache.path}' holds {cache.num_classes} classes, the bundle predicts {num_classes}."
+        )
+        raise PredictionsError(msg, path=cache.path, found=cache.num_classes, expected=num_classes)
+    positions = {video_id: n for n, video_id in enumerate(cache.video_ids.tolist())}
+
+    def expected(video_ids: NDArray[np.bytes_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows = _positions(positions, video_ids, path=cache.path)
+        # Records are mostly read in the cache's order: one block, then put into the batch's order.
+        start, stop = min(rows), max(rows) + 1
+        picked = np.array(rows) - start
+        members = [cache.scores(name, start, stop)[picked] for name in wanted]
+        mixed = mix(members, mixture) if mixture else members[0]
+        if cache.top_k:
+            for name in wanted:
+                classes = cache.kept(name, start, stop)[0][picked]
+                left_out = np.ones(mixed.shape, np.bool_)
+                np.put_along_axis(left_out, classes, values=False, axis=1)
+                mixed[left_out] = np.nan
+        return mixed, np.full(len(rows), np.inf, np.float32)
+
+    return expected
+
+
+def _from_submission(path: str, *, num_classes: int) -> Expected:
+    """Return the pairs of a submission.
+
+    Raises:
+        PredictionsError: If a line is no row of a submission.
+    """
+    rows: dict[bytes, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+    lines = csv.reader(io.StringIO(files.read_text(path)))
+    for number, line in enumerate(lines, 1):
+        if number == 1 and line[:1] == ["VideoId"]:
+            continue
+        try:
+            video_id, pairs = line
+            numbers = pairs.split()
+            classes = np.array(numbers[::2], np.int64)
+            scores = np.array(numbers[1::2], np.float32)
+            fits = len(classes) == len(scores) and 0 <= classes.min() <= classes.max() < num_classes
+        except ValueError:
+            fits = False
+        if not fits:
+            msg = (
+                f"Line {number} of '{path}' is no row `VideoId,class score class score …` with "
+                f"classes below {num_classes}. Give a submission that this model could have made."
+            )
+            raise PredictionsError(msg, path=path, line=number)
+        rows[video_id.encode()] = classes, scores
+    positions = {video_id: n for n, video_id in enumerate(rows)}
+    listed = list(rows.values())
+
+    def expected(video_ids: NDArray[np.bytes_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        found = [listed[n] for n in _positions(positions, video_ids, path=path)]
+        stored = np.full((len(found), num_classes), np.nan, np.float32)
+        for row, (classes, scores) in zip(stored, found, strict=True):
+            row[classes] = scores
+        return stored, np.nanmin(stored, axis=1)
+
+    return expected
+
+
+def _positions(
+    positions: Mapping[bytes, int], video_ids: NDArray[np.bytes_], *, path: str
+) -> list[int]:
+    """Return where each video is stored.
+
+    Raises:
+        AlignmentError: If one is not.
+    """
+    ids = video_ids.tolist()
+    missing = [video_id.decode() for video_id in ids if video_id not in positions]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        msg = (
+            f"'{path}' lacks the videos {', '.join(missing[:_SHOWN])}{more} of the records. Give "
+            "the records that the predictions were made from."
+        )
+        raise AlignmentError(msg, path=path, missing=missing)
+    return [positions[video_id] for video_id in ids]

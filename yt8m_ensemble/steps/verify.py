@@ -1,0 +1,267 @@
+"""`verify`: prove that the official readers load an archive, and that it predicts what it should."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from yt8m_ensemble import files
+from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
+from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.errors import BundleError, ModelError, UsageError
+from yt8m_ensemble.facts import MAX_BUNDLE_BYTES, MIXTURE_VARIABLE, TOP_K
+from yt8m_ensemble.graphs import read_meta_graph
+from yt8m_ensemble.packaging import (
+    FILES_CHECK,
+    FLAGS_FILE,
+    INFERENCE_MODEL,
+    Comparer,
+    Comparison,
+    FreshReader,
+    LoadedModel,
+    check_archive,
+    check_model,
+    extract_bundle,
+    fresh_reader,
+    stored_scores,
+)
+from yt8m_ensemble.values import (
+    Bundle,
+    Check,
+    FeatureSpec,
+    MixtureWeights,
+    Progress,
+    no_progress,
+    parse_feature_spec,
+    parse_flags,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FLOAT32_TOLERANCE: Final = 1e-5
+"""Largest difference of a score that the order of sums, or six digits in a file, explain."""
+
+NARROW_TOLERANCE: Final = 1e-2
+"""The same where weights are stored in fewer bits than float32."""
+
+_NARROW: Final = frozenset({"float16", "bfloat16", "uint8"})
+_ROUNDING: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class Run:
+    """Say what one interpreter made of an archive.
+
+    Args:
+        model: The model as it loaded there.
+        comparison: How its scores compare; `None` without records.
+    """
+
+    model: LoadedModel
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Hold the proof of an archive.
+
+    Args:
+        path: The archive.
+        bundle: What it holds.
+        checks: Every named check, all passed.
+        runs: One a interpreter: today's TensorFlow, and that of `tf1` if it was given.
+        tolerance: The difference of a score that was allowed.
+    """
+
+    path: str
+    bundle: Bundle
+    checks: tuple[Check, ...]
+    runs: tuple[Run, ...]
+    tolerance: float
+
+
+def verify_bundle(
+    *,
+    path: str,
+    data: str | None = None,
+    against: str | None = None,
+    tf1: str | None = None,
+    tolerance: float | None = None,
+    batch_size: int = 128,
+    max_size: int = MAX_BUNDLE_BYTES,
+    progress: Progress = no_progress,
+) -> Verification:
+    """Check an archive's structure, load it in a fresh process, and compare its scores.
+
+    Args:
+        path: The archive, local.
+        data: Globs of records to predict, comma-separated.
+        against: Stored predictions of these records: a cache of the members' predictions, which
+            are mixed with the archive's own weights, or a Kaggle submission.
+        tf1: A Python interpreter with TensorFlow 1.x to run the same in.
+        tolerance: Largest difference allowed; by default `FLOAT32_TOLERANCE`, or
+            `NARROW_TOLERANCE` if weights are stored in fewer bits.
+        batch_size: Videos a batch.
+        max_size: Most uncompressed bytes that the rules allow.
+        progress: Told the videos compared.
+
+    Returns:
+        The proof.
+
+    Raises:
+        UsageError: If `against` is given without `data`.
+        BundleError: If the archive is refused, or a check fails; carries all checks.
+    """
+    if against and not data:
+        msg = "There is nothing to predict. Give the records behind `--against` with `--data`."
+        raise UsageError(msg)
+    records = files.expand_globs(data, option="--data") if data else []
+    with tempfile.TemporaryDirectory(prefix="yt8m-ens-") as directory:
+        bundle = extract_bundle(path, directory)
+        flags = parse_flags(files.read_text(f"{directory}/{FLAGS_FILE}"), path=FLAGS_FILE)
+        meta = read_meta_graph(f"{directory}/{INFERENCE_MODEL}.meta")
+        with open_checkpoint(f"{directory}/{INFERENCE_MODEL}") as source:
+            specs = source.specs()
+            mixture = _mixture(flags, meta, source)
+    checks = check_archive(bundle, max_size=max_size)
+    checks += check_model(meta, flags=flags, specs=specs)
+    if tolerance is None:
+        is_narrow = any(spec.dtype in _NARROW for spec in specs.values())
+        tolerance = NARROW_TOLERANCE if is_narrow else FLOAT32_TOLERANCE
+    # A graph that opens files may do so as soon as it is restored.
+    can_run = all(check.is_ok for check in checks if check.name == FILES_CHECK)
+    runs = []
+    for python in (sys.executable, tf1) if can_run else ():
+        if python is not None:
+            run, found = _run(
+                _Trial(path, python, parse_feature_spec(flags), records, batch_size, progress),
+                against=against,
+                mixture=mixture,
+                tolerance=tolerance,
+            )
+            runs += [run] if run else []
+            checks += found
+    failed = [check for check in checks if not check.is_ok]
+    if failed:
+        listed = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        msg = f"'{path}' fails {len(failed)} of {len(checks)} checks. {listed}"
+        raise BundleError(msg, path=path, checks=checks, failed=[check.name for check in failed])
+    return Verification(path, bundle, tuple(checks), tuple(runs), tolerance)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Hold what one interpreter is to do."""
+
+    path: str
+    python: str
+    features: FeatureSpec
+    records: list[str]
+    batch_size: int
+    progress: Progress
+
+
+def _run(
+    trial: _Trial, *, against: str | None, mixture: MixtureWeights | None, tolerance: float
+) -> tuple[Run | None, list[Check]]:
+    """Return what the interpreter made of the archive, and the checks that follow from it."""
+    try:
+        with fresh_reader(trial.path, python=trial.python) as reader:
+            model = reader.model
+            where = f"TensorFlow {model.tensorflow}"
+            checks = [
+                Check(f"loads in {where}", is_ok=True, detail=f"{model.operations} operations"),
+                *_probe(reader, trial.features, where=where),
+            ]
+            if not trial.records or not all(check.is_ok for check in checks):
+                return Run(model, None), checks
+            comparison = _compare(reader, trial, against=against, mixture=mixture)
+    except BundleError as error:
+        return None, [Check(f"runs in {trial.python}", is_ok=False, detail=str(error))]
+    if against:
+        detail = (
+            f"{comparison.max_difference:.3g} of {tolerance:g} allowed, in class "
+            f"{comparison.class_id} of video {comparison.video_id}"
+        )
+        agrees = comparison.max_difference <= tolerance
+        checks.append(Check(f"agrees with {against} in {where}", agrees, detail))
+    return Run(model, comparison), checks
+
+
+def _probe(reader: FreshReader, features: FeatureSpec, *, where: str) -> list[Check]:
+    """Return whether made-up batches, of one video and of three, get scores."""
+    rng = np.random.default_rng(0)
+    checks, classes = [], 0
+    for size in (1, 3):
+        num_frames = rng.integers(1, features.max_frames, size, np.int32, endpoint=True)
+        if features.frame_level:
+            shape = (size, features.max_frames, features.total_size)
+            batch = rng.standard_normal(shape, np.float32)
+            batch[np.arange(features.max_frames) >= num_frames[:, None]] = 0
+        else:
+            # The official reader feeds ones where there are no frames.
+            batch = rng.standard_normal((size, features.total_size), np.float32)
+            num_frames = np.ones_like(num_frames)
+        scores = reader.predict(batch, num_frames)
+        classes = scores.shape[-1]
+        fits = scores.shape == (size, classes) and bool(
+            np.all((scores >= 0) & (scores <= 1 + _ROUNDING))
+        )
+        detail = f"{scores.dtype} {scores.shape}, {scores.min():.3g} to {scores.max():.3g}"
+        checks.append(Check(f"scores a batch of {size} in {where}", fits, detail))
+    enough = Check(f"{TOP_K} classes or more in {where}", classes >= TOP_K, f"{classes}")
+    return [*checks, enough]
+
+
+def _compare(
+    reader: FreshReader, trial: _Trial, *, against: str | None, mixture: MixtureWeights | None
+) -> Comparison:
+    """Return how the scores of the records compare with stored ones.
+
+    Raises:
+        ModelError: If the graph does not tell how many classes it predicts.
+    """
+    num_classes = (reader.model.predictions["shape"] or [None])[-1]
+    if num_classes is None:
+        msg = f"The graph in '{trial.path}' does not tell how many classes it predicts."
+        raise ModelError(msg, path=trial.path)
+    with ExitStack() as stack:
+        expected = None
+        if against:
+            expected = stack.enter_context(
+                stored_scores(against, num_classes=num_classes, mixture=mixture)
+            )
+        comparer = Comparer(expected, num_classes=num_classes)
+        done = 0
+        for batch in read_batches(
+            trial.records,
+            features=trial.features,
+            num_classes=num_classes,
+            batch_size=trial.batch_size,
+        ):
+            scores = reader.predict(batch.features, batch.num_frames)
+            comparer.update(batch.video_ids, scores, batch.labels)
+            done += len(scores)
+            trial.progress(f"verify in {trial.python}", done, None, unit="videos")
+        return comparer.result()
+
+
+def _mixture(flags: Mapping[str, Any], meta: Any, source: TfCheckpoint) -> MixtureWeights | None:
+    """Return the mixture inside a merged model; `None` if it is a single one."""
+    members = tuple(flags.get("members", ()))
+    nodes = [node for node in meta.graph_def.node if node.name == MIXTURE_VARIABLE]
+    if MIXTURE_VARIABLE in source.specs():
+        values = source.read(MIXTURE_VARIABLE)
+    elif nodes and nodes[0].op == "Const":
+        tensor = nodes[0].attr["value"].tensor
+        values = np.frombuffer(tensor.tensor_content, "<f4")
+        values = values if values.size else np.resize(tensor.float_val, len(members))
+    else:
+        return None
+    return MixtureWeights.normalized(members, values.tolist(), space=flags["mix"])
