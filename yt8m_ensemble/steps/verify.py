@@ -1,4 +1,4 @@
-"""`verify`: prove that the official readers load an archive, and that it predicts what it should."""
+"""`verify`: prove that the official readers load an archive, and that its scores are right."""
 
 from __future__ import annotations
 
