@@ -24,7 +24,7 @@ from yt8m_ensemble.checkpoints.entries import (
     slice_key,
 )
 from yt8m_ensemble.checkpoints.shards import ChecksumLedger, Shard
-from yt8m_ensemble.checkpoints.strings import parse_strings
+from yt8m_ensemble.checkpoints.strings import parse_strings, variant_checksum
 from yt8m_ensemble.checkpoints.table import read_table
 from yt8m_ensemble.errors import CheckpointError, CheckpointNotFoundError
 from yt8m_ensemble.values import Checkpoint, TensorSpec
@@ -230,7 +230,11 @@ class TfCheckpoint:
             except CheckpointError as error:
                 raise self._damage(name, entry, str(error)) from error
         if self._verify:
-            self._compare(name, entry, mask(crc32c(data)))
+            if entry.dtype == "variant":
+                found = variant_checksum(bytes(data), math.prod(entry.shape))
+            else:
+                found = mask(crc32c(data))
+            self._compare(name, entry, found)
         if entry.dtype in OPAQUE:
             return np.frombuffer(data, np.uint8)
         return np.frombuffer(data, numpy_dtype(entry.dtype)).reshape(entry.shape)

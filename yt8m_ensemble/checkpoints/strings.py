@@ -1,4 +1,6 @@
-"""How a bundle stores string tensors: lengths, their checksum, then the bytes. Opens no file.
+"""How a bundle stores tensors of strings and variants. Opens no file.
+
+A string tensor is
 
     varint64 length of each element | masked CRC-32C of the lengths | the elements' bytes
 
@@ -74,6 +76,29 @@ def format_strings(array: NDArray[Any]) -> tuple[bytes, int]:
     running = _crc_of_lengths(lengths)
     content = _crc_bytes(running) + b"".join(elements)
     return b"".join(map(write_varint, lengths)) + content, mask(crc32c(content, running))
+
+
+def variant_checksum(data: bytes, count: int) -> int:
+    """Return the masked checksum of a variant tensor's bytes, which nobody here interprets.
+
+    Each element is its varint64 length, its bytes, and the masked checksum so far; the checksum
+    runs over each length as a uint64. Source: `WriteVariantTensor` in the same file.
+
+    Args:
+        data: The entry's bytes.
+        count: Number of elements.
+
+    Returns:
+        What the entry's checksum should be.
+    """
+    running = position = 0
+    for _ in range(count):
+        length, start = read_varint(data, position)
+        position = start + length + _CRC_BYTES
+        running = crc32c(length.to_bytes(8, "little"), running)
+        running = crc32c(data[start : start + length], running)
+        running = crc32c(_crc_bytes(running), running)
+    return mask(running)
 
 
 def _crc_of_lengths(lengths: list[int]) -> int:

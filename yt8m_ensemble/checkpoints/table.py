@@ -10,6 +10,7 @@ Source: LevelDB's `doc/table_format.md`.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble.checkpoints.checksums import crc32c, mask
@@ -44,9 +45,10 @@ def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         msg = f"its last 8 of {len(data)} bytes are not the mark that ends an index"
         raise CheckpointError(msg, found=data[-8:].hex(), expected=_MAGIC.hex())
     footer = data[-_FOOTER_BYTES:]
-    _, position = _read_handle(footer, 0)  # the meta-index, which holds nothing
+    meta_index, position = _read_handle(footer, 0)
     handle, _ = _read_handle(footer, position)
     last: bytes | None = None
+    deque(_read_block(data, meta_index), maxlen=0)  # holds nothing, but damage is damage
     for _, value in _read_block(data, handle):
         for key, content in _read_block(data, _read_handle(value, 0)[0]):
             if last is not None and key <= last:
