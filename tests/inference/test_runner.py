@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from tests.pico import flags_of, write_train_dir
+from yt8m_ensemble.checkpoints import open_checkpoint
+from yt8m_ensemble.errors import CheckpointError, ShapeError
+from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.models import build_graph
+from yt8m_ensemble.values import DictSource
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture
+def model(tmp_path):
+    flags = flags_of("LogisticModel")
+    directory = write_train_dir(tmp_path / "m", flags)
+    return build_graph(flags), open_checkpoint(str(directory / "model.ckpt-1"))
+
+
+def test_a_logistic_model_predicts_the_sigmoid_of_its_normalised_input(model):
+    graph, source = model
+    inputs = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    with GraphRunner(graph, source) as runner:
+        scores = runner.predict(inputs, np.ones(3, np.int32))
+        members = runner.predict_members(inputs, np.ones(3, np.int32))
+    unit = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)
+    weights = source.read("tower/fully_connected/weights")
+    logits = unit @ weights + source.read("tower/fully_connected/biases")
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-6)
+    np.testing.assert_array_equal(members, scores[None])
+
+
+def test_a_batch_of_another_width_is_refused(model):
+    with GraphRunner(*model) as runner, pytest.raises(ShapeError, match=r"records give \(3, 7\)"):
+        runner.predict(np.zeros((3, 7), np.float32), np.ones(3, np.int32))
+
+
+def test_a_variable_without_value_is_refused(model):
+    with pytest.raises(CheckpointError, match="in the graph but not in the checkpoint") as caught:
+        GraphRunner(model[0], DictSource({}))
+    assert caught.value.tensor in model[0].variables

@@ -1,0 +1,44 @@
+import re
+
+import pytest
+
+from yt8m_ensemble.steps.eval import evaluate_model
+
+pytestmark = pytest.mark.tf
+
+LINE = re.compile(
+    r"(?P<name>\w+) eval (?P<checkpoint>\S+) rc=0 .*Avg_Hit@1: (?P<hit>[\d.]+) \| "
+    r"Avg_PERR: (?P<perr>[\d.]+) \| MAP: (?P<map>[\d.]+) \| GAP: (?P<gap>[\d.]+) \| "
+    r"Avg_Loss: (?P<loss>[\d.]+)"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["c2h8", "c4h6", "c2h12"])
+def test_an_original_checkpoint_evaluates_to_what_the_original_printed(fixtures, name):
+    lines = (fixtures / "tiny/eval_const_validate.txt").read_text().splitlines()
+    printed = next(
+        m for line in lines if (m := LINE.match(line)) and m["name"] == name and "210" in line
+    )
+    found = evaluate_model(
+        model=str(fixtures / f"tiny/{name}/{printed['checkpoint']}"),
+        data=str(fixtures / "data_const/frame/validate*.tfrecord"),
+    )
+    assert found.architecture == "NetVLADModelLF"
+    assert found.report.metrics.gap == pytest.approx(float(printed["gap"]), abs=1e-5)
+    assert found.report.metrics.hit_at_one == pytest.approx(float(printed["hit"]), abs=1e-3)
+    assert found.report.metrics.perr == pytest.approx(float(printed["perr"]), abs=1e-3)
+    assert found.report.metrics.mean_average_precision_all_classes == pytest.approx(
+        float(printed["map"]), abs=1e-3
+    )
+    assert found.report.loss == pytest.approx(float(printed["loss"]), abs=1e-4)
+
+
+def test_the_originals_archive_evaluates_as_its_members_mixture(fixtures):
+    lines = (fixtures / "tiny/eval_const_validate.txt").read_text().splitlines()
+    gap = float(re.search(r"GAP: ([\d.]+)", next(x for x in lines if "w=0.5 0.2 0.3" in x))[1])
+    found = evaluate_model(
+        model=str(fixtures / "tiny/ens/ensemble_T.tgz"),
+        data=str(fixtures / "data_const/frame/validate*.tfrecord"),
+    )
+    assert found.report.metrics.gap == pytest.approx(gap, abs=1e-4)

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from tests.pico import flags_of, read_json, write_train_dir
+from yt8m_ensemble.checkpoints import open_checkpoint
+from yt8m_ensemble.errors import (
+    CastOverflowError,
+    MixtureWeightsError,
+    OutputExistsError,
+    UsageError,
+)
+from yt8m_ensemble.steps.merge import merge_models
+from yt8m_ensemble.values import MixtureWeights
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture
+def members(tmp_path):
+    return [
+        str(write_train_dir(tmp_path / name, flags_of(model), seed=seed))
+        for seed, (name, model) in enumerate((("a", "LogisticModel"), ("b", "MoeModel")))
+    ]
+
+
+def test_a_merge_writes_a_whole_inference_model(members, tmp_path):
+    out = tmp_path / "blend"
+    result = merge_models(members=members, weights=(0.75, 0.25), mix="logit", out=str(out))
+    assert sorted(path.name for path in out.iterdir()) == [
+        "inference_model.data-00000-of-00001",
+        "inference_model.index",
+        "inference_model.meta",
+        "model_flags.json",
+    ]
+    flags = read_json(out / "model_flags.json")
+    assert (flags["members"], flags["mix"], flags["num_classes"]) == (["a", "b"], "logit", 4)
+    with open_checkpoint(str(out / "inference_model")) as merged:
+        np.testing.assert_array_equal(merged.read("mixture_weights"), np.float32([0.75, 0.25]))
+    provenance = read_json(tmp_path / "blend.provenance.json")
+    assert list(provenance["inputs"]) == members
+    assert result.nbytes == sum(result.member_nbytes.values())
+
+
+def test_a_weights_file_is_matched_by_member_name(members, tmp_path):
+    path = tmp_path / "w.json"
+    path.write_text(MixtureWeights(("b", "a"), (0.9, 0.1), "geometric").to_json())
+    result = merge_models(members=members, weights=str(path), out=str(tmp_path / "blend"))
+    assert result.weights.values == (0.1, 0.9)
+    assert result.weights.space == "geometric"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ((0.5, 0.4), r"sum to 0.9 \(a 0.5, b 0.4\), expected 1. Pass `--normalize`"),
+        ((1.5, -0.5), "finite and at least 0"),
+        ((1.0,), "1 mixture weights for 2 members"),
+        (MixtureWeights(("a", "c"), (0.5, 0.5)), "The mixture is over a, c, the members are a, b"),
+    ],
+)
+def test_weights_that_are_no_mixture_write_nothing(members, tmp_path, weights, message):
+    with pytest.raises(MixtureWeightsError, match=message):
+        merge_models(members=members, weights=weights, out=str(tmp_path / "blend"))
+    assert not (tmp_path / "blend").exists()
+
+
+def test_numbers_are_rescaled_on_request(members, tmp_path):
+    result = merge_models(
+        members=members, weights=(3, 1), normalize=True, out=str(tmp_path / "x"), dry_run=True
+    )
+    assert result.weights.values == (0.75, 0.25)
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_existing_directory_survives_without_force(members, tmp_path):
+    out = tmp_path / "blend"
+    out.mkdir()
+    (out / "precious").write_text("x")
+    with pytest.raises(OutputExistsError):
+        merge_models(members=members, out=str(out))
+    assert (out / "precious").exists()
+    merge_models(members=members, out=str(out), force=True)
+    assert not (out / "precious").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "blend", "blend.provenance.json"]
+
+
+def test_an_overflow_names_the_tensor_and_writes_nothing(tmp_path):
+    flags = flags_of("LogisticModel", num_classes=200)
+    big = write_train_dir(tmp_path / "big", flags, scale=50_000)
+    with pytest.raises(CastOverflowError, match="big/tower/fully_connected/weights"):
+        merge_models(members=[str(big)], fp16="auto", out=str(tmp_path / "blend"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["big"]
+    merge_models(
+        members=[str(big)],
+        fp16="auto",
+        keep_float32=["big/tower/fully_connected/weights"],
+        out=str(tmp_path / "blend"),
+    )
+
+
+def test_a_merge_needs_a_member(tmp_path):
+    with pytest.raises(UsageError, match="`--member PATH`"):
+        merge_models(members=[], out=str(tmp_path / "blend"))

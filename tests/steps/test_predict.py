@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from tests.csv_scores import largest_difference
+from tests.pico import flags_of, write_train_dir, write_video_records
+from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, UsageError
+from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.storage import open_predictions
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture
+def setting(tmp_path):
+    for seed, name in enumerate("ab"):
+        write_train_dir(tmp_path / name, flags_of("LogisticModel"), seed=seed)
+    write_video_records(tmp_path / "r0.tfrecord", seed=0)
+    write_video_records(tmp_path / "r1.tfrecord", seed=1)
+    return tmp_path
+
+
+def test_cache_and_csv_hold_the_same_scores(setting):
+    csv, cache = setting / "out.csv", setting / "out.h5"
+    result = predict_scores(
+        models=[str(setting / "a")],
+        data=str(setting / "r0.tfrecord"),
+        csv=str(csv),
+        cache=str(cache),
+        batch_size=4,
+    )
+    assert (result.members, result.num_videos) == (("a",), 10)
+    with open_predictions(str(cache)) as found:
+        assert found.members == ("a",)
+        assert largest_difference(csv, found.video_ids, found.scores("a")) < 1e-6
+        assert found.labels.num_positives > 0
+    assert len(csv.read_text().splitlines()) == 11
+
+
+def test_two_models_are_cached_in_one_pass(setting):
+    cache = setting / "out.h5"
+    data = f"{setting}/r0.tfrecord,{setting}/r1.tfrecord"
+    predict_scores(
+        models=[f"x={setting}/a", f"y={setting}/b"], data=data, cache=str(cache), batch_size=3
+    )
+    with open_predictions(str(cache)) as found:
+        assert found.members == ("x", "y")
+        both = np.stack([found.scores("x"), found.scores("y")])
+    assert both.shape == (2, 20, 4)
+    assert not np.array_equal(both[0], both[1])
+
+
+def test_outputs_that_exist_are_left_alone(setting):
+    csv = setting / "out.csv"
+    csv.write_text("precious")
+    arguments = {"models": [str(setting / "a")], "data": f"{setting}/r0.tfrecord"}
+    with pytest.raises(OutputExistsError, match="`--force`"):
+        predict_scores(**arguments, csv=str(csv))
+    assert csv.read_text() == "precious"
+    predict_scores(**arguments, csv=str(csv), force=True)
+    assert csv.read_text().startswith("VideoId")
+
+
+def test_a_bad_record_leaves_no_output(setting):
+    bad = setting / "bad.tfrecord"
+    content = (setting / "r1.tfrecord").read_bytes()
+    bad.write_bytes(content[:-3])
+    with pytest.raises(DataError) as caught:
+        predict_scores(
+            models=[str(setting / "a")],
+            data=f"{setting}/r0.tfrecord,{bad}",
+            csv=str(setting / "out.csv"),
+            batch_size=4,
+        )
+    assert caught.value.path == str(bad)
+    assert not list(setting.glob("*.csv*"))
+    assert not list(setting.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({}, "Nothing to write"), ({"csv": "x.csv"}, "A CSV holds the scores of one model")],
+)
+def test_options_that_make_no_sense_are_refused(setting, options, message):
+    with pytest.raises(UsageError, match=message):
+        predict_scores(models=[f"{setting}/a", f"{setting}/b"], data="x", **options)
+
+
+def test_models_of_different_classes_are_refused(setting):
+    write_train_dir(setting / "c", flags_of("LogisticModel", num_classes=5))
+    with pytest.raises(ModelError, match=r"'a' and 'c' .*\(4, 5\)"):
+        predict_scores(
+            models=[f"{setting}/a", f"{setting}/c"],
+            data=f"{setting}/r0.tfrecord",
+            cache=f"{setting}/out.h5",
+        )

@@ -1,0 +1,272 @@
+"""Turn a recipe into its steps: what each reads, what it writes, and the call that does it.
+
+Pure: names files, runs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yt8m_ensemble import files
+from yt8m_ensemble.checkpoints import find_steps
+from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
+from yt8m_ensemble.steps.merge import merge_models
+from yt8m_ensemble.steps.open_model import find_prefix
+from yt8m_ensemble.steps.package import package_model
+from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.synth import synthesize
+from yt8m_ensemble.steps.train import train_model
+from yt8m_ensemble.steps.tune_weights import tune_weights
+from yt8m_ensemble.steps.verify import verify_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from yt8m_ensemble.recipe.document import EnsembleTable, Recipe
+    from yt8m_ensemble.values import Progress
+
+
+@dataclass(frozen=True)
+class Call:
+    """Say how a step is to be executed.
+
+    Args:
+        force: Replace outputs.
+        resume: Go on where an interrupted run of the same options stopped.
+        progress: Told how far it is.
+    """
+
+    force: bool
+    resume: bool
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Step:
+    """Hold one step of a recipe.
+
+    Args:
+        name: E.g. `video/train/moe2`.
+        options: All that decides its result beside the content of its inputs.
+        inputs: Lists the files that it reads; called once the steps before it are done.
+        outputs: Lists the files that it has written.
+        run: Executes it.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    inputs: Callable[[], list[str]]
+    outputs: Callable[[], list[str]]
+    run: Callable[[Call], object]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Name the files of one ensemble.
+
+    Args:
+        directory: Where they are.
+        name: The ensemble's name.
+    """
+
+    directory: str
+    name: str
+
+    @property
+    def last(self) -> str:
+        """Scores of the members' last checkpoints."""
+        return f"{self.directory}/predictions/last.h5"
+
+    @property
+    def averaged(self) -> str:
+        """Scores of the members that are merged, in float32."""
+        return f"{self.directory}/predictions/averaged.h5"
+
+    @property
+    def merged(self) -> str:
+        """The inference model."""
+        return f"{self.directory}/merged"
+
+    @property
+    def stored(self) -> str:
+        """Scores of the members of the inference model, as stored."""
+        return f"{self.directory}/predictions/merged.h5"
+
+    @property
+    def weights(self) -> str:
+        """The mixture weights."""
+        return f"{self.directory}/weights.json"
+
+    @property
+    def bundle(self) -> str:
+        """The archive."""
+        return f"{self.directory}/{self.name}.tgz"
+
+
+def plan_steps(recipe: Recipe) -> Iterator[Step]:
+    """Yield the steps of a recipe in the order they run.
+
+    Yields:
+        The steps.
+    """
+    out = recipe.out.rstrip("/")
+    for name, options in recipe.synth.items():
+        directory = f"{out}/records/{name}"
+        yield Step(
+            f"synth/{name}",
+            options,
+            lambda options=options: _globs(options.get("from_video_level")),
+            lambda directory=directory: _files_in(directory),
+            lambda call, options=options, directory=directory: synthesize(
+                **options, out=directory, force=call.force, progress=call.progress
+            ),
+        )
+    for table in recipe.ensembles:
+        yield from _ensemble_steps(table, Layout(f"{out}/{table.name}", table.name))
+
+
+def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
+    last, merged = {}, {}
+    for name, settings in table.members.items():
+        last[name] = settings.get("path") or f"{layout.directory}/train/{name}"
+        if "path" not in settings:
+            yield _train(table, name, settings, last[name])
+        merged[name] = last[name]
+        if table.average is not None:
+            merged[name] = f"{layout.directory}/average/{name}"
+            yield _average(table, name, last[name], merged[name])
+    if table.average is not None:
+        yield _predict(table, f"{table.name}/predict-last", last, layout.last)
+    yield _predict(table, f"{table.name}/predict", merged, layout.averaged)
+    yield Step(
+        f"{table.name}/tune-weights",
+        table.tune,
+        lambda: [layout.averaged],
+        lambda: [layout.weights],
+        lambda call: tune_weights(
+            predictions=[layout.averaged],
+            out=layout.weights,
+            force=call.force,
+            progress=call.progress,
+            **table.tune,
+        ),
+    )
+    yield Step(
+        f"{table.name}/merge",
+        table.merge,
+        lambda: [layout.weights, *_checkpoints(merged)],
+        lambda: _files_in(layout.merged),
+        lambda call: merge_models(
+            members=[f"{name}={path}" for name, path in merged.items()],
+            weights=layout.weights,
+            out=layout.merged,
+            force=call.force,
+            progress=call.progress,
+            **table.merge,
+        ),
+    )
+    yield Step(
+        f"{table.name}/package",
+        table.package,
+        lambda: _files_in(layout.merged),
+        lambda: [layout.bundle],
+        lambda call: package_model(
+            model=layout.merged,
+            out=layout.bundle,
+            force=call.force,
+            progress=call.progress,
+            **table.package,
+        ),
+    )
+    yield _predict(table, f"{table.name}/predict-bundle", {"": layout.bundle}, layout.stored)
+    yield Step(
+        f"{table.name}/verify",
+        {},
+        lambda: [layout.bundle, layout.stored],
+        list,
+        lambda call: verify_bundle(
+            bundle=layout.bundle,
+            data=table.validate_data,
+            against=layout.stored,
+            batch_size=table.batch_size,
+            progress=call.progress,
+        ),
+    )
+
+
+def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directory: str) -> Step:
+    own = {key: value for key, value in settings.items() if key != "model"}
+    return Step(
+        f"{table.name}/train/{name}",
+        {**settings, "num_classes": table.num_classes, "features": asdict(table.features)},
+        lambda: _globs(table.train_data),
+        lambda: _train_files(directory),
+        lambda call: train_model(
+            model=settings["model"],
+            train_data=str(table.train_data),
+            train_dir=directory,
+            features=table.features,
+            num_classes=table.num_classes,
+            settings=own,
+            start_new_model=call.force and not call.resume,
+            progress=call.progress,
+        ),
+    )
+
+
+def _average(table: EnsembleTable, name: str, source: str, target: str) -> Step:
+    options = dict(table.average or {})
+    return Step(
+        f"{table.name}/average/{name}",
+        options,
+        lambda: _train_files(source),
+        lambda: _prefix_files(target),
+        lambda call: average_checkpoints(
+            prefix=source, out=target, force=call.force, progress=call.progress, **options
+        ),
+    )
+
+
+def _predict(table: EnsembleTable, name: str, models: Mapping[str, str], cache: str) -> Step:
+    return Step(
+        name,
+        {"models": models, "batch_size": table.batch_size},
+        lambda: [*_checkpoints(models), *_globs(table.validate_data)],
+        lambda: [cache],
+        lambda call: predict_scores(
+            models=[f"{key}={path}" if key else path for key, path in models.items()],
+            data=table.validate_data,
+            cache=cache,
+            batch_size=table.batch_size,
+            num_classes=None,
+            force=call.force,
+            progress=call.progress,
+        ),
+    )
+
+
+def _globs(patterns: str | None) -> list[str]:
+    return files.expand_globs(patterns, option="the recipe's data") if patterns else []
+
+
+def _files_in(directory: str) -> list[str]:
+    return [f"{directory}/{name}" for name in files.list_dir(directory)]
+
+
+def _train_files(directory: str) -> list[str]:
+    """List a train directory's checkpoints and flags; event files change nothing."""
+    names = [f"model.ckpt-{step}.index" for step in find_steps(directory)] + ["model_flags.json"]
+    return [f"{directory}/{name}" for name in names]
+
+
+def _checkpoints(models: Mapping[str, str]) -> list[str]:
+    # An index holds a checksum of every tensor: it stands for the data beside it.
+    return [
+        path if path.endswith(".tgz") else f"{find_prefix(path)}.index" for path in models.values()
+    ]
+
+
+def _prefix_files(prefix: str) -> list[str]:
+    return [str(path) for path in sorted(Path(prefix).parent.glob(f"{Path(prefix).name}.*"))]

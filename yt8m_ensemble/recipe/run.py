@@ -1,0 +1,147 @@
+"""Execute a recipe: each step that is not done yet, in order, stoppable and resumable anywhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from yt8m_ensemble.errors import OutputExistsError, RecipeError
+from yt8m_ensemble.recipe.ledger import Ledger
+from yt8m_ensemble.recipe.plan import Call, Layout, Step, plan_steps
+from yt8m_ensemble.recipe.report import EnsembleReport, report_ensemble
+from yt8m_ensemble.values import Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from yt8m_ensemble.recipe.document import Recipe
+
+Status = Literal["done before", "ran", "would run"]
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """Say what became of a step.
+
+    Args:
+        name: The step.
+        status: Whether it ran.
+        elapsed_s: Seconds it took; 0 if it did not run.
+    """
+
+    name: str
+    status: Status
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class RecipeResult:
+    """Say what a run of a recipe did and found.
+
+    Args:
+        recipe: The recipe's path.
+        out: Where its artefacts are.
+        steps: What became of each step.
+        reports: What each ensemble achieved; empty on a dry run.
+    """
+
+    recipe: str
+    out: str
+    steps: tuple[StepOutcome, ...]
+    reports: tuple[EnsembleReport, ...]
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    from_step: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+    on_step: Callable[[StepOutcome], None] = lambda _: None,
+) -> RecipeResult:
+    """Execute the steps of a recipe whose inputs or options have changed.
+
+    A step that was interrupted is resumed. One that ran with other options or inputs is refused,
+    since its outputs would be lost, unless `force` is set; what depends on it then runs again too.
+
+    Args:
+        recipe: What `load_recipe` read.
+        from_step: Run this step and all after it again, though nothing has changed; needs `force`.
+        force: Replace outputs of steps that have changed.
+        dry_run: Say which steps would run; run none.
+        progress: Told how far the running step is.
+        on_step: Told of each step when it is over.
+
+    Returns:
+        What was done, and the scores of the ensembles.
+
+    Raises:
+        RecipeError: If `from_step` is no step of the recipe.
+        OutputExistsError: If a step has changed and `force` is not set.
+    """
+    steps = list(plan_steps(recipe))
+    names = [step.name for step in steps]
+    if from_step is not None and from_step not in names:
+        msg = f"'{from_step}' is no step of '{recipe.path}'. Its steps: {', '.join(names)}."
+        raise RecipeError(msg, step=from_step, steps=names)
+    start = names.index(from_step) if from_step is not None else len(names)
+    ledger = Ledger(recipe.out)
+    outcomes: list[StepOutcome] = []
+    pending = False
+    for position, step in enumerate(steps):
+        if dry_run and pending:
+            # What this step reads is not there yet, so its key cannot be known.
+            outcome = StepOutcome(step.name, "would run", 0.0)
+        else:
+            outcome = _run_step(
+                step,
+                ledger,
+                again=position >= start,
+                force=force,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        pending = pending or outcome.status == "would run"
+        outcomes.append(outcome)
+        on_step(outcome)
+    reports: tuple[EnsembleReport, ...] = ()
+    if not dry_run:
+        out = recipe.out.rstrip("/")
+        reports = tuple(
+            report_ensemble(table, Layout(f"{out}/{table.name}", table.name))
+            for table in recipe.ensembles
+        )
+    return RecipeResult(recipe.path, recipe.out, tuple(outcomes), reports)
+
+
+def _run_step(
+    step: Step, ledger: Ledger, *, again: bool, force: bool, dry_run: bool, progress: Progress
+) -> StepOutcome:
+    """Run one step if it must.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        OutputExistsError: If it has run with other options or inputs and `force` is not set.
+    """
+    key = ledger.key(step.options, step.inputs())
+    if not again and ledger.is_done(step.name, key):
+        return StepOutcome(step.name, "done before", 0.0)
+    resume = not again and ledger.is_started(step.name, key)
+    if dry_run:
+        return StepOutcome(step.name, "would run", 0.0)
+    if ledger.has_run(step.name) and not resume and not force:
+        msg = (
+            f"Step '{step.name}' ran before with other options or inputs; running it again "
+            "replaces what it wrote. Pass `--force`, or another `--set out=DIR`."
+        )
+        raise OutputExistsError(msg, step=step.name)
+    ledger.start(step.name, key)
+    started = time.monotonic()
+    # What a step of the same key left behind is its own and may be replaced.
+    step.run(Call(force=force or resume, resume=resume, progress=progress))
+    ledger.finish(step.name, key, step.outputs())
+    return StepOutcome(step.name, "ran", time.monotonic() - started)
