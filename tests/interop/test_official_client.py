@@ -20,7 +20,7 @@ DIGITS = 2e-6
 
 def read_csv(path):
     """Return scores by (video, class)."""
-    scores = {}
+    scores: dict[tuple[str, str], float] = {}
     for line in Path(path).read_text().splitlines()[1:]:
         video_id, _, listed = line.partition(",")
         numbers = listed.split()
