@@ -40,7 +40,7 @@ ARCHITECTURE_OPTIONS: dict[str, tuple[bool | int | float | str, str]] = {
 
 
 def architecture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add one option for each architecture option; not given, it is `None`."""
+    """Return the command with one option for each architecture option, `None` if not given."""
     for name, (default, text) in reversed(ARCHITECTURE_OPTIONS.items()):
         flag = f"--{name.replace('_', '-')}"
         shown = (

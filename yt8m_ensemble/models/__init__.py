@@ -5,15 +5,9 @@ inference graphs alike. Never reads records or writes checkpoints.
 """
 
 from yt8m_ensemble.models.architecture import Architecture
+from yt8m_ensemble.models.graph import build_graph, declare_variables, model_of_flags
 from yt8m_ensemble.models.recognition import recognize
-from yt8m_ensemble.models.registry import (
-    REGISTRY,
-    build_graph,
-    declare_variables,
-    make_model,
-    model_of_flags,
-    model_options,
-)
+from yt8m_ensemble.models.registry import REGISTRY, make_model, model_options
 from yt8m_ensemble.models.tower import Declaration, Tower
 
 __all__ = [

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.models.architecture import Shapes
 from yt8m_ensemble.models.frames import frame_mask, sample_frames, sample_sequence
 from yt8m_ensemble.models.logistic import classify_logistic
 from yt8m_ensemble.models.moe import MoeModel
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from yt8m_ensemble.models.architecture import Shapes
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
 CLASSIFIERS = ("MoeModel", "LogisticModel")
+LABELS = ("video", "audio")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class FrameModel(MoeModel):
         features: FeatureSpec,
         num_classes: int,
     ) -> tf.Tensor:
-        """Pool and classify; see `Architecture.predict`."""
+        """Return the classified pool; see `Architecture.predict`."""
         mask = frame_mask(inputs, num_frames)
         vectors = self.pool(inputs, mask, tower, features=features)
         if self.video_level_classifier_model == "LogisticModel":
@@ -65,11 +68,21 @@ class FrameModel(MoeModel):
     def pool(
         self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, *, features: FeatureSpec
     ) -> tf.Tensor:
-        """Turn frames `(B, T, F)` with their mask `(B, T)` into vectors `(B, D)`."""
+        """Return one vector a video.
+
+        Args:
+            frames: Shape `(B, T, F)`, float32, unit length over F.
+            mask: Shape `(B, T)`, float32: 1 for true frames, 0 for padding.
+            tower: Where variables live.
+            features: What F is made of.
+
+        Returns:
+            Shape `(B, D)`, float32.
+        """
 
     @classmethod
     def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
-        """Infer the classifier; subclasses add their pooling's options."""
+        """Return what the classifier tells; subclasses add their pooling's options."""
         if "fully_connected/biases" in shapes:
             classes = shapes["fully_connected/biases"][0]
             return classes, {"video_level_classifier_model": "LogisticModel"}
@@ -91,14 +104,14 @@ class SampledFrameModel(FrameModel):
     def draw_frames(
         self, raw: tf.Tensor, num_frames: tf.Tensor, tower: Tower
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draw `iterations` frames of each video; see `Architecture.draw_frames`."""
+        """Return `iterations` drawn frames a video; see `Architecture.draw_frames`."""
         draw = sample_frames if self.sample_random_frames else sample_sequence
         frames = draw(raw, num_frames, self.iterations, tower)
         # Every drawn frame is a true one.
         return frames, num_frames * 0 + self.iterations
 
 
-def split_features(frames: tf.Tensor, features: FeatureSpec) -> list[tuple[str, Any]]:
+def split_features(frames: tf.Tensor, features: FeatureSpec) -> list[tuple[str, tf.Tensor]]:
     """Split frames into what the originals call video and audio.
 
     Args:
@@ -111,14 +124,14 @@ def split_features(frames: tf.Tensor, features: FeatureSpec) -> list[tuple[str, 
     Raises:
         ModelError: If there are more than two features.
     """
-    if len(features.names) > 2:
+    if len(features.names) > len(LABELS):
         msg = (
             f"This architecture pools at most two features apart, got {len(features.names)}: "
             f"{', '.join(features.names)}. Leave some out of `--feature-names`."
         )
         raise ModelError(msg, names=features.names)
     parts, start = [], 0
-    for label, size in zip(("video", "audio"), features.sizes, strict=False):
+    for label, size in zip(LABELS, features.sizes, strict=False):
         parts.append((label, frames[:, :, start : start + size]))
         start += size
     return parts

@@ -65,6 +65,18 @@ def sample_sequence(
     return tf.gather(frames, places, batch_dims=1)
 
 
+def average_frames(frames: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Return the means `(B, F)` of the true frames of `(B, T, F)`; 0 if there is none."""
+    total = tf.reduce_sum(frames * tf.expand_dims(mask, 2), 1)
+    return total / tf.maximum(tf.reduce_sum(mask, 1, keepdims=True), 1)
+
+
+def max_frames(frames: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Return the maxima `(B, F)` over the true frames of `(B, T, F)`; -1e9 if there is none."""
+    true = tf.expand_dims(mask, 2)
+    return tf.reduce_max(frames * true - (1 - true) * 1e9, 1)
+
+
 def _true_frames(frames: tf.Tensor, num_frames: tf.Tensor) -> tf.Tensor:
-    """At least 1, so that an empty video reads its padding and nothing out of range."""
+    """Return at least 1, so that an empty video reads its padding and nothing out of range."""
     return tf.clip_by_value(num_frames, 1, tf.shape(frames)[1])

@@ -24,35 +24,35 @@ NORM_EPSILON = 1e-12
 
 
 def zeros(_: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.floating]:
-    """Start at zero."""
+    """Return zeros."""
     return np.zeros(shape, np.float32)
 
 
 def ones(_: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.floating]:
-    """Start at one."""
+    """Return ones."""
     return np.ones(shape, np.float32)
 
 
 def normal(stddev: float, *, mean: float = 0.0) -> Initializer:
-    """Draw from a normal distribution."""
+    """Return an initializer that draws from a normal distribution."""
     return lambda rng, shape: (rng.standard_normal(shape, np.float32) * stddev + mean).astype(
         np.float32
     )
 
 
 def inverse_root(size: int) -> Initializer:
-    """Draw with standard deviation `1 / sqrt(size)`, as most weights of the originals."""
+    """Return one with standard deviation `1 / sqrt(size)`, as most weights of the originals."""
     return normal(1 / math.sqrt(size))
 
 
 def glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.floating]:
-    """Draw from ± sqrt(6 / (rows + columns)), slim's default for dense layers."""
+    """Return draws from ± sqrt(6 / (rows + columns)), slim's default for dense layers."""
     limit = math.sqrt(6 / (shape[0] + shape[-1]))
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
 def l2_normalize(values: tf.Tensor, axis: int) -> tf.Tensor:
-    """Scale to unit length along an axis: `x / sqrt(max(sum(x ** 2), 1e-12))`."""
+    """Return unit lengths along an axis: `x / sqrt(max(sum(x ** 2), 1e-12))`."""
     squared = tf.reduce_sum(tf.square(values), axis, keepdims=True)
     return values * tf.math.rsqrt(tf.maximum(squared, NORM_EPSILON))
 

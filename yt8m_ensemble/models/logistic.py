@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from yt8m_ensemble.models.architecture import Architecture, Shapes
-from yt8m_ensemble.models.frames import frame_mask
+from yt8m_ensemble.models.frames import average_frames, frame_mask
 from yt8m_ensemble.models.layers import dense
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ class LogisticModel(Architecture):
         features: FeatureSpec,
         num_classes: int,
     ) -> tf.Tensor:
-        """Apply the regression; see `Architecture.predict`."""
+        """Return the regression; see `Architecture.predict`."""
         del num_frames, features
         return classify_logistic(tower, inputs, num_classes)
 
     @classmethod
     def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
-        """Count the biases."""
+        """Return as many classes as there are biases."""
         return shapes["fully_connected/biases"][0], {}
 
 
@@ -73,14 +73,12 @@ class FrameLevelLogisticModel(Architecture):
         features: FeatureSpec,
         num_classes: int,
     ) -> tf.Tensor:
-        """Average, then apply the regression; see `Architecture.predict`."""
+        """Return the regression of the mean; see `Architecture.predict`."""
         del features
-        mask = frame_mask(inputs, num_frames)
-        total = tf.reduce_sum(inputs * tf.expand_dims(mask, 2), 1)
-        count = tf.maximum(tf.reduce_sum(mask, 1, keepdims=True), 1)
-        return classify_logistic(tower, total / count, num_classes)
+        mean = average_frames(inputs, frame_mask(inputs, num_frames))
+        return classify_logistic(tower, mean, num_classes)
 
     @classmethod
     def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
-        """Count the biases."""
+        """Return as many classes as there are biases."""
         return shapes["fully_connected/biases"][0], {}

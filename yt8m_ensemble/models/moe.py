@@ -70,7 +70,7 @@ class MoeModel(Architecture):
         features: FeatureSpec,
         num_classes: int,
     ) -> tf.Tensor:
-        """Classify the features; see `Architecture.predict`."""
+        """Return the mixture of the features; see `Architecture.predict`."""
         del num_frames, features
         return self.classify(tower, inputs, num_classes)
 
@@ -118,7 +118,7 @@ class MoeModel(Architecture):
 
     @classmethod
     def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
-        """Solve gates = C (M + 1) and experts = C M for the classes C and the mixtures M."""
+        """Return C and M that solve gates = C (M + 1) and experts = C M."""
         experts = shapes["experts/biases"][0]
         low_rank = "gates1/weights" in shapes
         gates = shapes["gates2/weights" if low_rank else "gates/weights"][1]

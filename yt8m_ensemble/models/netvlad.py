@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from yt8m_ensemble.models.architecture import Shapes
 from yt8m_ensemble.models.frame_model import SampledFrameModel, split_features
 from yt8m_ensemble.models.layers import batch_norm, inverse_root, normal
-from yt8m_ensemble.models.vlad import light_vlad, net_vlad, net_vlagd, soft_assign
+from yt8m_ensemble.models.vlad import Clusters, light_vlad, net_vlad, net_vlagd, soft_assign
 
 if TYPE_CHECKING:
+    from yt8m_ensemble.models.architecture import Shapes
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
@@ -71,16 +71,14 @@ class NetVLADModelLF(SampledFrameModel):
 
     def _vlad(self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, clusters: int) -> tf.Tensor:
         plain = self.lightvlad or self.vlagd
-        assignment = soft_assign(
-            frames,
-            mask,
-            tower,
-            clusters=clusters,
-            name="cluster_weights" if plain else "conv2/cluster_weights",
-            add_batch_norm=self.netvlad_add_batch_norm,
-        )
-        pooling = light_vlad if self.lightvlad else net_vlagd if self.vlagd else net_vlad
-        return pooling(frames, assignment, tower, scoped=True)
+        weights = "cluster_weights" if plain else "conv2/cluster_weights"
+        kind = Clusters(clusters, self.netvlad_add_batch_norm, weights)
+        assignment = soft_assign(frames, mask, tower, kind)
+        if self.lightvlad:
+            return light_vlad(frames, assignment)
+        if self.vlagd:
+            return net_vlagd(frames, assignment, tower)
+        return net_vlad(frames, assignment, tower, centers="cluster_weights2/cluster_weights2")
 
     def _gates(self, activation: tf.Tensor, tower: Tower) -> tf.Tensor:
         size = activation.shape[1]
@@ -92,7 +90,7 @@ class NetVLADModelLF(SampledFrameModel):
 
     @classmethod
     def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
-        """Read clusters, hidden size and switches off the variables."""
+        """Return clusters, hidden size and switches as the variables show them."""
         num_classes, options = super().infer(shapes)
         plain = "video_VLAD/cluster_weights" in shapes
         clusters = "video_VLAD/cluster_weights" if plain else "video_VLAD/conv2/cluster_weights"

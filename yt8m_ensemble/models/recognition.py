@@ -6,25 +6,27 @@ cannot lie about either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.models.architecture import Architecture, Shapes
-from yt8m_ensemble.models.registry import (
-    REGISTRY,
-    declare_variables,
-    make_model,
-    model_options,
-)
+from yt8m_ensemble.models.graph import declare_variables
+from yt8m_ensemble.models.registry import REGISTRY, make_model, model_options
 from yt8m_ensemble.models.tower import SCOPE
 from yt8m_ensemble.values import BASE_KEYS, FeatureSpec, ModelFlags, TensorSpec, parse_feature_spec
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yt8m_ensemble.models.architecture import Architecture, Shapes
+
 TRAINING_SUFFIXES = (
-    "/Adam", "/Adam_1", "/Adagrad", "/RMSProp", "/RMSProp_1", "/Momentum", "/ExponentialMovingAverage",
+    "/Adam", "/Adam_1", "/Adagrad", "/RMSProp", "/RMSProp_1", "/Momentum",
+    "/ExponentialMovingAverage",
 )  # fmt: skip
 """Slots that optimizers keep beside a variable."""
+
+_SHOWN = 4
 
 
 def recognize(
@@ -61,7 +63,8 @@ def recognize(
         name: found for name in candidates if (found := _fit(name, shapes, features, raw_flags))
     }
     if not fits:
-        raise _unrecognized(shapes, features, architecture)
+        msg = _describe_unrecognized(shapes, features, architecture)
+        raise ModelError(msg, architecture=architecture, variables=tuple(shapes))
     named = str(raw_flags.get("model"))
     if len(fits) > 1 and named not in fits:
         msg = (
@@ -120,14 +123,13 @@ def _fit(
     return (num_classes, model) if wanted == shapes else None
 
 
-def _unrecognized(shapes: Shapes, features: FeatureSpec, architecture: str | None) -> ModelError:
+def _describe_unrecognized(shapes: Shapes, features: FeatureSpec, architecture: str | None) -> str:
     level = "frame" if features.frame_level else "video"
-    shown = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:4])
-    more = f", and {len(shapes) - 4} more" if len(shapes) > 4 else ""
+    shown = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:_SHOWN])
+    more = f", and {len(shapes) - _SHOWN} more" if len(shapes) > _SHOWN else ""
     wanted = f"not those of {architecture}" if architecture else f"of no known {level}-level model"
-    msg = (
+    return (
         f"The variables below `tower/` are {wanted} on {features.total_size} features: "
         f"{shown or 'none'}{more}. Check `feature_names`, `feature_sizes` and `frame_features` "
         "in `model_flags.json`."
     )
-    return ModelError(msg, architecture=architecture, variables=tuple(shapes))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.graphs import ModelGraph, from_tf_graph
-from yt8m_ensemble.models.architecture import Architecture
+from yt8m_ensemble.models.dbof import DbofModel
+from yt8m_ensemble.models.dbof_lf import DbofModelLF, GatedDbofModelLF, SoftDbofModelLF
 from yt8m_ensemble.models.logistic import FrameLevelLogisticModel, LogisticModel
 from yt8m_ensemble.models.moe import MoeModel
+from yt8m_ensemble.models.netfv import NetFVModelLF
 from yt8m_ensemble.models.netvlad import NetVLADModelLF
-from yt8m_ensemble.models.tower import Declaration, GraphTower
-from yt8m_ensemble.values import FeatureSpec, ModelFlags, Option
+from yt8m_ensemble.models.nextvlad import NeXtVLADModel
+from yt8m_ensemble.models.recurrent import GruModel, LstmModel
+from yt8m_ensemble.models.willow_netvlad import WillowNetVLADModelLF
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yt8m_ensemble.models.architecture import Architecture
+    from yt8m_ensemble.values import Option
 
 REGISTRY: Mapping[str, type[Architecture]] = {
     architecture.__name__: architecture
@@ -24,7 +29,16 @@ REGISTRY: Mapping[str, type[Architecture]] = {
         LogisticModel,
         MoeModel,
         FrameLevelLogisticModel,
+        DbofModel,
+        LstmModel,
+        GruModel,
         NetVLADModelLF,
+        WillowNetVLADModelLF,
+        NetFVModelLF,
+        DbofModelLF,
+        SoftDbofModelLF,
+        GatedDbofModelLF,
+        NeXtVLADModel,
     )
 }
 """Every architecture by its name in `model_flags.json` and on the command line."""
@@ -62,8 +76,8 @@ def make_model(
     values = {}
     for key, value in (options or {}).items():
         if key not in types:
-            close = difflib.get_close_matches(key, types, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else "."
+            near = difflib.get_close_matches(key, types, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
             known = ", ".join(types) or "none"
             msg = f"{name} has no option '{key}'{hint} Its options: {known}."
             raise ModelError(msg, model=name, option=key)
@@ -76,69 +90,16 @@ def model_options(model: Architecture) -> dict[str, Option]:
     return asdict(model)  # type: ignore[call-overload,no-any-return]
 
 
-def model_of_flags(flags: ModelFlags) -> Architecture:
-    """Make the architecture that complete flags describe.
+def _convert(model: str, key: str, value: Any, wanted: type) -> Option:
+    """Return text or a number as the type of an option's default.
 
     Raises:
-        ModelError: If the name or an option is unknown, or the level does not fit.
+        ModelError: If it cannot be one.
     """
-    return make_model(flags.model, flags.options, frame_level=flags.features.frame_level)
-
-
-def declare_variables(
-    model: Architecture, features: FeatureSpec, num_classes: int
-) -> dict[str, Declaration]:
-    """List the variables that a model consists of, by checkpoint name, in order of use.
-
-    Raises:
-        ModelError: If the model cannot pool these features.
-    """
-    with tf.Graph().as_default():
-        return _build(model, features, num_classes).declarations
-
-
-def build_graph(flags: ModelFlags) -> ModelGraph:
-    """Build the inference graph of a model.
-
-    Placeholders `input_batch_raw` (dequantised features, `(B, F)` or `(B, T, F)` float32) and
-    `num_frames` (`(B,)` int32) lead through the L2 normalisation and the model to `predictions`.
-
-    Args:
-        flags: What to build.
-
-    Returns:
-        The graph; its variables are named as in checkpoints, `tower/...`.
-
-    Raises:
-        ModelError: If the flags name no model or options that it does not have.
-    """
-    model = model_of_flags(flags)
-    with tf.Graph().as_default() as graph:
-        _build(model, flags.features, flags.num_classes)
-    return from_tf_graph(
-        graph, inputs="input_batch_raw:0", num_frames="num_frames:0", predictions="predictions:0"
-    )
-
-
-def _build(model: Architecture, features: FeatureSpec, num_classes: int) -> GraphTower:
-    shape = (
-        [None, None, features.total_size] if features.frame_level else [None, features.total_size]
-    )
-    inputs = tf.compat.v1.placeholder(tf.float32, shape, "input_batch_raw")
-    num_frames = tf.compat.v1.placeholder(tf.int32, [None], "num_frames")
-    tower = GraphTower()
-    with tf.name_scope("model"):
-        predictions = model(inputs, num_frames, tower, features=features, num_classes=num_classes)
-    tf.identity(predictions, name="predictions")
-    return tower
-
-
-def _convert(model: str, key: str, value: tf.Tensor, wanted: type) -> Option:
-    """Turn text or a number into the type of an option's default."""
     if wanted is bool and isinstance(value, str) and value.lower() in {"true", "false"}:
         return value.lower() == "true"
     if isinstance(value, wanted) and (wanted is not int or not isinstance(value, bool)):
-        return value  # type: ignore[no-any-return]
+        return value  # type: ignore[return-value]
     convertible = wanted is not bool and not isinstance(value, bool)
     if convertible and isinstance(value, (int, float, str)):
         try:

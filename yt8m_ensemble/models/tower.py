@@ -102,7 +102,7 @@ class Tower(ABC):
         raise NotImplementedError
 
     def matmul(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        """Multiply two matrices; a training tower may do so in a shorter dtype."""
+        """Return a product of matrices, which a training tower may take in a shorter dtype."""
         return tf.matmul(left, right)
 
     @abstractmethod

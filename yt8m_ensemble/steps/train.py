@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from yt8m_ensemble.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 FLAGS_FILE = "model_flags.json"
 DEFAULT_NAMES = {"video": "mean_rgb,mean_audio", "frame": "rgb,audio"}
@@ -181,9 +181,11 @@ def split_settings(
 
 
 def _check_same_model(flags: ModelFlags, found: Mapping[str, Any], train_dir: str) -> None:
-    """Refuse to go on with another model than the directory holds."""
-    import json
+    """Refuse to go on with another model than the directory holds.
 
+    Raises:
+        ModelError: If an option differs; carries `different`, old and new value by name.
+    """
     wanted = json.loads(flags.to_json())
     # The starter code writes few keys, and its `model` may be a default that was never used.
     own = "num_classes" in found

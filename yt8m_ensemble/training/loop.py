@@ -87,7 +87,10 @@ def train(
         for batch in dataset:
             result = trainer.train_on(batch)
             if not math.isfinite(result.loss):
-                raise _diverged(train_dir, trainer.step, result.loss)
+                msg = _describe_divergence(train_dir, trainer.step, result.loss)
+                raise TrainingError(
+                    msg, step=trainer.step, loss=result.loss, steps=find_steps(train_dir)
+                )
             done += len(result.labels)
             if trainer.step % options.log_steps == 0:
                 scalars = _batch_scalars(result)
@@ -114,7 +117,7 @@ class _Saver:
         self._first_meta: str | None = None
 
     def save(self, trainer: Trainer) -> Checkpoint:
-        """Save, unless this step is saved already."""
+        """Return the checkpoint of the step, saved now unless it was before."""
         prefix = f"{self._train_dir.rstrip('/')}/model.ckpt-{trainer.step}"
         if trainer.step not in find_steps(self._train_dir):
             # The index comes last: a step counts as soon as it is there.
@@ -135,7 +138,7 @@ class _Saver:
 
 
 def _batch_scalars(result: StepResult) -> dict[str, float]:
-    """Score the batch as the starter code does, before its update."""
+    """Return what the starter code logs of a batch, scored before its update."""
     scores = result.predictions.numpy()
     labels = result.labels.numpy() > 0
     if not np.any(labels):
@@ -161,13 +164,10 @@ def _note(step: int, scalars: dict[str, float]) -> str:
     return " ".join([f"step {step}", *parts])
 
 
-def _diverged(train_dir: str, step: int, loss: float) -> TrainingError:
+def _describe_divergence(train_dir: str, step: int, loss: float) -> str:
     steps = find_steps(train_dir)
-    last = (
-        f"The last good checkpoint is '{train_dir}@{steps[-1]}'" if steps else "No checkpoint yet"
+    last = f"The last good checkpoint is '{train_dir}@{steps[-1]}'" if steps else "None was saved"
+    return (
+        f"The loss became {loss} at step {step}. {last}. "
+        "Lower `--learning-rate` or `--clip-gradient-norm` and train again."
     )
-    msg = (
-        f"The loss became {loss} at step {step}. {last}; "
-        "lower `--learning-rate` or `--clip-gradient-norm` and train again."
-    )
-    return TrainingError(msg, step=step, loss=loss, checkpoint=steps[-1] if steps else None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +27,7 @@ class Optimizer:
         slots: Suffix and first value of each tensor kept beside a variable.
     """
 
-    slots = ()
+    slots: ClassVar[tuple[tuple[str, float], ...]] = ()
 
     def first_counters(self) -> dict[str, np.float32]:
         """Return the counters before the first step."""
@@ -72,7 +72,7 @@ class Adam(Optimizer):
         return {"beta1_power": np.float32(self.beta1), "beta2_power": np.float32(self.beta2)}
 
     def next_counters(self, counters: Counters) -> dict[str, np.float32]:
-        """Multiply the powers once more, in float32 as the original does."""
+        """Return the powers multiplied once more, in float32 as the original does."""
         return {
             "beta1_power": np.float32(counters["beta1_power"]) * np.float32(self.beta1),
             "beta2_power": np.float32(counters["beta2_power"]) * np.float32(self.beta2),

@@ -159,13 +159,13 @@ class Trainer:
 
 
 def clip_by_norm(gradient: tf.Tensor, limit: float) -> tf.Tensor:
-    """Scale a gradient down to an L2 norm of at most `limit`; 0 leaves it as it is."""
+    """Return a gradient scaled to an L2 norm of at most `limit`; 0 leaves it as it is."""
     if not limit:
         return gradient
     return gradient * (limit / tf.maximum(tf.norm(gradient), limit))
 
 
 def _first_value(declaration: Declaration, seed: int) -> NDArray[np.floating]:
-    """Draw from the seed and the name, so that no order of creation matters."""
+    """Return draws from the seed and the name, so that no order of creation matters."""
     rng = np.random.default_rng([seed, zlib.crc32(declaration.name.encode())])
     return declaration.initializer(rng, declaration.shape)
