@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -88,6 +88,26 @@ def parse_weights(text: str | None) -> str | tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         return text
+
+
+def parse_pairs(texts: Iterable[str], *, option: str) -> dict[str, str]:
+    """Return `KEY=VALUE` texts as a mapping.
+
+    Raises:
+        BadParameter: If one has no `=`.
+
+    Examples:
+        >>> parse_pairs(["out=runs/b"], option="--set")
+        {'out': 'runs/b'}
+    """
+    pairs = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign:
+            msg = f"'{text}' is not KEY=VALUE."
+            raise click.BadParameter(msg, param_hint=option)
+        pairs[key.strip()] = value.strip()
+    return pairs
 
 
 def epilog(*examples: str) -> str:

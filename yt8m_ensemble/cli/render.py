@@ -157,7 +157,9 @@ def _print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> Non
             # A pipe or file has no width; do not fold rows that a person or grep would read.
             console.width = 160
         for table in tables:
-            drawn = RichTable(title=escape(table.title), box=box.SIMPLE_HEAD, title_justify="left")
+            # A title inside the table would be folded to its width.
+            console.print(escape(table.title))
+            drawn = RichTable(box=box.SIMPLE_HEAD)
             for position, column in enumerate(table.columns):
                 drawn.add_column(escape(column), justify="left" if position == 0 else "right")
             for row in table.rows:

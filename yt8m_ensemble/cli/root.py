@@ -19,8 +19,10 @@ from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
+from yt8m_ensemble.cli.run import run
 from yt8m_ensemble.cli.synth import synth
 from yt8m_ensemble.cli.train import train
+from yt8m_ensemble.cli.tune_weights import tune_weights
 from yt8m_ensemble.cli.verify import verify
 from yt8m_ensemble.errors import EnsembleError
 
@@ -45,8 +47,10 @@ cli.add_command(evaluate)
 cli.add_command(merge)
 cli.add_command(package)
 cli.add_command(predict)
+cli.add_command(run)
 cli.add_command(synth)
 cli.add_command(train)
+cli.add_command(tune_weights)
 cli.add_command(verify)
 
 

@@ -1,5 +1,4 @@
-"""A whole run as data: a TOML recipe → the same steps as the commands, in order, skipping what is
-done.
+"""A whole run as data: a TOML recipe → the steps of the commands, in order, each only once.
 
 Holds no rule of any step: it names inputs and outputs, and remembers their digests.
 """

@@ -187,7 +187,7 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
         lambda: [layout.bundle, layout.stored],
         list,
         lambda call: verify_bundle(
-            bundle=layout.bundle,
+            path=layout.bundle,
             data=table.validate_data,
             against=layout.stored,
             batch_size=table.batch_size,
@@ -256,7 +256,7 @@ def _files_in(directory: str) -> list[str]:
 
 
 def _train_files(directory: str) -> list[str]:
-    """List a train directory's checkpoints and flags; event files change nothing."""
+    """Return a train directory's checkpoints and flags; event files change nothing."""
     names = [f"model.ckpt-{step}.index" for step in find_steps(directory)] + ["model_flags.json"]
     return [f"{directory}/{name}" for name in names]
 
