@@ -53,7 +53,7 @@ def global_average_precision(
         >>> labels = np.array([[True, True], [False, True]])
         >>> round(global_average_precision(scores, labels), 4)  # (1/1 + 2/3 + 3/4) / 3
         0.8056
-    """  # noqa: DOC502 - top_k_classes raises two of the three
+    """
     check_same_shape(scores, labels)
     classes = top_k_classes(scores, top_k)
     values = np.take_along_axis(scores, classes, axis=1).ravel()
@@ -81,7 +81,7 @@ def hit_at_one(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float
     Examples:
         >>> hit_at_one(np.array([[0.9, 0.1], [0.8, 0.4]]), np.array([[True, False], [False, True]]))
         0.5
-    """  # noqa: DOC502 - the helpers raise
+    """
     check_same_shape(scores, labels)
     best = top_k_classes(scores, 1)
     return _ratio(int(np.count_nonzero(np.take_along_axis(labels, best, axis=1))), len(scores))
@@ -114,7 +114,7 @@ def precision_at_equal_recall_rate(
         >>> labels = np.array([[True, True, False], [False, False, True]])
         >>> precision_at_equal_recall_rate(scores, labels)  # (1/2 + 0/1) / 2
         0.25
-    """  # noqa: DOC502 - the helpers raise
+    """
     check_same_shape(scores, labels)
     return _ratio(sum_of_precisions(scores, labels), len(scores))
 
@@ -147,7 +147,7 @@ def average_precisions(
         >>> scores = np.array([[0.9, 0.1], [0.8, 0.4]])
         >>> average_precisions(scores, np.array([[False, False], [True, False]]))  # (1/2) / 1
         array([0.5, nan])
-    """  # noqa: DOC502 - top_k_classes raises two of the three
+    """
     check_same_shape(scores, labels)
     classes = top_k_classes(scores, top_k)
     return class_average_precisions(
@@ -180,7 +180,7 @@ def mean_average_precision(
         >>> scores = np.array([[0.9, 0.1], [0.8, 0.4]])
         >>> mean_average_precision(scores, np.array([[False, False], [True, False]]))
         0.5
-    """  # noqa: DOC502 - average_precisions raises
+    """
     return mean_over_occurring(average_precisions(scores, labels, top_k=top_k))
 
 
@@ -208,7 +208,7 @@ def mean_average_precision_all_classes(
         >>> scores = np.array([[0.9, 0.1], [0.8, 0.4]])
         >>> mean_average_precision_all_classes(scores, np.array([[False, False], [True, False]]))
         0.25
-    """  # noqa: DOC502 - average_precisions raises
+    """
     return float(np.mean(np.nan_to_num(average_precisions(scores, labels, top_k=top_k))))
 
 

@@ -38,7 +38,7 @@ def top_k_classes(scores: NDArray[np.floating], top_k: int) -> NDArray[np.int32]
     Examples:
         >>> top_k_classes(np.array([[0.1, 0.7, 0.9, 0.7]]), 2)  # 0.7 twice: class 1 wins
         array([[1, 2]], dtype=int32)
-    """  # noqa: DOC502 - the block's selection raises
+    """
     if top_k < 1:
         msg = f"top_k is {top_k}; at least 1 class must be kept. Set `--top-k`."
         raise UsageError(msg, top_k=top_k)

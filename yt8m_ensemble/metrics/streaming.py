@@ -97,7 +97,7 @@ class EvaluationMetrics:
             ShapeError: If the shapes differ from each other or from `num_classes`.
             UsageError: If `top_k` is below 1.
             PredictionsError: If a score is nan.
-        """  # noqa: DOC502 - top_k_classes raises two of the three
+        """
         check_same_shape(scores, labels)
         if scores.shape[1] != self._num_classes:
             msg = f"Scores have {scores.shape[1]} classes, expected {self._num_classes}."

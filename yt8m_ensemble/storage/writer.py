@@ -78,7 +78,7 @@ class PredictionsWriter:
 
         Raises:
             PredictionsError: If another process is writing the file.
-        """  # noqa: DOC502 - the lock raises
+        """
         target = Path(self._path)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _Lock(target)

@@ -1,0 +1,22 @@
+"""Choose mixture weights on validation videos against exact GAP, and say what the gain is worth.
+
+Needs numpy at import; scipy and numba are loaded when a search starts.
+"""
+
+from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
+from yt8m_ensemble.tuning.judging import Gain, TuneResult, split_videos, tune
+from yt8m_ensemble.tuning.scoring import Scorer
+from yt8m_ensemble.tuning.search import TUNERS, Found, search_weights
+
+__all__ = [
+    "TUNERS",
+    "Candidates",
+    "Found",
+    "Gain",
+    "Scorer",
+    "TuneResult",
+    "collect_candidates",
+    "search_weights",
+    "split_videos",
+    "tune",
+]

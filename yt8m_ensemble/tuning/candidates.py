@@ -1,0 +1,162 @@
+"""What is needed of N x C scores to rank any mixture exactly: a few dozen classes a video.
+
+Holds arrays, picks them from dense rows, and selects videos. Searches nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble.errors import PredictionsError
+from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.metrics import top_k_classes
+from yt8m_ensemble.mixing import EPSILON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+MARGIN = 1e-4
+"""Relative excess of one score over another that float32 mixing cannot turn into a tie."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Hold the classes that can be among a mixture's best, video by video in rising class order.
+
+    Args:
+        names: Member names.
+        indptr: Video n owns the candidates `indptr[n]:indptr[n + 1]`, shape `(N + 1,)`, int64.
+        class_ids: Their classes, shape `(n,)`, int32.
+        scores: Every member's confidence in them, shape `(M, n)`, float32.
+        hits: Whether they are positives, shape `(n,)`, bool.
+        positives: Positive labels of each video, shape `(N,)`, int64, candidates or not.
+        top_k: Pairs kept per video that they suffice for.
+    """
+
+    names: tuple[str, ...]
+    indptr: NDArray[np.int64]
+    class_ids: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    hits: NDArray[np.bool_]
+    positives: NDArray[np.int64]
+    top_k: int = TOP_K
+
+    @property
+    def num_videos(self) -> int:
+        """Videos `N`."""
+        return len(self.positives)
+
+    @property
+    def num_positives(self) -> int:
+        """Positive labels in all."""
+        return int(self.positives.sum())
+
+    def select(self, rows: NDArray[np.int64]) -> Candidates:
+        """Return the candidates of the given videos, in their order."""
+        sizes = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(sizes)])
+        places = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], sizes)
+        return Candidates(
+            self.names,
+            indptr,
+            self.class_ids[places],
+            self.scores[:, places],
+            self.hits[places],
+            self.positives[rows],
+            self.top_k,
+        )
+
+    def select_members(self, members: Sequence[int]) -> Candidates:
+        """Return the same candidates with some of the members, in the given order."""
+        return Candidates(
+            tuple(self.names[m] for m in members),
+            self.indptr,
+            self.class_ids,
+            self.scores[list(members)],
+            self.hits,
+            self.positives,
+            self.top_k,
+        )
+
+
+def collect_candidates(
+    blocks: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    *,
+    names: Sequence[str],
+    top_k: int = TOP_K,
+) -> Candidates:
+    """Pick each video's candidates from dense scores, without loss for any mixture in any space.
+
+    A class is left out only if `top_k` others score at least as high in *every* member and would
+    win ties: weights are not negative and every space's link rises, so those others rank before it
+    in every mixture. (The set that remains is known as the k-skyband.)
+
+    Args:
+        blocks: Row blocks of scores `(M, B, C)`, float32 in `[0, 1]`, and labels `(B, C)`, bool.
+        names: Member names.
+        top_k: Pairs kept per video.
+
+    Returns:
+        The candidates of all videos.
+
+    Raises:
+        PredictionsError: If a score is nan, a member is listed twice, or there is no video.
+    """
+    from yt8m_ensemble.tuning import kernels
+
+    if len(set(names)) != len(names):
+        msg = f"A member is listed twice: {', '.join(names)}. Name each prediction once."
+        raise PredictionsError(msg, names=tuple(names))
+    sizes, class_ids, scores, hits, positives = [], [], [], [], []
+    for block, labels in blocks:
+        # Below EPSILON scores are alike in the logarithmic spaces, so they must count as ties.
+        floor = np.maximum(block.min(axis=0), np.float32(EPSILON))
+        ceiling = np.maximum(block.max(axis=0), np.float32(EPSILON))
+        _refuse_nan(ceiling, block, names)
+        kept = top_k_classes(floor, top_k)
+        border = np.take_along_axis(floor, kept, axis=1).min(axis=1, keepdims=True)
+        rows, classes = np.nonzero(ceiling * np.float32(1 + MARGIN) >= border)
+        found = np.ascontiguousarray(block[:, rows, classes])
+        clipped = np.maximum(found, np.float32(EPSILON))
+        starts = np.searchsorted(rows, np.arange(len(labels) + 1))
+        keep = np.concatenate(
+            [
+                kernels.keep_undominated(
+                    clipped[:, a:b], clipped[:, a:b].sum(axis=0), classes[a:b], top_k, MARGIN
+                )
+                for a, b in itertools.pairwise(starts)
+            ]
+        )
+        sizes.append(np.add.reduceat(keep, starts[:-1], dtype=np.int64))
+        class_ids.append(classes[keep].astype(np.int32))
+        scores.append(found[:, keep])
+        hits.append(labels[rows[keep], classes[keep]])
+        positives.append(np.count_nonzero(labels, axis=1))
+    if not sizes:
+        msg = "The predictions hold no video, so there is nothing to tune on. Predict some first."
+        raise PredictionsError(msg)
+    return Candidates(
+        tuple(names),
+        np.concatenate([[0], np.cumsum(np.concatenate(sizes))]),
+        np.concatenate(class_ids),
+        np.concatenate(scores, axis=1),
+        np.concatenate(hits),
+        np.concatenate(positives),
+        top_k,
+    )
+
+
+def _refuse_nan(
+    ceiling: NDArray[np.float32], block: NDArray[np.float32], names: Sequence[str]
+) -> None:
+    # max() hands nan on, so the ceiling shows whether any member has one.
+    if np.isnan(ceiling).any():
+        member, _, class_id = map(int, np.argwhere(np.isnan(block))[0])
+        msg = f"'{names[member]}' scores class {class_id} of a video as nan. Predict it again."
+        raise PredictionsError(msg, member=names[member], class_id=class_id)

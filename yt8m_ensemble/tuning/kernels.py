@@ -1,0 +1,221 @@
+"""Compiled loops behind `Candidates` and `Scorer`. Plain arrays in and out, no checks.
+
+Loaded only when something is scored; numba keeps the machine code beside the source.
+
+A pooled pair is one 64-bit number: the score's bits, flipped so that they fall with the score
+(32), the video (31), and whether the pair is a hit (1). Sorting stably by the upper half ranks the
+pool by the tie rule of `metrics`: equal scores in (video, class) order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+_VIDEOS = 32  # a chunk: its mixed scores stay in the first-level cache
+_DIGIT_BITS = 11
+_MAX = 0x7FFFFFFF
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def keep_undominated(scores: Any, sums: Any, class_ids: Any, top_k: int, margin: float) -> Any:
+    """Tell which candidates of one video could be among the `top_k` of some mixture.
+
+    A candidate is out if `top_k` others are at least as high in every member, and would win a tie:
+    by a lower class id, or by exceeding it by `margin` (relative) in every member.
+
+    Args:
+        scores: Members' scores, `(M, n)`, float32.
+        sums: Their sums over members, `(n,)`; only a higher sum can dominate.
+        class_ids: Classes of the candidates, `(n,)`.
+        top_k: Pairs kept per video.
+        margin: Relative excess that float32 rounding cannot undo.
+
+    Returns:
+        Shape `(n,)`, bool.
+    """
+    num_members, size = scores.shape
+    order = np.argsort(-sums)
+    keep = np.ones(size, np.bool_)
+    for place in range(size):
+        i = order[place]
+        dominators = 0
+        for earlier in range(place):
+            j = order[earlier]
+            factor = 1.0 if class_ids[j] < class_ids[i] else 1.0 + margin
+            dominates = True
+            for member in range(num_members):
+                if scores[member, j] < scores[member, i] * factor:
+                    dominates = False
+                    break
+            dominators += dominates
+            if dominators == top_k:
+                keep[i] = False
+                break
+    return keep
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
+    indptr: Any, linked: Any, weights: Any, hits: Any, top_k: int, first: int, last: int, pool: Any
+) -> int:
+    """Mix the candidates of videos `first:last` and write each one's `top_k` best into `pool`.
+
+    Args:
+        indptr: Where each video's candidates start, `(N + 1,)`, int64.
+        linked: Members' candidate scores in the mixing space, `(M, n)`, float32.
+        weights: Mixture weights, `(M,)`, float32.
+        hits: Whether a candidate is a positive, `(n,)`, bool.
+        top_k: Pairs kept per video.
+        first: First video.
+        last: One past the last video.
+        pool: Output, uint64, room for `top_k * (last - first) + 1` numbers.
+
+    Returns:
+        Pairs written.
+    """
+    widest = 0
+    for chunk in range(first, last, _VIDEOS):
+        widest = max(widest, indptr[min(chunk + _VIDEOS, last)] - indptr[chunk])
+    mixed = np.empty(widest, np.float32)
+    bits = mixed.view(np.int32)
+    count = 0
+    for chunk in range(first, last, _VIDEOS):
+        end = min(chunk + _VIDEOS, last)
+        origin = indptr[chunk]
+        size = indptr[end] - origin
+        # The arithmetic of `mixing.mix`, in its order, so that both agree bit for bit.
+        mixed[:size] = 0
+        for member in range(len(weights)):
+            weight = weights[member]
+            column = linked[member, origin : origin + size]
+            for i in range(size):
+                mixed[i] += weight * column[i]
+        for i in range(size):
+            # Signed integers in the order of the floats; -0.0 first becomes the 0.0 it equals.
+            mixed[i] += np.float32(0)
+            bits[i] ^= (bits[i] >> 31) & np.int32(_MAX)
+        for video in range(chunk, end):
+            begin = indptr[video]
+            row = bits[begin - origin : indptr[video + 1] - origin]
+            border, room = _border(row, top_k)
+            tag = np.uint64(video) << np.uint64(1)
+            for i in range(len(row)):
+                falling = np.uint64(np.int64(_MAX) - np.int64(row[i])) << np.uint64(32)
+                # Written always, counted only if kept: no branch to mispredict.
+                pool[count] = falling | tag | np.uint64(hits[begin + i])
+                count += int(row[i] >= border)
+                if row[i] == border:
+                    if room == 0:
+                        count -= 1
+                    else:
+                        room -= 1
+    return count
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def _border(row: Any, top_k: int) -> tuple[Any, int]:
+    # The value from which to keep, and how many of those that equal it.
+    low = high = row[0]
+    for i in range(len(row)):
+        low = min(low, row[i])
+        high = max(high, row[i])
+    if len(row) <= top_k:
+        return low, len(row)
+    # Bisection: at least top_k values are >= low, fewer than top_k are > high.
+    while low < high:
+        middle = np.int32((np.int64(low) + np.int64(high) + 1) >> 1)
+        at_least = np.int32(0)
+        for i in range(len(row)):
+            at_least += np.int32(row[i] >= middle)
+        if at_least == top_k:
+            return middle, len(row)
+        if at_least > top_k:
+            low = middle
+        else:
+            high = np.int32(middle - 1)
+    above = 0
+    for i in range(len(row)):
+        above += row[i] > low
+    return low, top_k - above
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def sort_pool(pool: Any, scratch: Any) -> Any:
+    """Sort pooled pairs stably by their upper 32 bits: a radix sort of three passes.
+
+    Args:
+        pool: Shape `(n,)`, uint64; overwritten.
+        scratch: Same shape and dtype; overwritten.
+
+    Returns:
+        The sorted one of the two.
+    """
+    num_digits = 1 << _DIGIT_BITS
+    mask = np.uint64(num_digits - 1)
+    counts = np.zeros((3, num_digits), np.int64)
+    for i in range(len(pool)):
+        key = pool[i] >> np.uint64(32)
+        counts[0, np.int64(key & mask)] += 1
+        counts[1, np.int64((key >> np.uint64(_DIGIT_BITS)) & mask)] += 1
+        counts[2, np.int64(key >> np.uint64(2 * _DIGIT_BITS))] += 1
+    source, target = pool, scratch
+    for digit in range(3):
+        starts = counts[digit]
+        starts[:] = np.cumsum(starts) - starts
+        shift = np.uint64(32 + digit * _DIGIT_BITS)
+        for i in range(len(source)):
+            d = np.int64((source[i] >> shift) & mask)
+            target[starts[d]] = source[i]
+            starts[d] += 1
+        source, target = target, source
+    return source
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def sum_precisions(pool: Any) -> float:
+    """Return the sum over hits of the precision at their rank.
+
+    Args:
+        pool: Sorted pooled pairs.
+
+    Returns:
+        The sum in float64; divided by the number of positives it is GAP.
+    """
+    total = 0.0
+    num_hits = 0
+    for i in range(len(pool)):
+        if pool[i] & np.uint64(1):
+            num_hits += 1
+            total += num_hits / (i + 1)
+    return total
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def sum_resampled_precisions(pool: Any, copies: Any) -> float:
+    """Return `sum_precisions` of a resample in which video n occurs `copies[n]` times.
+
+    Args:
+        pool: Sorted pooled pairs of the original videos.
+        copies: Shape `(N,)`, int32.
+
+    Returns:
+        The sum in float64; copies of one pair take consecutive ranks.
+    """
+    total = 0.0
+    rank = 0
+    num_hits = 0
+    for i in range(len(pool)):
+        times = copies[np.int64((pool[i] & np.uint64(0xFFFFFFFF)) >> np.uint64(1))]
+        if pool[i] & np.uint64(1):
+            for _ in range(times):
+                rank += 1
+                num_hits += 1
+                total += num_hits / rank
+        else:
+            rank += times
+    return total
