@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import FeatureSpec
 
 
+READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
+"""What reading raises; TensorFlow quotes bytes of a bad record that Python may fail to decode."""
+
+
 @contextmanager
 def explained_errors(
     paths: Sequence[str], *, features: FeatureSpec, num_classes: int
@@ -37,7 +41,7 @@ def explained_errors(
     """
     try:
         yield
-    except tf.errors.OpError:
+    except READ_ERRORS:
         check_records(paths, features=features, num_classes=num_classes)
         raise
 
@@ -83,7 +87,10 @@ def _find_fault(
     except DecodeError:
         return "is no `tf.train.Example` or `SequenceExample`. Write the file again.", {}
     if not info.id_key:
-        return "has neither an `id` nor a `video_id`. Write the records with one.", {}
+        return "has neither an `id` nor a `video_id` of one string. Write the records with one.", {}
+    if info.labels_kind not in {"", "int64_list"}:
+        kind = info.labels_kind.removesuffix("_list")
+        return f"keeps its labels as {kind}, expected whole numbers.", {"found": kind}
     return _find_feature_fault(serialized, info, features) or _find_label_fault(info, num_classes)
 
 
@@ -105,7 +112,7 @@ def _find_feature_fault(
                 f"has no feature '{name}'; it holds {held}. Set `--feature-names`.",
                 {"feature": name, "found": tuple(info.sizes)},
             )
-        if info.sizes[name] != size:
+        if info.sizes[name] != size and info.num_frames[name]:
             return (
                 f"has {info.sizes[name]} values in feature '{name}', expected {size}. "
                 "Set `--feature-sizes`, or write the file again.",

@@ -30,6 +30,7 @@ class RecordInfo:
         id_key: Name of its id; empty if it has none.
         video_id: The id; empty if it has none.
         labels: Its labels as stored; empty if it has none.
+        labels_kind: How they are stored, `int64_list` if rightly; empty if there are none.
     """
 
     frame_level: bool
@@ -38,6 +39,7 @@ class RecordInfo:
     id_key: str
     video_id: bytes
     labels: tuple[int, ...]
+    labels_kind: str
 
     @property
     def level(self) -> str:
@@ -84,7 +86,7 @@ def describe_record(serialized: bytes) -> RecordInfo:
     """
     record = tf.train.SequenceExample.FromString(serialized)
     context, frames = record.context.feature, record.feature_lists.feature_list
-    id_key = next((key for key in ID_KEYS if _first_bytes(context, key)), "")
+    id_key = next((key for key in ID_KEYS if _only_bytes(context, key)), "")
     if frames:
         sizes = {k: _size(v.feature[0]) if v.feature else 0 for k, v in sorted(frames.items())}
         num_frames = {k: len(v.feature) for k, v in sorted(frames.items())}
@@ -92,19 +94,22 @@ def describe_record(serialized: bytes) -> RecordInfo:
         names = sorted(set(context) - {*ID_KEYS, LABELS_KEY})
         sizes = {name: _size(context[name]) for name in names}
         num_frames = dict.fromkeys(names, 1)
+    # Looking up a key that is not there would add it.
+    labels = context[LABELS_KEY] if LABELS_KEY in context else tf.train.Feature()
     return RecordInfo(
         bool(frames),
         sizes,
         num_frames,
         id_key,
-        _first_bytes(context, id_key) if id_key else b"",
-        tuple(context[LABELS_KEY].int64_list.value) if LABELS_KEY in context else (),
+        _only_bytes(context, id_key) if id_key else b"",
+        tuple(labels.int64_list.value),
+        labels.WhichOneof("kind") or "",
     )
 
 
-def _first_bytes(context: Mapping[str, tf.train.Feature], key: str) -> bytes:
-    values = context[key].bytes_list.value if key in context else ()
-    return bytes(values[0]) if values else b""
+def _only_bytes(context: Mapping[str, tf.train.Feature], key: str) -> bytes:
+    values = context[key].bytes_list.value if key in context else []
+    return bytes(values[0]) if len(values) == 1 else b""
 
 
 def _size(feature: tf.train.Feature) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from yt8m_ensemble.data.diagnosis import check_records
+from yt8m_ensemble.data.diagnosis import READ_ERRORS, check_records
 from yt8m_ensemble.errors import DataError
 from yt8m_ensemble.facts import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
 
@@ -97,9 +97,9 @@ def read_batches(
         for fields in dataset.as_numpy_iterator():
             reached = int(fields["shards"][-1])
             yield Batch(**{**fields, "video_ids": fields["video_ids"].astype(np.bytes_)})
-    except tf.errors.OpError as error:
+    except READ_ERRORS as error:
         check_records(paths[reached:], features=features, num_classes=num_classes)
-        msg = f"Cannot read '{paths[reached]}' or a file after it: {error.message}"
+        msg = f"Cannot read '{paths[reached]}' or a file after it: {error}"
         raise DataError(msg, path=paths[reached]) from error
 
 

@@ -39,7 +39,7 @@ _PARENT_SHARE, _PARENT_LABELLED, _LABEL_KEPT = 0.6, 0.8, 0.95
 _ODD_MODE = 0.3  # segments whose mode is not the one that goes with the video's style
 _BACKGROUND_SHARE = 0.3
 _MAX_SEGMENTS = 8
-_SHOWN_CLASSES = (0.4, 0.4, 0.2)  # chances that a video shows one, two or three classes
+_SHOWN_CLASSES = (0.25, 0.45, 0.3)  # chances that a video shows one, two or three classes
 _STYLE_STRENGTH, _VIDEO_NOISE, _SEGMENT_NOISE, _FRAME_NOISE = 0.6, 0.7, 0.6, 0.5
 _LATENT = 6  # latent dimensions of a feature of F values: this times the root of F
 _COMMON_LOOK = 0.88  # what the modes of a class have in common
@@ -159,10 +159,10 @@ def draw_video(world: World, rng: Generator, *, frames: tuple[int, int]) -> Vide
         The video; it has at least one label.
     """
     style = int(rng.integers(_STYLES))
-    count = 1 + int(rng.choice(len(_SHOWN_CLASSES), p=_SHOWN_CLASSES))
-    count = min(count, int(np.count_nonzero(world.class_weights)))
-    shown = rng.choice(world.num_classes, count, replace=False, p=world.class_weights)
     num_frames = int(rng.integers(frames[0], frames[1] + 1))
+    count = 1 + int(rng.choice(len(_SHOWN_CLASSES), p=_SHOWN_CLASSES))
+    count = min(count, int(np.count_nonzero(world.class_weights)), num_frames)
+    shown = rng.choice(world.num_classes, count, replace=False, p=world.class_weights)
     num_segments = int(rng.integers(count, max(count, min(_MAX_SEGMENTS, num_frames)) + 1))
     # Every shown class gets a segment; the rest repeat one of them or show a background.
     topics = np.concatenate([shown, rng.choice(shown, num_segments - count)])

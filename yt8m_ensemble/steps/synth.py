@@ -145,9 +145,10 @@ def synthesize(
         parts = [_invent(world, shape, range(*bound)) for bound in pairwise(bounds)]
         files = [f"{prefix}{shard:04d}.tfrecord" for shard in range(len(parts))]
     else:
+        _check_frames_wanted(level)
         paths = expand_globs(from_video_level, option="--from-video-level")[:shards]
         sizes = tuple(feature_sizes) or _peek_sizes(paths[0], feature_names)
-        shape = _Shape(_only_frames(level), tuple(feature_names), sizes, frames, seed)
+        shape = _Shape(level, tuple(feature_names), sizes, frames, seed)
         parts = [_expand(path, i, shape, classes) for i, path in enumerate(paths)]
         files = _name_files(paths, prefix)
     counts = _Counts(videos, progress)
@@ -248,11 +249,10 @@ def _split_evenly(videos: int | None, shards: int | None) -> list[int]:
     return [videos * shard // count for shard in range(count + 1)]
 
 
-def _only_frames(level: Level) -> Level:
+def _check_frames_wanted(level: Level) -> None:
     if level != "frame":
         msg = "`--from-video-level` makes frame-level records. Pass `--level frame` with it."
         raise UsageError(msg, level=level)
-    return level
 
 
 def _usual_sizes(names: Sequence[str]) -> tuple[int, ...]:
