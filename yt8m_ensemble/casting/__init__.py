@@ -6,5 +6,30 @@ from yt8m_ensemble.casting.float16 import (
     Float16Cast,
     cast_to_float16,
 )
+from yt8m_ensemble.casting.quantization import (
+    CODEBOOK_SIZE,
+    SCHEMES,
+    Quantized,
+    Scheme,
+    dequantize,
+    pack_nibbles,
+    plan_quantized,
+    quantize,
+    unpack_nibbles,
+)
 
-__all__ = ["SMALLEST_NORMAL", "CastReport", "Float16Cast", "cast_to_float16"]
+__all__ = [
+    "CODEBOOK_SIZE",
+    "SCHEMES",
+    "SMALLEST_NORMAL",
+    "CastReport",
+    "Float16Cast",
+    "Quantized",
+    "Scheme",
+    "cast_to_float16",
+    "dequantize",
+    "pack_nibbles",
+    "plan_quantized",
+    "quantize",
+    "unpack_nibbles",
+]

@@ -1,0 +1,317 @@
+"""Weights as 8-bit or packed 4-bit codes with small float32 tables, and back.
+
+Four schemes, each with the formula that a graph decodes by, all in float32:
+
+    uint8            w[r, c] = scale[c] * q[r, c] + offset[c]            q in 0..255
+    uint4            the same with q in 0..15; two codes a byte (see `pack_nibbles`)
+    uint8-quantile   w[r, c] = codebook[q[r, c]]                         256 entries
+    uint8-kmeans     the same
+
+A tensor is looked at as a matrix: columns are its last axis, the output channels of a layer's
+weights; a vector is one column. Opens no file and knows no graph.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import numpy as np
+
+from yt8m_ensemble.casting.float16 import CastReport
+from yt8m_ensemble.errors import CastOverflowError, UsageError
+from yt8m_ensemble.values import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+Scheme = Literal["uint8", "uint8-quantile", "uint8-kmeans", "uint4"]
+"""How weights are coded; the names are what `merge --quantize` takes."""
+
+SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
+CODEBOOK_SIZE: Final = 256
+
+_BLOCK_VALUES: Final = 1 << 20
+# A codebook of 256 entries is settled by far fewer values; sorting all would double the memory.
+_SAMPLE_VALUES: Final = 1 << 20
+_KMEANS_ROUNDS: Final = 50
+_PARTS: Final[Mapping[Scheme, tuple[str, ...]]] = {
+    "uint8": ("scale", "offset"),
+    "uint4": ("scale", "offset"),
+    "uint8-quantile": ("codebook",),
+    "uint8-kmeans": ("codebook",),
+}
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Hold one tensor as codes and tables.
+
+    Args:
+        scheme: How it is coded.
+        shape: The tensor's own shape.
+        codes: uint8; shape `(R, C)` for the tensor as a matrix, or `(ceil(R / 2), C)` for `uint4`.
+        tables: float32: `scale` and `offset`, each `(C,)`, or `codebook`, `(256,)`.
+    """
+
+    scheme: Scheme
+    shape: tuple[int, ...]
+    codes: NDArray[np.uint8]
+    tables: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and tables."""
+        return self.codes.nbytes + sum(table.nbytes for table in self.tables.values())
+
+
+def plan_quantized(spec: TensorSpec, scheme: Scheme) -> dict[str, TensorSpec]:
+    """Describe what `quantize` makes of a tensor, before it is read.
+
+    Args:
+        spec: The tensor.
+        scheme: How to code it.
+
+    Returns:
+        By part, the tensor that stores it: `codes` under the tensor's own name, the tables under
+        `<name>/scale`, `<name>/offset` or `<name>/codebook`.
+
+    Raises:
+        UsageError: If there is no such scheme.
+
+    Examples:
+        >>> spec = TensorSpec("w", (5, 3), "float32")
+        >>> [(part.name, part.shape) for part in plan_quantized(spec, "uint4").values()]
+        [('w', (3, 3)), ('w/scale', (3,)), ('w/offset', (3,))]
+    """
+    if scheme not in SCHEMES:
+        msg = f"There is no quantization '{scheme}'; one of {', '.join(SCHEMES)}."
+        raise UsageError(msg, scheme=scheme)
+    rows, columns = _matrix_shape(spec.shape)
+    stored = math.ceil(rows / 2) if scheme == "uint4" else rows
+    parts = {"codes": TensorSpec(spec.name, (stored, columns), "uint8")}
+    for part in _PARTS[scheme]:
+        shape = (CODEBOOK_SIZE,) if part == "codebook" else (columns,)
+        parts[part] = TensorSpec(f"{spec.name}/{part}", shape, "float32")
+    return parts
+
+
+def quantize(
+    name: str, array: NDArray[np.floating], *, scheme: Scheme = "uint8"
+) -> tuple[Quantized, CastReport]:
+    """Code a tensor.
+
+    `uint8` and `uint4` spread their 256 or 16 levels evenly from the lowest to the highest value of
+    each column, so that no value is off by more than half a level. The codebooks serve the whole
+    tensor: `uint8-quantile` holds the means of 256 runs of equally many values in rising order,
+    `uint8-kmeans` moves these until each is the mean of the values nearest to it (Lloyd 1982). They
+    are fitted on at most 2^20 values, evenly spaced in the tensor; every value gets the nearest
+    entry.
+
+    Args:
+        name: The tensor, for the report and messages.
+        array: Its values, any shape and float dtype, at least one.
+        scheme: How to code it.
+
+    Returns:
+        Codes with tables, and what coding did: a value that was not zero and decodes to exactly 0
+        counts as underflow, none is subnormal.
+
+    Raises:
+        CastOverflowError: If a value is not finite.
+
+    Examples:
+        >>> coded, report = quantize("w", np.array([[0.0], [1.0], [2.55]]))
+        >>> coded.codes.ravel().tolist()  # levels are 2.55 / 255 apart
+        [0, 100, 255]
+        >>> dequantize(coded).ravel().astype(float).round(6).tolist()
+        [0.0, 1.0, 2.55]
+    """
+    matrix = array.reshape(_matrix_shape(array.shape))
+    _check_finite(name, matrix)
+    if "codebook" in _PARTS[scheme]:
+        codebook = _fit_codebook(_sample(matrix), refine=scheme == "uint8-kmeans")
+        tables = {"codebook": codebook}
+        borders = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
+    else:
+        scale, offset = _fit_levels(matrix, levels=16 if scheme == "uint4" else 256)
+        tables = {"scale": scale, "offset": offset}
+    codes = np.empty(matrix.shape, np.uint8)
+    account = _Account(name)
+    for rows in _blocks(matrix):
+        block = matrix[rows]
+        if "codebook" in tables:
+            codes[rows] = np.searchsorted(borders, block)
+        else:
+            codes[rows] = _to_levels(block, scale, offset, levels=16 if scheme == "uint4" else 256)
+        account.add(block, _decode(codes[rows], tables))
+    stored = pack_nibbles(codes) if scheme == "uint4" else codes
+    return Quantized(scheme, array.shape, stored, tables), account.report()
+
+
+def dequantize(quantized: Quantized) -> NDArray[np.float32]:
+    """Return the tensor that the codes stand for, as a graph decodes it.
+
+    Args:
+        quantized: Codes and tables.
+
+    Returns:
+        float32, in the tensor's own shape.
+    """
+    rows, _ = _matrix_shape(quantized.shape)
+    is_packed = quantized.scheme == "uint4"
+    codes = unpack_nibbles(quantized.codes, rows=rows) if is_packed else quantized.codes
+    return _decode(codes, quantized.tables).reshape(quantized.shape)
+
+
+def pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put two rows of 4-bit codes into one: the first half of the rows low, the second half high.
+
+    With H = ceil(R / 2): `packed[h] = codes[h] + 16 * codes[H + h]`. Halves rather than neighbours
+    are paired, so that a graph unpacks with one concatenation: `low = packed mod 16`,
+    `high = packed div 16`, `codes = concat(low, high)[:R]`.
+
+    Args:
+        codes: Shape `(R, C)`, each in 0..15.
+
+    Returns:
+        Shape `(ceil(R / 2), C)`, uint8; an odd last row is paired with zeros.
+
+    Examples:
+        >>> pack_nibbles(np.array([[1], [2], [3]], np.uint8)).ravel().tolist()  # 1 + 16*3, 2
+        [49, 2]
+    """
+    half = math.ceil(len(codes) / 2)
+    packed = codes[:half].copy()
+    packed[: len(codes) - half] |= codes[half:] << np.uint8(4)
+    return packed
+
+
+def unpack_nibbles(packed: NDArray[np.uint8], *, rows: int) -> NDArray[np.uint8]:
+    """Undo `pack_nibbles`.
+
+    Args:
+        packed: Shape `(ceil(R / 2), C)`.
+        rows: R.
+
+    Returns:
+        Shape `(R, C)`, each in 0..15.
+    """
+    return np.concatenate([packed & np.uint8(15), packed >> np.uint8(4)])[:rows]
+
+
+class _Account:
+    """Gather a `CastReport` block by block."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._size = self._underflows = 0
+        self._largest = self._max_error = self._error_sum = 0.0
+
+    def add(self, block: NDArray[np.floating], decoded: NDArray[np.float32]) -> None:
+        error = np.abs(decoded - block)
+        self._size += block.size
+        self._underflows += int(((decoded == 0) & (block != 0)).sum())
+        self._largest = max(self._largest, float(np.abs(block).max()))
+        self._max_error = max(self._max_error, float(error.max()))
+        self._error_sum += float(error.sum(dtype=np.float64))
+
+    def report(self) -> CastReport:
+        return CastReport(
+            name=self._name,
+            size=self._size,
+            largest=self._largest,
+            underflow_share=self._underflows / self._size,
+            subnormal_share=0.0,
+            max_error=self._max_error,
+            mean_error=self._error_sum / self._size,
+        )
+
+
+def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    columns = shape[-1] if len(shape) > 1 else 1
+    return math.prod(shape) // columns, columns
+
+
+def _blocks(matrix: NDArray[Any]) -> Iterator[slice]:
+    step = max(_BLOCK_VALUES // matrix.shape[1], 1)
+    for start in range(0, len(matrix), step):
+        yield slice(start, start + step)
+
+
+def _check_finite(name: str, matrix: NDArray[np.floating]) -> None:
+    """Refuse NaN and infinities, which no level stands for.
+
+    Raises:
+        CastOverflowError: If there are any.
+    """
+    count = sum(int((~np.isfinite(matrix[rows])).sum()) for rows in _blocks(matrix))
+    if count:
+        msg = (
+            f"{count:,} of {matrix.size:,} values in '{name}' are not finite. "
+            "Use an earlier checkpoint; training has diverged."
+        )
+        raise CastOverflowError(msg, name=name, count=count, size=matrix.size)
+
+
+def _fit_levels(
+    matrix: NDArray[np.floating], *, levels: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return scale and offset of each column."""
+    lowest = matrix.min(axis=0).astype(np.float64)
+    highest = matrix.max(axis=0).astype(np.float64)
+    return ((highest - lowest) / (levels - 1)).astype(np.float32), lowest.astype(np.float32)
+
+
+def _to_levels(
+    block: NDArray[np.floating],
+    scale: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    *,
+    levels: int,
+) -> NDArray[np.uint8]:
+    # A column of one value has no scale; its offset alone decodes it.
+    divisor = np.where(scale > 0, scale, np.float32(1))
+    return np.clip(np.rint((block - offset) / divisor), 0, levels - 1).astype(np.uint8)
+
+
+def _decode(
+    codes: NDArray[np.uint8], tables: Mapping[str, NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    if "codebook" in tables:
+        return tables["codebook"][codes]
+    return codes.astype(np.float32) * tables["scale"] + tables["offset"]
+
+
+def _sample(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return evenly spaced values of a tensor in rising order."""
+    values = matrix.reshape(-1)
+    step = math.ceil(values.size / _SAMPLE_VALUES)
+    return np.sort(values[::step].astype(np.float64))
+
+
+def _fit_codebook(values: NDArray[np.float64], *, refine: bool) -> NDArray[np.float32]:
+    """Return 256 rising entries for values in rising order."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    starts = np.arange(CODEBOOK_SIZE + 1) * len(values) // CODEBOOK_SIZE
+    entries = _means(sums, starts, fallback=values[np.minimum(starts[:-1], len(values) - 1)])
+    for _ in range(_KMEANS_ROUNDS if refine else 0):
+        borders = (entries[1:] + entries[:-1]) / 2
+        starts = np.concatenate([[0], np.searchsorted(values, borders), [len(values)]])
+        moved = _means(sums, starts, fallback=entries)
+        if np.array_equal(moved, entries):
+            break
+        entries = moved
+    return entries.astype(np.float32)
+
+
+def _means(
+    sums: NDArray[np.float64], starts: NDArray[np.int64], *, fallback: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean of each run of values; `fallback` where a run is empty."""
+    counts = np.diff(starts)
+    totals = sums[starts[1:]] - sums[starts[:-1]]
+    return np.where(counts > 0, totals / np.maximum(counts, 1), fallback)
