@@ -106,6 +106,11 @@ BAD_RECORDS = {
         sequence_example(ID, rgb=[], audio=[]),
         "as many frames in every feature, at least one; it has rgb 0, audio 0",
     ),
+    "frame/parser": (
+        FRAMES,
+        make_frames(3)[:27] + b"\0" + make_frames(3)[28:],
+        "is refused by TensorFlow's parser",
+    ),
     "video/noise": (MEANS, b"\xff" * 20, "is no `tf.train.Example` or `SequenceExample`"),
     "frame/noise": (FRAMES, b"\xff" * 20, "is no `tf.train.Example` or `SequenceExample`"),
 }
@@ -194,7 +199,7 @@ def test_mutated_records_give_batches_or_our_error(tmp_path, features, make):
     path = str(tmp_path / "mutated")
     good = make(3)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.tuples(st.integers(0, len(good) - 1), st.integers(0, 255)), max_size=6))
     def run(changes):
         record = bytearray(good)

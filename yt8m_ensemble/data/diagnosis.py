@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
 from yt8m_ensemble.data.peek import RecordInfo, describe_record
 from yt8m_ensemble.errors import DataError
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from yt8m_ensemble.values import FeatureSpec
-
-
-READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
-"""What reading raises; TensorFlow quotes bytes of a bad record that Python may fail to decode."""
 
 
 @contextmanager
@@ -37,7 +34,7 @@ def explained_errors(
         Nothing; wrap the loop over `training_dataset` in it.
 
     Raises:
-        OpError: The error as it was, if every record fits; otherwise see `check_records`.
+        READ_ERRORS: The error as it was, if every record fits; otherwise see `check_records`.
     """
     try:
         yield
@@ -91,7 +88,8 @@ def _find_fault(
     if info.labels_kind not in {"", "int64_list"}:
         kind = info.labels_kind.removesuffix("_list")
         return f"keeps its labels as {kind}, expected whole numbers.", {"found": kind}
-    return _find_feature_fault(serialized, info, features) or _find_label_fault(info, num_classes)
+    fault = _find_feature_fault(serialized, info, features) or _find_label_fault(info, num_classes)
+    return fault or _find_parser_fault(serialized, features, num_classes)
 
 
 def _find_feature_fault(
@@ -170,4 +168,15 @@ def _find_label_fault(info: RecordInfo, num_classes: int) -> tuple[str, dict[str
                 f"{num_classes - 1}). Set `--num-classes`.",
                 {"label": label, "num_classes": num_classes},
             )
+    return None
+
+
+def _find_parser_fault(
+    serialized: bytes, features: FeatureSpec, num_classes: int
+) -> tuple[str, dict[str, object]] | None:
+    # TensorFlow's own parser refuses some messages that protocol buffers let pass.
+    try:
+        parse_records(tf.constant([serialized]), features=features, num_classes=num_classes)
+    except READ_ERRORS as error:
+        return "is refused by TensorFlow's parser. Write the file again.", {"reason": str(error)}
     return None

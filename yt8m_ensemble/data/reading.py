@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from yt8m_ensemble.data.diagnosis import READ_ERRORS, check_records
+from yt8m_ensemble.data.diagnosis import check_records
+from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
 from yt8m_ensemble.errors import DataError
-from yt8m_ensemble.facts import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,95 +156,6 @@ def training_dataset(
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(2)
     )
-
-
-def parse_records(
-    serialized: tf.Tensor, *, features: FeatureSpec, num_classes: int
-) -> dict[str, tf.Tensor]:
-    """Parse a batch of serialized records; runs inside a dataset.
-
-    Args:
-        serialized: Shape `(B,)`, string tensor.
-        features: Which features to read, and at which level.
-        num_classes: C.
-
-    Returns:
-        Tensors by the names of `Batch`'s fields, without `shards`; a record that does not fit
-        makes the operations fail at run time.
-    """
-    context = {
-        "id": tf.io.FixedLenFeature([], tf.string, ""),
-        "video_id": tf.io.FixedLenFeature([], tf.string, ""),
-        "labels": tf.io.VarLenFeature(tf.int64),
-    }
-    read = _parse_frames if features.frame_level else _parse_means
-    parsed, vectors, num_frames = read(serialized, context, features)
-    video_ids = tf.where(parsed["id"] != "", parsed["id"], parsed["video_id"])
-    labels = parsed["labels"]
-    positions = tf.stack([labels.indices[:, 0], labels.values], axis=1)
-    shape = tf.stack([tf.shape(serialized, tf.int64)[0], num_classes])
-    with tf.control_dependencies(
-        [
-            tf.debugging.assert_greater(tf.strings.length(video_ids), 0, "no id"),
-            tf.debugging.assert_greater(num_frames, 0, "no frames"),
-            tf.debugging.assert_non_negative(labels.values, "label below 0"),
-            tf.debugging.assert_less(labels.values, shape[1], "label too large"),
-        ]
-    ):
-        dense = tf.tensor_scatter_nd_update(
-            tf.zeros(shape, tf.bool), positions, tf.ones_like(labels.values, tf.bool)
-        )
-    return {
-        "video_ids": video_ids,
-        "features": vectors,
-        "num_frames": num_frames,
-        "labels": tf.ensure_shape(dense, [None, num_classes]),
-    }
-
-
-def _parse_means(
-    serialized: tf.Tensor, context: dict[str, object], features: FeatureSpec
-) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    spec = {
-        name: tf.io.FixedLenFeature([size], tf.float32)
-        for name, size in zip(features.names, features.sizes, strict=True)
-    }
-    parsed = tf.io.parse_example(serialized, context | spec)
-    vectors = tf.concat([parsed[name] for name in features.names], axis=1)
-    vectors = tf.debugging.check_numerics(vectors, "a feature is nan or infinite")
-    return parsed, vectors, tf.ones_like(serialized, tf.int32)
-
-
-def _parse_frames(
-    serialized: tf.Tensor, context: dict[str, object], features: FeatureSpec
-) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    parsed, frames, lengths = tf.io.parse_sequence_example(
-        serialized,
-        context,
-        {name: tf.io.FixedLenSequenceFeature([], tf.string) for name in features.names},
-    )
-    num_frames = lengths[features.names[0]]
-    checks = [
-        tf.debugging.assert_equal(lengths[name], num_frames, "frame counts differ")
-        for name in features.names[1:]
-    ]
-    num_frames = tf.minimum(tf.cast(num_frames, tf.int32), features.max_frames)
-    real = tf.sequence_mask(num_frames, features.max_frames)
-    quantized = []
-    for name, size in zip(features.names, features.sizes, strict=True):
-        strings = frames[name][:, : features.max_frames]
-        missing = features.max_frames - tf.shape(strings)[1]
-        strings = tf.pad(strings, [[0, 0], [0, missing]], constant_values="")
-        expected = tf.where(real, size, 0)
-        checks.append(tf.debugging.assert_equal(tf.strings.length(strings), expected, "size"))
-        quantized.append(tf.io.decode_raw(strings, tf.uint8, fixed_length=size))
-    with tf.control_dependencies(checks):
-        values = tf.cast(tf.concat(quantized, axis=2), tf.float32)
-    values = values * DEQUANTIZE_SCALE + DEQUANTIZE_BIAS
-    # Padding comes after dequantising: a zero byte stands for -1.99, a padded frame for nothing.
-    values = tf.where(real[:, :, tf.newaxis], values, 0.0)
-    values = tf.ensure_shape(values, [None, features.max_frames, features.total_size])
-    return parsed, values, num_frames
 
 
 def _records(path: tf.Tensor) -> tf.data.Dataset:
