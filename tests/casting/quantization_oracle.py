@@ -23,7 +23,7 @@ def affine(matrix: np.ndarray, levels: int) -> np.ndarray:
     return decoded
 
 
-def nearest(codebook: Sequence[float], values: np.ndarray) -> np.ndarray:
+def nearest(codebook: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return each value's distance to the nearest entry."""
     return np.array([min(abs(float(v) - float(e)) for e in codebook) for v in values.ravel()])
 

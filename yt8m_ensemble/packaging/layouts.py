@@ -79,11 +79,13 @@ def size_text(nbytes: int) -> str:
         nbytes: A number of bytes.
 
     Returns:
-        The size in GB, or in MB if it is small.
+        The size in the unit that suits it.
 
     Examples:
-        >>> size_text(1_120_000_000), size_text(4_096)
-        ('1.12 GB', '0.0041 MB')
+        >>> size_text(1_120_000_000), size_text(4_096), size_text(12)
+        ('1.12 GB', '4.10 kB', '12 B')
     """
-    giga, mega = 1_000_000_000, 1_000_000
-    return f"{nbytes / giga:.2f} GB" if nbytes >= giga / 100 else f"{nbytes / mega:.3g} MB"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= factor:
+            return f"{nbytes / factor:.2f} {unit}"
+    return f"{nbytes} B"

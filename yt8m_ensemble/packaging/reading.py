@@ -159,15 +159,24 @@ class _Stream:
             BundleError: If the archive ends before, is damaged, or passes the limit.
         """
         self.expect(size)
+        data = self._next(size)
+        if len(data) < size:
+            msg = f"'{self._path}' ends in the middle of a file. Copy or make the archive again."
+            raise BundleError(msg, path=self._path)
+        return data
+
+    def drain(self) -> None:
+        """Read to the end, behind which gzip keeps the checksum of all before it."""
+        while self._next(_BLOCK):
+            self.expect(0)
+
+    def _next(self, size: int) -> bytes:
         try:
             data = self._file.read(size)
         except (OSError, EOFError, zlib.error) as error:
             msg = f"'{self._path}' is not a whole gzip-compressed tar archive: {error}."
             raise BundleError(msg, path=self._path) from error
-        if len(data) < size:
-            msg = f"'{self._path}' ends in the middle of a file. Copy or make the archive again."
-            raise BundleError(msg, path=self._path)
-        self._left -= size
+        self._left -= len(data)
         return data
 
 
@@ -204,6 +213,7 @@ def _walk(path: str, limit: int) -> Iterator[_Entry]:
                 for _ in content:
                     pass
             seen[name] = header.isreg() and name in _KNOWN
+        stream.drain()
 
 
 def _read_header(path: str, stream: _Stream) -> tarfile.TarInfo | None:
@@ -214,9 +224,8 @@ def _read_header(path: str, stream: _Stream) -> tarfile.TarInfo | None:
     """
     while True:
         try:
-            header = tarfile.TarInfo.frombuf(
-                bytearray(stream.read(tarfile.BLOCKSIZE)), "utf-8", "surrogateescape"
-            )
+            block = stream.read(tarfile.BLOCKSIZE)
+            header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # absent from the stubs
             return None
         except tarfile.HeaderError as error:
