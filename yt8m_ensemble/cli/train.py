@@ -1,7 +1,7 @@
 """`yt8m-ens train`.
 
-Options of architectures are spelled here, because `--help` may not load the models; a test holds
-them equal to the registry.
+Options of training and of architectures are spelled here, because `--help` may not load either; a
+test holds them equal to `TrainOptions` and the registry.
 """
 
 from __future__ import annotations
@@ -13,43 +13,104 @@ import click
 from yt8m_ensemble.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-ARCHITECTURE_OPTIONS: dict[str, tuple[bool | int | float | str, str]] = {
+Defaults = dict[str, tuple[bool | int | float | str, str]]
+
+TRAIN_OPTIONS: Defaults = {
+    "batch_size": (1024, "Videos a step, over all workers."),
+    "learning_rate": (0.01, "First learning rate."),
+    "learning_rate_decay": (0.95, "Factor of a decay."),
+    "learning_rate_decay_examples": (4_000_000, "Examples between decays."),
+    "loss": ("CrossEntropyLoss", "CrossEntropyLoss, HingeLoss or SoftmaxLoss."),
+    "label_smoothing": (0.0, "Share of the labels spread over all classes."),
+    "teacher": ("", "Prediction file mixed into the targets."),
+    "teacher_weight": (0.5, "Its share."),
+    "optimizer": ("Adam", "Adam, SGD, Adagrad, RMSProp or AdamW."),
+    "weight_decay": (0.01, "Decay of matrices, AdamW only."),
+    "clip_gradient_norm": (1.0, "Largest norm of a variable's gradient; 0 is none."),
+    "regularization_penalty": (1.0, "Weight of the L2 terms."),
+    "batch_norm_decay": (0.999, "Decay of batch norm's moving averages."),
+    "ema_decay": (0.0, "Decay of averaged weights kept beside; 0 keeps none."),
+    "precision": ("float32", "Of matrix products: float32 or bfloat16."),
+    "num_epochs": (5, "Passes over the records; 0 is no end."),
+    "max_steps": (0, "Steps in all; 0 is no limit."),
+    "save_steps": (1000, "Steps between checkpoints."),
+    "log_steps": (10, "Steps between batch metrics."),
+    "export_steps": (0, "Steps between exports as a SavedModel; 0 is none."),
+    "validation_data": ("", "Globs of records scored at every checkpoint."),
+    "early_stop": (0, "Checkpoints without a better validation GAP to stop after; 0 never."),
+    "seed": (0, "Seed of every random draw."),
+}
+"""Default and help of each field of `TrainOptions`."""
+
+ARCHITECTURE_OPTIONS: Defaults = {
     "moe_num_mixtures": (2, "Experts a class, without the dummy."),
     "moe_l2": (1e-8, "L2 penalty on gates and experts."),
     "moe_low_rank_gating": (-1, "Rank of the gates; -1 is full."),
     "moe_prob_gating": (False, "Gate the probabilities."),
-    "moe_prob_gating_input": (
-        "prob",
-        "Gate from the probabilities (prob) or the features (input).",
-    ),
+    "moe_prob_gating_input": ("prob", "Gate from the probabilities (prob) or features (input)."),
     "gating_remove_diag": (False, "Leave a class's own value out of its gate."),
     "video_level_classifier_model": ("MoeModel", "Classifier of pooled frames."),
     "iterations": (30, "Frames drawn of a video while training."),
     "sample_random_frames": (True, "Draw frames one by one; otherwise a run of them."),
-    "netvlad_cluster_size": (64, "Clusters."),
-    "netvlad_hidden_size": (1024, "Width of the first hidden layer."),
-    "netvlad_add_batch_norm": (True, "Normalise assignments and gates."),
-    "netvlad_relu": (True, "Kept because model files carry it."),
-    "gating": (False, "Gate the pooled vector."),
-    "lightvlad": (False, "Pool without cluster centres."),
-    "vlagd": (False, "Pool with gated sums."),
+    "gating": (False, "NetVLAD, NetFV: gate the pooled vector."),
+    "netvlad_cluster_size": (64, "NetVLAD: clusters."),
+    "netvlad_hidden_size": (1024, "NetVLAD: width of the first hidden layer."),
+    "netvlad_add_batch_norm": (True, "NetVLAD, NetFV: batch norm."),
+    "netvlad_relu": (True, "WillowNetVLADModelLF: relu6 after the hidden layer."),
+    "netvlad_dimred": (-1, "WillowNetVLADModelLF: size to reduce each pool to; -1 is none."),
+    "lightvlad": (False, "NetVLAD: pool without cluster centres."),
+    "vlagd": (False, "NetVLAD: pool with gated sums."),
+    "fv_cluster_size": (64, "NetFV: clusters."),
+    "fv_hidden_size": (2048, "NetFV: width of the hidden layer."),
+    "fv_relu": (True, "NetFV: relu6 after the hidden layer."),
+    "fv_couple_weights": (True, "NetFV: centres are scaled assignment weights."),
+    "fv_coupling_factor": (0.01, "NetFV: their scale."),
+    "dbof_cluster_size": (8192, "DBoF: clusters (16384 for the LF models)."),
+    "dbof_hidden_size": (1024, "DBoF: width of the hidden layer (2048 for the LF models)."),
+    "dbof_add_batch_norm": (True, "DBoF: batch norm."),
+    "dbof_pooling_method": ("max", "DbofModel: max or average."),
+    "dbof_activation": ("relu", "DbofModelLF: relu or glu."),
+    "dbof_relu": (True, "DBoF of the LF models: relu6 after the hidden layer."),
+    "softdbof_maxpool": (False, "SoftDbofModelLF: add the maxima."),
+    "fc_dimred": (True, "SoftDbofModelLF: compress by the hidden layer."),
+    "lstm_cells": (1024, "LSTM: cells a layer."),
+    "lstm_layers": (2, "LSTM: layers."),
+    "lstm_random_sequence": (False, "LSTM: draw frames while training."),
+    "lstm_backward": (False, "LSTM: read the last frame first."),
+    "gru_cells": (1024, "GRU: cells a layer."),
+    "gru_layers": (2, "GRU: layers."),
+    "gru_random_sequence": (False, "GRU: draw frames while training."),
+    "gru_backward": (False, "GRU: read the last frame first."),
+    "nextvlad_cluster_size": (64, "NeXtVLAD: clusters."),
+    "nextvlad_hidden_size": (1024, "NeXtVLAD: width of the hidden layer."),
+    "groups": (8, "NeXtVLAD: groups."),
+    "expansion": (2, "NeXtVLAD: factor of the expansion."),
+    "drop_rate": (0.5, "NeXtVLAD: share of values dropped while training."),
+    "gating_reduction": (8, "NeXtVLAD: factor by which gating squeezes."),
 }
-"""Default and help by option name."""
+"""Default and help of every architecture option; an option of several models has one meaning."""
 
 
-def architecture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with one option for each architecture option, `None` if not given."""
-    for name, (default, text) in reversed(ARCHITECTURE_OPTIONS.items()):
-        flag = f"--{name.replace('_', '-')}"
-        shown = (
-            f"{text} [default: {str(default).lower() if isinstance(default, bool) else default}]"
-        )
-        declaration = f"{flag}/--no-{flag[2:]}" if isinstance(default, bool) else flag
-        kind = None if isinstance(default, bool) else type(default)
-        command = click.option(declaration, name, type=kind, default=None, help=shown)(command)
-    return command
+def spelled(table: Mapping[str, tuple[object, str]]) -> Callable[..., Callable[..., None]]:
+    """Return a decorator that adds one option for each entry; one not given is `None`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for name, (default, text) in reversed(table.items()):
+            flag = f"--{name.replace('_', '-')}"
+            is_switch = isinstance(default, bool)
+            shown = str(default).lower() if is_switch else default or default == 0 or "none"
+            command = click.option(
+                f"{flag}/--no-{flag[2:]}" if is_switch else flag,
+                name,
+                type=None if is_switch else type(default),
+                default=None,
+                help=f"{text} [default: {shown}]",
+            )(command)
+        return command
+
+    return decorate
 
 
 @click.command(
@@ -68,28 +129,11 @@ def architecture_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--feature-names", help="Comma-separated. [default: all of YouTube-8M]")
 @click.option("--feature-sizes", help="Comma-separated. [default: YouTube-8M's]")
 @click.option("--num-classes", type=click.IntRange(min=1), default=3862, show_default=True)
-@click.option("--batch-size", type=int, help="Videos a step. [default: 1024]")
-@click.option("--learning-rate", type=float, help="First learning rate. [default: 0.01]")
-@click.option("--learning-rate-decay", type=float, help="Factor of a decay. [default: 0.95]")
-@click.option(
-    "--learning-rate-decay-examples", type=int, help="Examples between decays. [default: 4000000]"
-)
-@click.option("--loss", help="Label loss. [default: CrossEntropyLoss]")
-@click.option("--optimizer", help="Optimizer. [default: Adam]")
-@click.option(
-    "--clip-gradient-norm", type=float, help="Largest norm a variable; 0 is none. [default: 1]"
-)
-@click.option("--regularization-penalty", type=float, help="Weight of L2 terms. [default: 1]")
-@click.option("--num-epochs", type=int, help="Passes over the records; 0 is no end. [default: 5]")
-@click.option("--max-steps", type=int, help="Steps in all. [default: no limit]")
-@click.option("--save-steps", type=int, help="Steps between checkpoints. [default: 1000]")
-@click.option("--log-steps", type=int, help="Steps between batch metrics. [default: 10]")
-@click.option("--batch-norm-decay", type=float, help="Of moving averages. [default: 0.999]")
 @click.option("--start-new-model", is_flag=True, help="Remove an earlier run from the directory.")
-@options.seed_option
 @options.dry_run_option
 @options.json_option
-@architecture_options
+@spelled(TRAIN_OPTIONS)
+@spelled(ARCHITECTURE_OPTIONS)
 def train(
     *,
     features: str,

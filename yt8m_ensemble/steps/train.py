@@ -14,7 +14,7 @@ from yt8m_ensemble.errors import ModelError, UsageError
 from yt8m_ensemble.facts import FEATURE_SIZES
 from yt8m_ensemble.models import declare_variables, make_model, model_options
 from yt8m_ensemble.steps.provenance import write_provenance
-from yt8m_ensemble.training import LOSSES, OPTIMIZERS, TrainOptions, train
+from yt8m_ensemble.training import LOSSES, OPTIMIZERS, TrainOptions, read_cluster, train
 from yt8m_ensemble.values import (
     Checkpoint,
     FeatureSpec,
@@ -41,6 +41,7 @@ _OWN_FILES = (
     FLAGS_FILE,
     "events.out.tfevents.*",
     "train.provenance.json",
+    "ema.ckpt-*",
 )
 
 
@@ -83,6 +84,12 @@ def train_model(
     made = make_model(model, architecture, frame_level=features.frame_level)
     flags = ModelFlags(model, features, num_classes, training.loss, model_options(made))
     paths = files.expand_globs(train_data, option="--train-data")
+    validation_paths = (
+        files.expand_globs(training.validation_data, option="--validation-data")
+        if training.validation_data
+        else []
+    )
+    cluster = read_cluster()
     steps = [] if start_new_model else find_steps(train_dir)
     flags_path = f"{train_dir.rstrip('/')}/{FLAGS_FILE}"
     if steps and files.exists(flags_path):
@@ -94,10 +101,21 @@ def train_model(
         declared = declare_variables(made, features, num_classes)
         specs = {name: TensorSpec(name, v.shape, "float32") for name, v in declared.items()}
         return Checkpoint(f"{train_dir.rstrip('/')}/model.ckpt-{step}", step, specs)
-    if start_new_model:
-        _remove(p for pattern in _OWN_FILES for p in Path(train_dir).glob(pattern))
-    files.write_text(flags_path, flags.to_json(), force=True)
-    checkpoint = train(train_dir, paths, flags=flags, options=training, progress=progress)
+    if cluster.is_chief:
+        if start_new_model:
+            _remove(p for pattern in _OWN_FILES for p in Path(train_dir).glob(pattern))
+        files.write_text(flags_path, flags.to_json(), force=True)
+    checkpoint = train(
+        train_dir,
+        paths,
+        flags=flags,
+        options=training,
+        validation_paths=validation_paths,
+        cluster=cluster,
+        progress=progress,
+    )
+    if not cluster.is_chief:
+        return checkpoint
     write_provenance(
         f"{train_dir.rstrip('/')}/train",
         command="train",

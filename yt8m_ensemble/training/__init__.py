@@ -3,10 +3,20 @@
 Never builds an ensemble and never evaluates beyond its own batches.
 """
 
+from yt8m_ensemble.training.cluster import Cluster, read_cluster
 from yt8m_ensemble.training.loop import train
 from yt8m_ensemble.training.losses import LOSSES
 from yt8m_ensemble.training.optimizers import OPTIMIZERS
 from yt8m_ensemble.training.options import TrainOptions
 from yt8m_ensemble.training.trainer import StepResult, Trainer
 
-__all__ = ["LOSSES", "OPTIMIZERS", "StepResult", "TrainOptions", "Trainer", "train"]
+__all__ = [
+    "LOSSES",
+    "OPTIMIZERS",
+    "Cluster",
+    "StepResult",
+    "TrainOptions",
+    "Trainer",
+    "read_cluster",
+    "train",
+]

@@ -1,39 +1,37 @@
-"""The training loop: batches through the step, checkpoints, scalars and progress beside it."""
+"""The training loop: batches through the step; checkpoints, scalars and progress beside it."""
 
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
-from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import (
-    find_steps,
-    open_checkpoint,
-    step_prefix,
-    write_checkpoint,
-    write_state_file,
-)
-from yt8m_ensemble.data import explained_errors, training_dataset
-from yt8m_ensemble.errors import DataError, TrainingError
-from yt8m_ensemble.graphs import write_meta_graph
+from yt8m_ensemble.checkpoints import find_steps, open_checkpoint, step_prefix
+from yt8m_ensemble.data import explained_errors, read_batches, training_dataset
+from yt8m_ensemble.errors import DataError, TrainingError, UsageError
 from yt8m_ensemble.metrics import (
+    EvaluationMetrics,
     global_average_precision,
     hit_at_one,
     precision_at_equal_recall_rate,
 )
-from yt8m_ensemble.models import build_graph
+from yt8m_ensemble.training.cluster import Cluster
+from yt8m_ensemble.training.saving import Saver, last_good
+from yt8m_ensemble.training.serving import export_saved_model
 from yt8m_ensemble.training.summaries import ScalarWriter
+from yt8m_ensemble.training.teacher import Teacher
 from yt8m_ensemble.training.trainer import StepResult, Trainer
 from yt8m_ensemble.values import Checkpoint, ModelFlags, Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from yt8m_ensemble.training.options import TrainOptions
+
+VALIDATION_BATCH = 256
 
 
 def train(
@@ -42,15 +40,21 @@ def train(
     *,
     flags: ModelFlags,
     options: TrainOptions,
+    validation_paths: Sequence[str] = (),
+    cluster: Cluster | None = None,
     progress: Progress = no_progress,
 ) -> Checkpoint:
     """Train from the latest checkpoint of a directory, or from the start if it has none.
 
+    A resumed run sees the batches, draws and schedules that an unbroken one would have seen.
+
     Args:
         train_dir: Where `model.ckpt-<step>`, `checkpoint` and event files go; exists.
-        paths: Record files.
+        paths: Record files, of all workers.
         flags: The model.
         options: How to train.
+        validation_paths: Record files to score at every checkpoint.
+        cluster: Who else trains.
         progress: Called after every step, with the examples done since this call began.
 
     Returns:
@@ -58,102 +62,193 @@ def train(
 
     Raises:
         DataError: If there are no records, or one is bad.
-        TrainingError: If the loss is no longer finite; the last good checkpoint is named.
+        TrainingError: If the loss is no longer finite, or another worker is lost.
+        UsageError: If the workers cannot share the work.
     """
-    trainer = Trainer(flags, options)
-    if steps := find_steps(train_dir):
-        prefix = step_prefix(train_dir, steps[-1])
-        with open_checkpoint(prefix) as source:
-            trainer.restore(source, path=prefix)
-    first = trainer.step
-    saver = _Saver(train_dir, flags)
-    dataset = training_dataset(
-        paths,
-        features=flags.features,
-        num_classes=flags.num_classes,
-        batch_size=options.batch_size,
-        num_epochs=options.num_epochs or None,
-        seed=options.seed,
-        skip_batches=first,
-    )
-    if options.max_steps is not None:
-        dataset = dataset.take(max(options.max_steps - first, 0))
-    total = (options.max_steps - first) * options.batch_size if options.max_steps else None
-    done, note, started = 0, "", time.monotonic()
-    with (
-        ScalarWriter(train_dir) as writer,
-        explained_errors(paths, features=flags.features, num_classes=flags.num_classes),
-    ):
-        for batch in dataset:
-            result = trainer.train_on(batch)
-            if not math.isfinite(result.loss):
-                msg = _describe_divergence(train_dir, trainer.step, result.loss)
-                raise TrainingError(
-                    msg, step=trainer.step, loss=result.loss, steps=find_steps(train_dir)
-                )
-            done += len(result.labels)
-            if trainer.step % options.log_steps == 0:
-                scalars = _batch_scalars(result)
-                scalars["GlobalStep/Train_Example_Second"] = done / (time.monotonic() - started)
-                scalars["learning_rate"] = options.learning_rate_at(trainer.step)
-                writer.write(trainer.step, scalars)
-                note = _note(trainer.step, scalars)
-            progress(f"train {flags.model}", done, total, unit="examples", note=note)
-            if trainer.step % options.save_steps == 0:
-                saver.save(trainer)
-                writer.flush()
-    if not trainer.step:
-        msg = f"The {len(paths)} record files hold no record. Check `--train-data`."
-        raise DataError(msg, paths=tuple(paths))
-    return saver.save(trainer)
+    run = _Run(train_dir, flags, options, cluster or Cluster())
+    return run.go(paths, validation_paths, progress)
 
 
-class _Saver:
-    """Write checkpoints with their meta graph, and the state file that lists them."""
+class _Run:
+    """Hold what the steps of one call share."""
 
-    def __init__(self, train_dir: str, flags: ModelFlags) -> None:
+    def __init__(
+        self, train_dir: str, flags: ModelFlags, options: TrainOptions, cluster: Cluster
+    ) -> None:
         self._train_dir = train_dir
-        self._graph = build_graph(flags)
-        self._first_meta: str | None = None
+        self._flags = flags
+        self._options = options
+        self._cluster = cluster
+        self._trainer = Trainer(flags, options, cluster)
+        self._check_shares()
+        if steps := find_steps(train_dir):
+            prefix = step_prefix(train_dir, steps[-1])
+            with open_checkpoint(prefix) as source:
+                self._trainer.restore(source, path=prefix)
+        self._teacher = (
+            Teacher(options.teacher, weight=options.teacher_weight, num_classes=flags.num_classes)
+            if options.teacher
+            else None
+        )
+        self._saver = Saver(train_dir, flags)
+        self._best_gap, self._checkpoints_since_best = -math.inf, 0
 
-    def save(self, trainer: Trainer) -> Checkpoint:
-        """Return the checkpoint of the step, saved now unless it was before."""
-        prefix = f"{self._train_dir.rstrip('/')}/model.ckpt-{trainer.step}"
-        if trainer.step not in find_steps(self._train_dir):
-            # The index comes last: a step counts as soon as it is there.
-            self._write_meta(f"{prefix}.meta")
-            write_checkpoint(prefix, trainer.state())
-            steps = find_steps(self._train_dir)
-            write_state_file(self._train_dir, [step_prefix(self._train_dir, s) for s in steps])
-        with open_checkpoint(prefix) as source:
-            return source.checkpoint
+    def go(
+        self, paths: Sequence[str], validation_paths: Sequence[str], progress: Progress
+    ) -> Checkpoint:
+        trainer, options = self._trainer, self._options
+        first, done, note, started = trainer.step, 0, "", time.monotonic()
+        total = (options.max_steps - first) * options.batch_size if options.max_steps else None
+        own = self._cluster.share(paths)
+        records = {"features": self._flags.features, "num_classes": self._flags.num_classes}
+        with (
+            ScalarWriter(self._train_dir if self._cluster.is_chief else None) as writer,
+            self._explained(),
+            explained_errors(own, **records),  # type: ignore[arg-type]
+        ):
+            for batch in self._dataset(own):
+                result = self._train_on(batch)
+                done += len(batch["labels"]) * self._cluster.num_workers
+                if trainer.step % options.log_steps == 0:
+                    scalars = self._batch_scalars(result, batch)
+                    scalars["GlobalStep/Train_Example_Second"] = done / (time.monotonic() - started)
+                    writer.write(trainer.step, scalars)
+                    note = _note(trainer.step, scalars)
+                progress(f"train {self._flags.model}", done, total, unit="examples", note=note)
+                if trainer.step % options.save_steps == 0:
+                    self._save(last=False)
+                    if validation_paths and self._should_stop(validation_paths, writer):
+                        break
+        if not trainer.step:
+            msg = f"The {len(own)} record files hold no record. Check `--train-data`."
+            raise DataError(msg, paths=tuple(own))
+        return self._save(last=True)
 
-    def _write_meta(self, path: str) -> None:
-        with files.atomic_file(path, force=True) as temporary:
-            if self._first_meta is None:
-                write_meta_graph(self._graph, temporary)
-            else:
-                shutil.copyfile(self._first_meta, temporary)
-        self._first_meta = path
+    def _check_shares(self) -> None:
+        replicas, options = self._trainer.num_replicas, self._options
+        if options.batch_size % replicas:
+            msg = (
+                f"`--batch-size {options.batch_size}` cannot be shared by {replicas} devices. "
+                f"Use a multiple of {replicas}."
+            )
+            raise UsageError(msg, batch_size=options.batch_size, num_replicas=replicas)
+        if replicas > 1 and not options.max_steps:
+            # Shares differ in length, and no worker may stop before the others.
+            msg = f"{replicas} devices must stop at the same step. Set `--max-steps`."
+            raise UsageError(msg, option="--max-steps", num_replicas=replicas)
+
+    def _dataset(self, paths: Sequence[str]) -> tf.data.Dataset:
+        options, first = self._options, self._trainer.step
+        alone = self._trainer.num_replicas == 1
+        dataset = training_dataset(
+            paths,
+            features=self._flags.features,
+            num_classes=self._flags.num_classes,
+            batch_size=options.batch_size // self._cluster.num_workers,
+            num_epochs=options.num_epochs or None if alone else None,
+            seed=options.seed,
+            skip_batches=first,
+        )
+        return dataset.take(max(options.max_steps - first, 0)) if options.max_steps else dataset
+
+    def _train_on(self, batch: Mapping[str, tf.Tensor]) -> StepResult:
+        targets = batch["labels"]
+        if self._teacher is not None:
+            mixed = self._teacher.targets(batch["video_ids"].numpy(), targets.numpy())
+            targets = tf.constant(mixed)
+        result = self._trainer.train_on(batch["features"], batch["num_frames"], targets)
+        if not math.isfinite(result.loss):
+            step = self._trainer.step
+            msg = (
+                f"The loss became {result.loss} at step {step}. {last_good(self._train_dir)} "
+                "Lower `--learning-rate` or `--clip-gradient-norm` and train again."
+            )
+            raise TrainingError(msg, step=step, loss=result.loss, steps=find_steps(self._train_dir))
+        return result
+
+    def _batch_scalars(
+        self, result: StepResult, batch: Mapping[str, tf.Tensor]
+    ) -> dict[str, float]:
+        """Return what the starter code logs of a batch, scored before its update."""
+        scores, labels = result.predictions.numpy(), batch["labels"].numpy() > 0
+        scalars = {
+            "GlobalStep/Train_Loss": result.loss,
+            "label_loss": result.loss,
+            "reg_loss": result.penalty,
+            "learning_rate": self._options.learning_rate_at(self._trainer.step),
+        }
+        if np.any(labels):
+            scalars["GlobalStep/Train_Hit@1"] = hit_at_one(scores, labels)
+            scalars["GlobalStep/Train_Perr"] = precision_at_equal_recall_rate(scores, labels)
+            scalars["GlobalStep/Train_GAP"] = global_average_precision(scores, labels)
+        return scalars
+
+    def _save(self, *, last: bool) -> Checkpoint:
+        """Write what is due at this step; the chief writes, the others wait for the next step.
+
+        Returns:
+            The step's checkpoint, or on another worker the newest that is there.
+        """
+        trainer, options = self._trainer, self._options
+        if not self._cluster.is_chief:
+            return Checkpoint(f"{self._train_dir}/model.ckpt-{trainer.step}", trainer.step, {})
+        checkpoint = self._saver.save(trainer)
+        if last and options.ema_decay:
+            self._saver.save_averages(trainer)
+        directory = f"{self._train_dir}/export/step_{trainer.step}"
+        due = options.export_steps and (last or trainer.step % options.export_steps == 0)
+        if due and not tf.io.gfile.exists(directory):
+            export_saved_model(trainer, self._flags, directory)
+        return checkpoint
+
+    def _should_stop(self, paths: Sequence[str], writer: ScalarWriter) -> bool:
+        """Return whether the score of the validation records has not risen for too long."""
+        metrics = EvaluationMetrics(self._flags.num_classes)
+        batches = read_batches(
+            paths,
+            features=self._flags.features,
+            num_classes=self._flags.num_classes,
+            batch_size=VALIDATION_BATCH,
+        )
+        for batch in batches:
+            metrics.update(self._trainer.scores(batch.features, batch.num_frames), batch.labels)
+        gap = metrics.result().gap
+        writer.write(self._trainer.step, {"Epoch/Eval_GAP": gap})
+        if gap > self._best_gap:
+            self._best_gap, self._checkpoints_since_best = gap, 0
+        else:
+            self._checkpoints_since_best += 1
+        return 0 < self._options.early_stop <= self._checkpoints_since_best
+
+    def _explained(self) -> _LostWorker:
+        return _LostWorker(self._cluster, self._trainer, self._train_dir)
 
 
-def _batch_scalars(result: StepResult) -> dict[str, float]:
-    """Return what the starter code logs of a batch, scored before its update."""
-    scores = result.predictions.numpy()
-    labels = result.labels.numpy() > 0
-    if not np.any(labels):
-        return {"GlobalStep/Train_Loss": result.loss}
-    return {
-        "GlobalStep/Train_Hit@1": hit_at_one(scores, labels),
-        "GlobalStep/Train_Perr": precision_at_equal_recall_rate(scores, labels),
-        "GlobalStep/Train_GAP": global_average_precision(scores, labels),
-        "GlobalStep/Train_Loss": result.loss,
-        "label_loss": result.loss,
-        "reg_loss": result.penalty,
-    }
+class _LostWorker:
+    """Turn the error of a broken connection into one that says how to go on."""
+
+    def __init__(self, cluster: Cluster, trainer: Trainer, train_dir: str) -> None:
+        self._cluster = cluster
+        self._trainer = trainer
+        self._train_dir = train_dir
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        del kind
+        if self._cluster.num_workers > 1 and isinstance(error, tf.errors.OpError):
+            msg = (
+                f"Step {self._trainer.step + 1} could not be finished with all "
+                f"{self._cluster.num_workers} workers: {error.message.splitlines()[0][:120]} "
+                f"{last_good(self._train_dir)} Start all workers again to go on from there."
+            )
+            raise TrainingError(msg, step=self._trainer.step) from error
 
 
-def _note(step: int, scalars: dict[str, float]) -> str:
+def _note(step: int, scalars: Mapping[str, float]) -> str:
     shown = {
         "loss": "GlobalStep/Train_Loss",
         "Hit@1": "GlobalStep/Train_Hit@1",
@@ -162,12 +257,3 @@ def _note(step: int, scalars: dict[str, float]) -> str:
     }
     parts = [f"{name} {scalars[tag]:.3f}" for name, tag in shown.items() if tag in scalars]
     return " ".join([f"step {step}", *parts])
-
-
-def _describe_divergence(train_dir: str, step: int, loss: float) -> str:
-    steps = find_steps(train_dir)
-    last = f"The last good checkpoint is '{train_dir}@{steps[-1]}'" if steps else "None was saved"
-    return (
-        f"The loss became {loss} at step {step}. {last}. "
-        "Lower `--learning-rate` or `--clip-gradient-norm` and train again."
-    )

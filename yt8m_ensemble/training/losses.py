@@ -49,3 +49,16 @@ LOSSES: Mapping[str, Loss] = {
     "SoftmaxLoss": softmax,
 }
 """Losses by the starter code's names."""
+
+
+def smooth_labels(labels: tf.Tensor, share: float) -> tf.Tensor:
+    """Spread a share s of each video's k labels evenly over the C classes: `(1 - s) y + s k / C`.
+
+    Args:
+        labels: Shape `(B, C)`, float32.
+        share: s, from 0 to 1.
+
+    Returns:
+        Shape `(B, C)`, float32, with the same sum a row.
+    """
+    return (1 - share) * labels + share * tf.reduce_mean(labels, 1, keepdims=True)

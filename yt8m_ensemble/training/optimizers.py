@@ -20,6 +20,21 @@ Counters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Now:
+    """Hold the scalars of one step as float32 tensors.
+
+    Args:
+        rate: Learning rate.
+        weight_decay: Decoupled decay.
+        counters: The optimizer's own.
+    """
+
+    rate: tf.Tensor
+    weight_decay: tf.Tensor
+    counters: Counters
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """Plain gradient descent, and what the others override: `w -= rate * g`.
 
@@ -38,18 +53,10 @@ class Optimizer:
         del counters
         return {}
 
-    def apply(
-        self,
-        variable: Any,
-        slots: Sequence[Any],
-        gradient: tf.Tensor,
-        rate: tf.Tensor,
-        *,
-        counters: Counters,
-    ) -> None:
+    def apply(self, variable: Any, slots: Sequence[Any], gradient: tf.Tensor, now: Now) -> None:
         """Move a variable and its slots along a gradient."""
-        del slots, counters
-        tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+        del slots
+        tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=now.rate, delta=gradient)
 
 
 @dataclass(frozen=True)
@@ -78,25 +85,76 @@ class Adam(Optimizer):
             "beta2_power": np.float32(counters["beta2_power"]) * np.float32(self.beta2),
         }
 
-    def apply(
-        self,
-        variable: Any,
-        slots: Sequence[Any],
-        gradient: tf.Tensor,
-        rate: tf.Tensor,
-        *,
-        counters: Counters,
-    ) -> None:
+    def apply(self, variable: Any, slots: Sequence[Any], gradient: tf.Tensor, now: Now) -> None:
         """Move a variable and its two moments."""
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=slots[0].handle,
             v=slots[1].handle,
-            beta1_power=counters["beta1_power"],
-            beta2_power=counters["beta2_power"],
-            lr=rate,
+            beta1_power=now.counters["beta1_power"],
+            beta2_power=now.counters["beta2_power"],
+            lr=now.rate,
             beta1=self.beta1,
             beta2=self.beta2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled decay of matrices: before the step, `w -= rate * decay * w`.
+
+    References:
+        Loshchilov and Hutter 2019 (arXiv 1711.05101).
+    """
+
+    def apply(self, variable: Any, slots: Sequence[Any], gradient: tf.Tensor, now: Now) -> None:
+        """Shrink a matrix, then move the variable and its two moments."""
+        if len(variable.shape) > 1:
+            decay = now.rate * now.weight_decay * variable.read_value()
+            tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=decay)
+        super().apply(variable, slots, gradient, now)
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adagrad: `a += g ** 2; w -= rate * g / sqrt(a)`, with a starting at 0.1.
+
+    References:
+        Duchi, Hazan and Singer 2011.
+    """
+
+    slots = (("Adagrad", 0.1),)
+
+    def apply(self, variable: Any, slots: Sequence[Any], gradient: tf.Tensor, now: Now) -> None:
+        """Move a variable and its sum of squares."""
+        tf.raw_ops.ResourceApplyAdagrad(
+            var=variable.handle, accum=slots[0].handle, lr=now.rate, grad=gradient
+        )
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimizer):
+    """RMSProp: `s = 0.9 s + 0.1 g ** 2; w -= rate * g / sqrt(s + 1e-10)`, with s starting at 1.
+
+    References:
+        Tieleman and Hinton 2012; defaults of `tf.train.RMSPropOptimizer`.
+    """
+
+    decay: float = 0.9
+    epsilon: float = 1e-10
+    slots = (("RMSProp", 1.0), ("RMSProp_1", 0.0))
+
+    def apply(self, variable: Any, slots: Sequence[Any], gradient: tf.Tensor, now: Now) -> None:
+        """Move a variable, its mean square and its (unused) momentum."""
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=variable.handle,
+            ms=slots[0].handle,
+            mom=slots[1].handle,
+            lr=now.rate,
+            rho=self.decay,
+            momentum=0.0,
             epsilon=self.epsilon,
             grad=gradient,
         )
@@ -105,5 +163,8 @@ class Adam(Optimizer):
 OPTIMIZERS: Mapping[str, Optimizer] = {
     "Adam": Adam(),
     "SGD": Optimizer(),
+    "Adagrad": Adagrad(),
+    "RMSProp": RMSProp(),
+    "AdamW": AdamW(),
 }
 """Optimizers by name."""

@@ -17,11 +17,15 @@ class ScalarWriter:
     `tf.summary.scalar` needs the tensorboard package; writing the protocol buffer does not.
 
     Args:
-        directory: Where the file is made.
+        directory: Where the file is made; `None` writes nothing.
     """
 
-    def __init__(self, directory: str) -> None:
-        self._writer = tf.summary.create_file_writer(directory)
+    def __init__(self, directory: str | None) -> None:
+        self._writer = (
+            tf.summary.create_file_writer(directory)
+            if directory
+            else tf.summary.create_noop_writer()
+        )
 
     def __enter__(self) -> ScalarWriter:
         return self
@@ -41,7 +45,4 @@ class ScalarWriter:
             summary.value.add(tag=tag, simple_value=value)
         with self._writer.as_default():
             tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)
-
-    def flush(self) -> None:
-        """Make what was written visible."""
         self._writer.flush()
