@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.recipe.document import describe
+from yt8m_ensemble.storage import predictions_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,7 +71,8 @@ class Ledger:
         stamp = [stat.st_size, stat.st_mtime_ns]
         known = self._known.get(path)
         if known is None or known[:2] != stamp:
-            known = self._known[path] = [*stamp, files.sha256(path)]
+            digest = predictions_digest if path.endswith(".h5") else files.sha256
+            known = self._known[path] = [*stamp, digest(path)]
         return str(known[2])
 
     def _path(self, step: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.storage import PredictionsFile, open_predictions
+from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
 from yt8m_ensemble.tuning import TuneResult, collect_candidates, split_videos, tune
 from yt8m_ensemble.values import Labels, Progress, Space, check_aligned, no_progress
 
@@ -163,6 +163,6 @@ def _describe(result: TuneResult, opened: Sequence[PredictionsFile], holdout: fl
         "seed": result.seed,
         "holdout": holdout,
         "num_videos": list(result.num_videos),
-        "predictions": {file.path: files.sha256(file.path) for file in opened},
+        "predictions": {file.path: predictions_digest(file.path) for file in opened},
     }
     return replace(result, weights=replace(result.weights, details=details))

@@ -1,6 +1,7 @@
 """Predictions on disk: the only HDF5 layout of the toolkit, and the only room that knows h5py."""
 
+from yt8m_ensemble.storage.digests import predictions_digest
 from yt8m_ensemble.storage.reader import PredictionsFile, open_predictions
 from yt8m_ensemble.storage.writer import PredictionsWriter
 
-__all__ = ["PredictionsFile", "PredictionsWriter", "open_predictions"]
+__all__ = ["PredictionsFile", "PredictionsWriter", "open_predictions", "predictions_digest"]

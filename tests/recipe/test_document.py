@@ -1,0 +1,95 @@
+import pytest
+
+from yt8m_ensemble.errors import ModelError, RecipeError, UsageError
+from yt8m_ensemble.recipe import load_recipe
+
+pytestmark = pytest.mark.tf
+
+RECIPE = """
+shared = "data"
+out = "runs/{shared}"
+seed = 5
+
+[synth.train]
+classes = 4
+
+[ensembles.e]
+train_data = "{shared}/train*"
+validate_data = "{out}/validate*"
+features = "video"
+feature_sizes = "6,2"
+num_classes = 4
+
+[ensembles.e.train]
+num_epochs = 2
+
+[ensembles.e.members.a]
+model = "LogisticModel"
+
+[ensembles.e.members.b]
+path = "elsewhere"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "r.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_names_are_put_in_and_training_is_shared(write):
+    recipe = load_recipe(write(RECIPE))
+    (table,) = recipe.ensembles
+    assert (recipe.out, table.train_data) == ("runs/data", "data/train*")
+    assert table.validate_data == "runs/data/validate*"
+    assert table.members["a"] == {"seed": 5, "num_epochs": 2, "model": "LogisticModel"}
+    assert table.members["b"] == {"path": "elsewhere"}
+    assert table.features.names == ("mean_rgb", "mean_audio")
+
+
+def test_overrides_replace_values_before_names_are_put_in(write):
+    recipe = load_recipe(
+        write(RECIPE),
+        {"shared": "/mnt", "e.train.num_epochs": "7", "ensembles.e.num_classes": "9"},
+    )
+    (table,) = recipe.ensembles
+    assert (recipe.out, table.members["a"]["num_epochs"], table.num_classes) == ("runs//mnt", 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ("num_classes = 4\n\n[ensembles.e.train]", "[ensembles.e.train]", RecipeError, "lacks `num"),
+        ("train_data =", "trian_data =", RecipeError, "did you mean `train_data`"),
+        ("classes = 4\n\n[ens", "clases = 4\n\n[ens", RecipeError, r"\[synth.train\] .*`classes`"),
+        ("[synth.train]", "[sinth.train]", RecipeError, "did you mean `synth`"),
+        ("out = ", "# out = ", RecipeError, "does not say where artefacts go"),
+        ("seed = 5", "seed 5", RecipeError, "is not TOML"),
+        ('model = "LogisticModel"', "", RecipeError, "member 'a' needs `model`"),
+        ("LogisticModel", "LogisticModle", ModelError, "did you mean 'LogisticModel'"),
+        ("num_epochs = 2", "num_epoch = 2", UsageError, "did you mean 'num_epochs'"),
+        ('path = "elsewhere"', 'path = "x"\nmodel = "y"', RecipeError, "unknown key `model`"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(write, old, new, error, message):
+    assert old in RECIPE
+    with pytest.raises(error, match=message):
+        load_recipe(write(RECIPE.replace(old, new)))
+
+
+def test_a_missing_recipe_says_where_to_look(tmp_path):
+    with pytest.raises(RecipeError, match="`recipes/`"):
+        load_recipe(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("name", ["quickstart", "real-video"])
+def test_the_recipes_that_ship_are_sound(name):
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "recipes" / f"{name}.toml"
+    recipe = load_recipe(str(path))
+    assert all(len(table.members) >= 2 for table in recipe.ensembles)

@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import pytest
+
+from yt8m_ensemble.errors import OutputExistsError, RecipeError
+from yt8m_ensemble.recipe import load_recipe, run_recipe
+
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
+
+RECIPE = """
+out = "{base}"
+
+[synth.train]
+videos = 200
+classes = 25
+feature_sizes = [6, 2]
+
+[synth.validate]
+videos = 120
+classes = 25
+feature_sizes = [6, 2]
+seed = 1
+
+[ensembles.e]
+train_data = "{out}/records/train/*"
+validate_data = "{out}/records/validate/*"
+features = "video"
+feature_sizes = "6,2"
+num_classes = 25
+
+[ensembles.e.train]
+batch_size = 50
+num_epochs = 2
+save_steps = 2
+
+[ensembles.e.members.a]
+model = "LogisticModel"
+
+[ensembles.e.members.b]
+model = "MoeModel"
+
+[ensembles.e.average]
+last = 2
+
+[ensembles.e.tune]
+step = 0.25
+
+[ensembles.e.merge]
+fp16 = "auto"
+"""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    base = tmp_path_factory.mktemp("recipe")
+    path = base / "r.toml"
+    path.write_text(RECIPE.replace("{base}", str(base / "out")))
+    return path, run_recipe(load_recipe(str(path)))
+
+
+def statuses(result):
+    return {step.name: step.status for step in result.steps}
+
+
+def test_a_run_ends_with_a_report_and_a_verified_bundle(done):
+    _, result = done
+    (report,) = result.reports
+    assert set(statuses(result).values()) == {"ran"}
+    assert Path(report.bundle).exists()
+    assert [row.name for row in report.rows[:4]] == [
+        "a",
+        "b",
+        "uniform, probability",
+        "uniform, logit",
+    ]
+    assert report.columns == ("last checkpoint", "averaged, float32", "in the bundle")
+    for row in report.rows:
+        assert all(0 < gap < 1 for gap in row.gaps)
+        assert row.gaps[1] == pytest.approx(row.gaps[2], abs=2e-3)
+    assert 0 < report.num_videos < 120
+
+
+def test_what_is_done_is_not_done_again(done):
+    path, first = done
+    again = run_recipe(load_recipe(str(path)))
+    assert set(statuses(again).values()) == {"done before"}
+    assert again.reports == first.reports
+
+
+def test_a_changed_option_is_refused_without_force(done):
+    path, _ = done
+    changed = load_recipe(str(path), {"e.tune.step": "0.5"})
+    assert statuses(run_recipe(changed, dry_run=True)) == {
+        **dict.fromkeys(statuses(done[1]), "done before"),
+        **dict.fromkeys(
+            [f"e/{n}" for n in ("tune-weights", "merge", "package", "predict-bundle", "verify")],
+            "would run",
+        ),
+    }
+    with pytest.raises(OutputExistsError, match="Step 'e/tune-weights' ran before") as caught:
+        run_recipe(changed)
+    assert caught.value.step == "e/tune-weights"
+    redone = statuses(run_recipe(changed, force=True))
+    assert redone["e/train/a"] == "done before"
+    assert redone["e/tune-weights"] == "ran"
+    run_recipe(load_recipe(str(path)), force=True)
+
+
+def test_an_interrupted_step_is_resumed(done):
+    path, _ = done
+    recipe = load_recipe(str(path))
+
+    class Stop(BaseException):
+        pass
+
+    def stop(task, *_, **__):
+        if task.startswith("predict"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_recipe(recipe, from_step="e/predict", force=True, progress=stop)
+    resumed = statuses(run_recipe(recipe))
+    assert resumed["e/predict-last"] == "done before"
+    assert resumed["e/predict"] == "ran"
+
+
+def test_damage_to_an_output_is_noticed(done):
+    path, _ = done
+    bundle = path.parent / "out/e/e.tgz"
+    content = bundle.read_bytes()
+    bundle.write_bytes(content[:-1])
+    dry = statuses(run_recipe(load_recipe(str(path)), dry_run=True))
+    assert dry["e/merge"] == "done before"
+    assert dry["e/package"] == "would run"
+    run_recipe(load_recipe(str(path)))
+    assert bundle.read_bytes() == content
+
+
+def test_an_unknown_step_to_start_from_is_answered_with_the_steps(done):
+    with pytest.raises(RecipeError, match=r"no step of .* synth/train, synth/validate, e/train/a"):
+        run_recipe(load_recipe(str(done[0])), from_step="e/trian/a")
