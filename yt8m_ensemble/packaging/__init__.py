@@ -12,6 +12,11 @@ from yt8m_ensemble.packaging.layouts import (
     member_of,
 )
 from yt8m_ensemble.packaging.loading import FreshReader, LoadedModel, fresh_reader
+from yt8m_ensemble.packaging.operations import (
+    OperationTable,
+    check_operations,
+    load_operation_table,
+)
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
 from yt8m_ensemble.packaging.structure import FILES_CHECK, check_archive, check_model
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
@@ -27,12 +32,15 @@ __all__ = [
     "Expected",
     "FreshReader",
     "LoadedModel",
+    "OperationTable",
     "check_archive",
     "check_bundle_size",
     "check_model",
+    "check_operations",
     "extract_bundle",
     "fresh_reader",
     "list_bundle",
+    "load_operation_table",
     "member_of",
     "stored_scores",
     "write_bundle",

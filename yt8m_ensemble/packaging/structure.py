@@ -200,7 +200,7 @@ def _check_restored(nodes: Mapping[str, NodeDef], specs: Mapping[str, TensorSpec
     return Check(
         "checkpoint holds what is restored",
         bool(wanted) and not wrong,
-        _listing(wrong) or f"{len(wanted)} tensors",
+        listing(wrong) or f"{len(wanted)} tensors",
     )
 
 
@@ -216,7 +216,7 @@ def _check_filled(meta: MetaGraphDef, nodes: Mapping[str, NodeDef]) -> Check:
     return Check(
         "every variable is restored",
         not unfilled,
-        _listing(unfilled) or f"{len(variables)} variables",
+        listing(unfilled) or f"{len(variables)} variables",
     )
 
 
@@ -250,7 +250,7 @@ def _node_name(value: str) -> str:
 
 def _none(name: str, found: Iterable[Any], describe: Callable[[Any], str]) -> Check:
     """Return whether there is nothing of a kind; list the first few if there is."""
-    listed = _listing([describe(item) for item in found])
+    listed = listing([describe(item) for item in found])
     return Check(name, is_ok=not listed, detail=listed or "none")
 
 
@@ -258,6 +258,7 @@ def _describe(node: NodeDef) -> str:
     return f"{node.op} '{node.name}'"
 
 
-def _listing(items: list[str]) -> str:
+def listing(items: list[str]) -> str:
+    """Return the first few items and how many more there are."""
     more = f"; {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return "; ".join(items[:_SHOWN]) + more

@@ -26,8 +26,10 @@ from yt8m_ensemble.packaging import (
     LoadedModel,
     check_archive,
     check_model,
+    check_operations,
     extract_bundle,
     fresh_reader,
+    member_of,
     stored_scores,
 )
 from yt8m_ensemble.values import (
@@ -131,6 +133,10 @@ def verify_bundle(
             mixture = _mixture(flags, meta, source)
     checks = check_archive(bundle, max_size=max_size)
     checks += check_model(meta, flags=flags, specs=specs)
+    names, naming = tuple(flags.get("members", ())), flags.get("naming")
+    checks += check_operations(
+        meta, member_of=lambda node: member_of(node, names, naming=naming) if names else None
+    )
     if tolerance is None:
         is_narrow = any(spec.dtype in _NARROW for spec in specs.values())
         tolerance = NARROW_TOLERANCE if is_narrow else FLOAT32_TOLERANCE
