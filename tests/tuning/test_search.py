@@ -6,7 +6,8 @@ import pytest
 from tests.tuning.builders import blocks, make_predictions
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.tuning import TUNERS, Scorer, collect_candidates, search_weights
-from yt8m_ensemble.tuning.search import simplex_grid
+from yt8m_ensemble.tuning.surrogate import SmoothGap
+from yt8m_ensemble.tuning.tuners import simplex_grid
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,22 @@ def test_the_grid_holds_every_point_once():
     points = list(simplex_grid(3, 4))
     assert len(set(points)) == len(points) == 15
     assert all(sum(point) == 1 for point in points)
+
+
+def test_all_methods_end_close_to_the_best(scorer):
+    gaps = {method: search_weights(scorer, method=method).gap for method in TUNERS}
+    assert max(gaps.values()) - min(gaps.values()) < 1e-3, gaps  # 200 videos: one pair is 1e-3
+
+
+def test_the_smooth_stand_in_is_close_to_gap_and_has_its_gradient(scorer):
+    values = np.array([0.5, 0.3, 0.2])
+    smooth = SmoothGap(scorer, values)
+    assert smooth(values)[0] == pytest.approx(scorer.gap(values), abs=0.02)
+    values += [0.01, -0.02, 0.01]  # off the edges, which lie on the scores of the mixture above
+    gradient = smooth(values)[1]
+    for member, move in enumerate(np.eye(3) * 1e-7):
+        slope = (smooth(values + move)[0] - smooth(values - move)[0]) / 2e-7
+        assert gradient[member] == pytest.approx(slope, rel=1e-3, abs=1e-6)
 
 
 def test_bad_options_are_named(scorer):

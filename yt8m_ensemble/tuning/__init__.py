@@ -6,7 +6,8 @@ Needs numpy at import; scipy and numba are loaded when a search starts.
 from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
 from yt8m_ensemble.tuning.judging import Gain, TuneResult, split_videos, tune
 from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.search import TUNERS, Found, search_weights
+from yt8m_ensemble.tuning.search import Found, search_weights
+from yt8m_ensemble.tuning.tuners import TUNERS
 
 __all__ = [
     "TUNERS",

@@ -3,8 +3,8 @@
 Loaded only when something is scored; numba keeps the machine code beside the source.
 
 A pooled pair is one 64-bit number: the score's bits, flipped so that they fall with the score
-(32), the video (31), and whether the pair is a hit (1). Sorting stably by the upper half ranks the
-pool by the tie rule of `metrics`: equal scores in (video, class) order.
+(32), the candidate's place (31), and whether it is a hit (1). Sorting stably by the upper half
+ranks the pool by the tie rule of `metrics`: equal scores in (video, class) order.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
             begin = indptr[video]
             row = bits[begin - origin : indptr[video + 1] - origin]
             border, room = _border(row, top_k)
-            tag = np.uint64(video) << np.uint64(1)
             for i in range(len(row)):
                 falling = np.uint64(np.int64(_MAX) - np.int64(row[i])) << np.uint64(32)
+                tag = np.uint64(begin + i) << np.uint64(1)
                 # Written always, counted only if kept: no branch to mispredict.
                 pool[count] = falling | tag | np.uint64(hits[begin + i])
                 count += int(row[i] >= border)
@@ -196,11 +196,12 @@ def sum_precisions(pool: Any) -> float:
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def sum_resampled_precisions(pool: Any, copies: Any) -> float:
+def sum_resampled_precisions(videos: Any, hits: Any, copies: Any) -> float:
     """Return `sum_precisions` of a resample in which video n occurs `copies[n]` times.
 
     Args:
-        pool: Sorted pooled pairs of the original videos.
+        videos: Video of each ranked pair of the original videos, int32.
+        hits: Whether it is a positive.
         copies: Shape `(N,)`, int32.
 
     Returns:
@@ -209,9 +210,9 @@ def sum_resampled_precisions(pool: Any, copies: Any) -> float:
     total = 0.0
     rank = 0
     num_hits = 0
-    for i in range(len(pool)):
-        times = copies[np.int64((pool[i] & np.uint64(0xFFFFFFFF)) >> np.uint64(1))]
-        if pool[i] & np.uint64(1):
+    for i in range(len(videos)):
+        times = copies[videos[i]]
+        if hits[i]:
             for _ in range(times):
                 rank += 1
                 num_hits += 1
@@ -219,3 +220,77 @@ def sum_resampled_precisions(pool: Any, copies: Any) -> float:
         else:
             rank += times
     return total
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def soft_precision(  # noqa: PLR0917 - compiled functions take no keywords
+    linked: Any, places: Any, hits: Any, weights: Any, edges: Any, gradient: Any
+) -> float:
+    """Return a smooth stand-in for the sum of precisions over a fixed pool, and its gradient.
+
+    Scores fall into a histogram; a score between two edges is shared between them in proportion,
+    so that moving it moves the sums. With N and H the counts of pairs and of hits at an edge, and
+    cN, cH their sums from the top, the value is sum of H * cH / cN (Cakir et al., "Deep Metric
+    Learning to Rank", CVPR 2019).
+
+    Args:
+        linked: Members' candidate scores in the mixing space, `(M, n)`, float32.
+        places: Candidates in the pool, `(p,)`.
+        hits: Whether each candidate is a positive, `(n,)`, bool.
+        weights: Mixture weights, `(M,)`, float64.
+        edges: Rising edges, `(B,)`, float64; scores beyond the ends count at the ends.
+        gradient: Output, `(M,)`, float64.
+
+    Returns:
+        The sum in float64.
+    """
+    num_edges = len(edges)
+    cells = np.empty(len(places), np.int32)
+    pairs = np.zeros(num_edges)
+    positives = np.zeros(num_edges)
+    for p in range(len(places)):
+        score = 0.0
+        for member in range(len(weights)):
+            score += weights[member] * linked[member, places[p]]
+        cell = min(max(int(np.searchsorted(edges, score)) - 1, 0), num_edges - 2)
+        share = (score - edges[cell]) / (edges[cell + 1] - edges[cell])
+        share = min(max(share, 0.0), 1.0)
+        # Beyond the ends a score cannot move the sums.
+        cells[p] = cell if 0.0 < share < 1.0 else -1
+        pairs[cell] += 1 - share
+        pairs[cell + 1] += share
+        if hits[places[p]]:
+            positives[cell] += 1 - share
+            positives[cell + 1] += share
+    value = 0.0
+    above = np.empty(num_edges)
+    above_hits = np.empty(num_edges)
+    all_pairs = all_hits = 0.0
+    for b in range(num_edges - 1, -1, -1):
+        all_pairs += pairs[b]
+        all_hits += positives[b]
+        above[b], above_hits[b] = all_pairs, all_hits
+        if all_pairs > 0:
+            value += positives[b] * all_hits / all_pairs
+    # By the chain rule: first through the counts from the top, then through each pair's share.
+    by_pairs = np.zeros(num_edges)
+    by_hits = np.zeros(num_edges)
+    of_pairs = of_hits = 0.0
+    for b in range(num_edges):
+        if above[b] > 0:
+            of_pairs -= positives[b] * above_hits[b] / above[b] ** 2
+            of_hits += positives[b] / above[b]
+            by_hits[b] = above_hits[b] / above[b]
+        by_pairs[b] = of_pairs
+        by_hits[b] += of_hits
+    gradient[:] = 0
+    for p in range(len(places)):
+        cell = cells[p]
+        if cell >= 0:
+            slope = by_pairs[cell + 1] - by_pairs[cell]
+            if hits[places[p]]:
+                slope += by_hits[cell + 1] - by_hits[cell]
+            slope /= edges[cell + 1] - edges[cell]
+            for member in range(len(weights)):
+                gradient[member] += slope * linked[member, places[p]]
+    return value

@@ -49,11 +49,18 @@ class Scorer:
 
         return _ratio(kernels.sum_precisions(self._rank(values)), self.candidates.num_positives)
 
-    def pool(self, values: ArrayLike) -> NDArray[np.uint64]:
-        """Return a mixture's ranked pool, for `resampled_gap`."""
-        return self._rank(values).copy()
+    def pool(self, values: ArrayLike) -> NDArray[np.int64]:
+        """Return the candidates that a mixture pools, best first.
 
-    def resampled_gap(self, pool: NDArray[np.uint64], copies: NDArray[np.int32]) -> float:
+        Args:
+            values: Weights, shape `(M,)`.
+
+        Returns:
+            Their places among the candidates, at most `top_k` a video.
+        """
+        return ((self._rank(values) & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
+
+    def resampled_gap(self, pool: NDArray[np.int64], copies: NDArray[np.int32]) -> float:
         """Return GAP over a resample of the videos.
 
         Args:
@@ -65,8 +72,10 @@ class Scorer:
         """
         from yt8m_ensemble.tuning import kernels
 
-        num_positives = int(copies @ self.candidates.positives)
-        return _ratio(kernels.sum_resampled_precisions(pool, copies), num_positives)
+        held = self.candidates
+        videos = np.searchsorted(held.indptr, pool, "right").astype(np.int32) - 1
+        precisions = kernels.sum_resampled_precisions(videos, held.hits[pool], copies)
+        return _ratio(precisions, int(copies @ held.positives))
 
     def _rank(self, values: ArrayLike) -> NDArray[np.uint64]:
         from yt8m_ensemble.tuning import kernels

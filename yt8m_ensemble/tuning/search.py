@@ -1,7 +1,7 @@
-"""Search mixture weights that maximize exact GAP; one interface, one table of methods.
+"""Search mixture weights that maximize exact GAP.
 
-A method only asks for scores. `Search` remembers the best and the way there, so that a search can
-be stopped at any point and still has a result.
+A method of the table `TUNERS` only asks for scores. `Search` remembers the best and the way there,
+so that a search can be stopped at any point and still has a result.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.tuning.tuners import TUNERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import ArrayLike, NDArray
 
     from yt8m_ensemble.tuning.scoring import Scorer
 
 NUM_THREADS = 2
-MAX_GRID_POINTS = 2_000_000
 _BATCH = 64
 
 
@@ -128,64 +128,6 @@ def search_weights(scorer: Scorer, *, method: str, step: float = 0.05, seed: int
     except KeyboardInterrupt:
         return search.result(was_interrupted=True)
     return search.result()
-
-
-def simplex_grid(num_members: int, num_steps: int) -> Iterator[tuple[float, ...]]:
-    """Yield every way to divide `num_steps` equal parts among the members, as fractions.
-
-    Args:
-        num_members: Members.
-        num_steps: Parts, e.g. 20 for a step of 0.05.
-
-    Yields:
-        Weights that sum to one.
-
-    Examples:
-        >>> list(simplex_grid(2, 2))
-        [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]
-    """
-    # Stars and bars: the places of the bars among the parts.
-    for bars in itertools.combinations(range(num_steps + num_members - 1), num_members - 1):
-        edges = (-1, *bars, num_steps + num_members - 1)
-        yield tuple((b - a - 1) / num_steps for a, b in itertools.pairwise(edges))
-
-
-def _grid(search: Search) -> None:
-    num_steps = round(1 / search.step)
-    num_points = math.comb(num_steps + search.num_members - 1, search.num_members - 1)
-    if num_points > MAX_GRID_POINTS:
-        msg = (
-            f"A grid of step {search.step:g} over {search.num_members} members has {num_points:,} "
-            f"points, the limit is {MAX_GRID_POINTS:,}. "
-            "Choose a larger `--step`, or another `--method`."
-        )
-        raise UsageError(msg, num_points=num_points)
-    search.gaps(simplex_grid(search.num_members, num_steps))
-
-
-def _nelder_mead(search: Search) -> None:
-    from scipy.optimize import minimize
-
-    # An explicit simplex spanning half the way to each member: scipy's own is too small to move.
-    corners = (np.eye(search.num_members) + search.best) / 2
-    minimize(
-        lambda free: -search.gap([*free, 1 - free.sum()]),
-        corners[0, :-1],
-        method="Nelder-Mead",
-        options={
-            "initial_simplex": corners[:, :-1],
-            "xatol": search.step / 10,
-            "fatol": 1e-7,
-            "maxfev": 100 * search.num_members,
-        },
-    )
-
-
-TUNERS: Mapping[str, Callable[[Search], None]] = {
-    "grid": _grid,
-    "nelder-mead": _nelder_mead,
-}
-"""Search methods by their names on the command line."""
 
 
 def _on_simplex(values: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,170 @@
+"""The search methods. Each asks a `Search` for scores, which remembers the best.
+
+scipy is loaded by the methods that need it, when they run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.tuning.surrogate import SmoothGap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.tuning.search import Search
+
+MAX_GRID_POINTS = 2_000_000
+_NUM_PICKS = 30
+_REACH = 0.2
+
+
+def simplex_grid(num_members: int, num_steps: int) -> Iterator[tuple[float, ...]]:
+    """Yield every way to divide `num_steps` equal parts among the members, as fractions.
+
+    Args:
+        num_members: Members.
+        num_steps: Parts, e.g. 20 for a step of 0.05.
+
+    Yields:
+        Weights that sum to one.
+
+    Examples:
+        >>> list(simplex_grid(2, 2))
+        [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]
+    """
+    # Stars and bars: the places of the bars among the parts.
+    for bars in itertools.combinations(range(num_steps + num_members - 1), num_members - 1):
+        edges = (-1, *bars, num_steps + num_members - 1)
+        yield tuple((b - a - 1) / num_steps for a, b in itertools.pairwise(edges))
+
+
+def _grid(search: Search) -> None:
+    num_steps = round(1 / search.step)
+    num_points = math.comb(num_steps + search.num_members - 1, search.num_members - 1)
+    if num_points > MAX_GRID_POINTS:
+        msg = (
+            f"A grid of step {search.step:g} over {search.num_members} members has {num_points:,} "
+            f"points, the limit is {MAX_GRID_POINTS:,}. "
+            "Choose a larger `--step`, or another `--method`."
+        )
+        raise UsageError(msg, num_points=num_points)
+    search.gaps(simplex_grid(search.num_members, num_steps))
+
+
+def _coordinate(search: Search) -> None:
+    _climb(search, reach=_REACH)
+
+
+def _greedy(search: Search) -> None:
+    # Forward selection with replacement (Caruana et al., ICML 2004): weights are counts of picks.
+    counts = np.zeros(search.num_members)
+    for _ in range(max(_NUM_PICKS, round(1 / search.step))):
+        gaps = search.gaps(counts + one for one in np.eye(search.num_members))
+        counts[int(np.argmax(gaps))] += 1
+
+
+def _nelder_mead(search: Search) -> None:
+    from scipy.optimize import minimize
+
+    # An explicit simplex that reaches half the way to each member: scipy's own hardly moves.
+    corners = (np.eye(search.num_members) + search.best) / 2
+    minimize(
+        lambda free: -search.gap([*free, 1 - free.sum()]),
+        corners[0, :-1],
+        method="Nelder-Mead",
+        options={
+            "initial_simplex": corners[:, :-1],
+            "xatol": search.step / 50,
+            "fatol": 1e-7,
+            "maxfev": 100 * search.num_members,
+        },
+    )
+
+
+def _powell(search: Search) -> None:
+    from scipy.optimize import minimize
+
+    minimize(
+        lambda values: -search.gap(values),
+        search.best,
+        method="Powell",
+        bounds=[(0, 1)] * search.num_members,
+        options={"xtol": search.step / 50, "ftol": 1e-6, "maxfev": 200 * search.num_members},
+    )
+
+
+def _differential_evolution(search: Search) -> None:
+    from scipy.optimize import differential_evolution
+
+    def scored(population: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -np.array(search.gaps(population.T))
+
+    differential_evolution(
+        scored,
+        [(0, 1)] * search.num_members,
+        x0=search.best,
+        rng=search.seed,
+        popsize=6,
+        maxiter=25,
+        tol=1e-5,
+        polish=False,
+        vectorized=True,
+        updating="deferred",
+    )
+    _climb(search, reach=search.step)
+
+
+def _slsqp(search: Search) -> None:
+    from scipy.optimize import minimize
+
+    for _ in range(3):
+        before, start = search.best_gap, search.best
+        smooth = SmoothGap(search.scorer, start)
+        found = minimize(
+            lambda values, smooth=smooth: tuple(-part for part in smooth(values)),
+            start,
+            jac=True,
+            method="SLSQP",
+            bounds=[(0, 1)] * search.num_members,
+            constraints={
+                "type": "eq",
+                "fun": lambda values: values.sum() - 1,
+                "jac": np.ones_like,
+            },
+            options={"maxiter": 50, "ftol": 1e-7},
+        )
+        # The smooth optimum may overshoot the pool that it was computed on: try the way there.
+        search.gaps(start + part * (found.x - start) for part in (0.25, 0.5, 0.75, 1))
+        if search.best_gap == before:
+            break
+    _climb(search, reach=search.step)
+
+
+def _climb(search: Search, *, reach: float) -> None:
+    # From the best so far: one weight up or down, the others in proportion; then by half as much.
+    while reach >= search.step / 10:
+        before = search.best_gap
+        for move in np.eye(search.num_members) * reach:
+            search.gaps([search.best + move, search.best - move])
+        if search.best_gap == before:
+            reach /= 2
+
+
+TUNERS: Mapping[str, Callable[[Search], None]] = {
+    "grid": _grid,
+    "coordinate": _coordinate,
+    "greedy": _greedy,
+    "nelder-mead": _nelder_mead,
+    "powell": _powell,
+    "slsqp": _slsqp,
+    "differential-evolution": _differential_evolution,
+}
+"""Search methods by their names on the command line."""
