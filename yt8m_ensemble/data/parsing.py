@@ -78,30 +78,27 @@ def _parse_means(
 def _parse_frames(
     serialized: tf.Tensor, context: dict[str, object], features: FeatureSpec
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    parsed, frames, lengths = tf.io.parse_sequence_example(
-        serialized,
-        context,
-        {name: tf.io.FixedLenSequenceFeature([], tf.string) for name in features.names},
+    # All frames of the batch are handled as one list; padding comes last, in one copy.
+    parsed, frames, _ = tf.io.parse_sequence_example(
+        serialized, context, {name: tf.io.RaggedFeature(tf.string) for name in features.names}
     )
-    num_frames = lengths[features.names[0]]
-    checks = [
-        tf.debugging.assert_equal(lengths[name], num_frames, "frame counts differ")
-        for name in features.names[1:]
-    ]
-    num_frames = tf.minimum(tf.cast(num_frames, tf.int32), features.max_frames)
-    real = tf.sequence_mask(num_frames, features.max_frames)
+    lengths = [frames[name].row_lengths() for name in features.names]
+    checks = [tf.debugging.assert_equal(lengths[0], other) for other in lengths[1:]]
     quantized = []
     for name, size in zip(features.names, features.sizes, strict=True):
-        strings = frames[name][:, : features.max_frames]
-        missing = features.max_frames - tf.shape(strings)[1]
-        strings = tf.pad(strings, [[0, 0], [0, missing]], constant_values="")
-        expected = tf.where(real, size, 0)
-        checks.append(tf.debugging.assert_equal(tf.strings.length(strings), expected, "size"))
-        quantized.append(tf.io.decode_raw(strings, tf.uint8, fixed_length=size))
+        values = frames[name].values  # by frame, and in each the one string that it should hold
+        checks.append(tf.debugging.assert_equal(values.row_lengths(), 1))
+        rows = tf.io.decode_raw(values.values, tf.uint8)
+        quantized.append(tf.ensure_shape(rows, [None, size]))
     with tf.control_dependencies(checks):
-        values = tf.cast(tf.concat(quantized, axis=2), tf.float32)
-    values = values * DEQUANTIZE_SCALE + DEQUANTIZE_BIAS
-    # Padding comes after dequantising: a zero byte stands for -1.99, a padded frame for nothing.
-    values = tf.where(real[:, :, tf.newaxis], values, 0.0)
-    values = tf.ensure_shape(values, [None, features.max_frames, features.total_size])
-    return parsed, values, num_frames
+        # One fused pass of the same arithmetic as q * DEQUANTIZE_SCALE + DEQUANTIZE_BIAS.
+        vectors = tf.quantization.dequantize(
+            tf.bitcast(tf.concat(quantized, axis=1), tf.quint8),
+            DEQUANTIZE_BIAS,
+            DEQUANTIZE_BIAS + 255 * DEQUANTIZE_SCALE,
+            mode="MIN_COMBINED",
+        )
+    rows = tf.RaggedTensor.from_row_lengths(vectors, lengths[0], validate=False)
+    shape = [None, features.max_frames, features.total_size]
+    num_frames = tf.minimum(tf.cast(lengths[0], tf.int32), features.max_frames)
+    return parsed, tf.ensure_shape(rows.to_tensor(0.0, shape=shape), shape), num_frames
