@@ -29,8 +29,9 @@ def cases(draw):
     levels = st.sampled_from([0.0, 1e-9, 1e-8, 0.1, 0.10000001, 0.5, 0.9, 1.0])
     scores = draw(hnp.arrays(np.float32, shape, elements=levels))
     labels = draw(hnp.arrays(np.bool_, shape[1:]))
-    values = draw(st.lists(st.floats(0, 1), min_size=shape[0], max_size=shape[0]))
-    return scores, labels, np.array(values) + (sum(values) == 0)
+    parts = draw(st.lists(st.integers(0, 20), min_size=shape[0], max_size=shape[0]))
+    values = np.array(parts, np.float64) + (sum(parts) == 0)
+    return scores, labels, values / values.sum()
 
 
 @settings(deadline=None)
@@ -67,14 +68,14 @@ def test_selected_videos_and_members_score_alone():
 def test_a_resample_is_scored_as_if_its_videos_were_copied():
     scores, labels = make_predictions(num_videos=30)
     scorer = Scorer(collect_candidates(blocks(scores, labels), names="abc"), "probability")
-    pool = scorer.pool([0.2, 0.3, 0.5])
+    ranking = scorer.ranking([0.2, 0.3, 0.5])
     copies = np.random.default_rng(0).poisson(1, 30).astype(np.int32)
     rows = np.repeat(np.arange(30), copies)
     expected = dense_gap(scores[:, rows], labels[rows], [0.2, 0.3, 0.5], "probability")
     # Copies of a video tie with each other; the resample ranks copies of one pair together.
-    assert scorer.resampled_gap(pool, copies) == pytest.approx(expected, abs=2e-3)
+    assert ranking.resampled_gap(copies) == pytest.approx(expected, abs=2e-3)
     ones = np.ones(30, np.int32)
-    assert scorer.resampled_gap(pool, ones) == pytest.approx(scorer.gap([0.2, 0.3, 0.5]), abs=1e-12)
+    assert ranking.resampled_gap(ones) == pytest.approx(scorer.gap([0.2, 0.3, 0.5]), abs=1e-12)
 
 
 def test_bad_input_is_named():

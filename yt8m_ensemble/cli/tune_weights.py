@@ -6,6 +6,12 @@ import click
 
 from yt8m_ensemble.cli import options
 
+# Spelled out, since the table of tuners may not be loaded for `--help`; a test compares them.
+METHODS = (
+    "grid", "coordinate", "greedy", "nelder-mead", "powell", "slsqp", "differential-evolution",
+    "temperature",
+)  # fmt: skip
+
 
 @click.command(
     "tune-weights",
@@ -28,17 +34,38 @@ from yt8m_ensemble.cli import options
     show_default=True,
     help="Where members are averaged; auto chooses on the videos tuned on.",
 )
-@click.option("--method", default="grid", show_default=True, help="Search method.")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="grid",
+    show_default=True,
+    help="Search method.",
+)
 @click.option(
     "--step", type=float, default=0.05, show_default=True, help="Resolution of the weights."
 )
 @click.option(
     "--holdout",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=click.FloatRange(0, 1, max_open=True),
     default=0.5,
     show_default=True,
-    help="Share of videos that is not tuned on, but judged on.",
+    help="Share of videos that is not tuned on, but judged on; 0 for none.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Parts of the other videos, each judged under weights tuned on the rest; 0 for none.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(min=2),
+    default=1000,
+    show_default=True,
+    help="Resamples behind every interval.",
+)
+@click.option("--per-class", is_flag=True, help="Also judge weights of each class's own.")
 @click.option("--out", metavar="W.json", help="Mixture-weights file to write.")
 @options.seed_option
 @options.writes_output
@@ -54,26 +81,22 @@ def tune_weights(*, as_json: bool, **others: object) -> None:
         render.emit(done, as_json=as_json, text=f"{len(done.members)} members can be tuned.")
         return
     weights = result.weights
-    shares = zip(weights.names, weights.values, strict=True)
-    gains = [
-        (g.over, f"{g.gap_in_sample:.5f}", f"{g.gap_held_out:.5f}", f"{g.difference:+.5f}",
-         f"{g.interval[0]:+.5f} … {g.interval[1]:+.5f}", "yes" if g.is_real else "no")
-        for g in result.gains
-    ]  # fmt: skip
-    tuned = (f"tuned ({weights.space})", f"{result.gap_in_sample:.5f}",
-             f"{result.gap_held_out:.5f}", "", f"± {result.standard_error:.5f}", "")  # fmt: skip
-    render.emit(
-        done,
-        as_json=as_json,
-        tables=[
-            render.Table(
-                "Mixture weights", ("member", "weight"), [(n, f"{v:.4f}") for n, v in shares]
-            ),
-            render.Table(
-                "GAP",
-                ("mixture", "tuned on", "held out", "tuned gains", "95 % interval", "real"),
-                [tuned, *gains],
-            ),
-        ],
-        text=f"Wrote '{done.path}'." if done.path else "",
-    )
+    shares = [(n, f"{v:.4f}") for n, v in zip(weights.names, weights.values, strict=True)]
+    tables = [render.Table(f"Mixture weights, {weights.space} space", ("member", "weight"), shares)]
+    columns = ("mixture", "GAP", "tuned minus it", "95 % interval", "real")
+    for judged in result.judgements:
+        rows = [("tuned", f"{judged.gap:.5f}", "", f"± {judged.standard_error:.5f}", "")]
+        rows += [
+            (g.over, f"{g.gap:.5f}", f"{g.difference:+.5f}",
+             f"{g.interval[0]:+.5f} … {g.interval[1]:+.5f}", "yes" if g.is_real else "no")
+            for g in judged.gains
+        ]  # fmt: skip
+        title = f"{judged.num_videos} videos {judged.name}"
+        tables.append(render.Table(title, columns, rows))
+    lines = [f"GAP in sample {result.gap_in_sample:.5f}, {result.num_evaluations} mixtures scored."]
+    if result.optimism is not None:
+        lines.append(f"Optimism (in sample minus out of fold): {result.optimism:+.5f}.")
+    lines += [judged.verdict for judged in result.judgements]
+    lines += ["The search was interrupted; this is the best so far."] * result.was_interrupted
+    lines += [f"Wrote '{done.path}'."] * bool(done.path)
+    render.emit(done, as_json=as_json, tables=tables, text="\n".join(lines))

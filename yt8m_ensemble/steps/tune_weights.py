@@ -11,7 +11,8 @@ import numpy as np
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
-from yt8m_ensemble.tuning import TuneResult, collect_candidates, split_videos, tune
+from yt8m_ensemble.tuning import TuneResult, collect_candidates, tune
+from yt8m_ensemble.tuning.judging import NUM_FOLDS, NUM_RESAMPLES
 from yt8m_ensemble.values import Labels, Progress, Space, check_aligned, no_progress
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def tune_weights(
     method: str = "grid",
     step: float = 0.05,
     holdout: float = 0.5,
+    folds: int = NUM_FOLDS,
+    bootstrap: int = NUM_RESAMPLES,
+    per_class: bool = False,
     seed: int = 0,
     force: bool = False,
     dry_run: bool = False,
@@ -58,8 +62,11 @@ def tune_weights(
         space: Mixing space, or `auto` to choose it on the videos tuned on.
         method: Search method.
         step: Resolution of the weights.
-        holdout: Share of videos that are not tuned on, but judged on.
-        seed: Seed of the split, the search and the bootstrap.
+        holdout: Share of videos that are not tuned on, but judged on; 0 for none.
+        folds: Parts of the other videos, each judged under weights tuned on the rest; 0 for none.
+        bootstrap: Resamples behind every interval.
+        per_class: Also judge weights that differ from class to class.
+        seed: Seed of the split, the folds, the search and the bootstrap.
         force: Replace an output that exists.
         dry_run: Check the inputs and write nothing.
         progress: Told the videos read.
@@ -82,17 +89,23 @@ def tune_weights(
         labels = check_predictions(opened)
         if dry_run:
             return TuneWeightsResult(None, members, None)
-        candidates = collect_candidates(_blocks(opened, labels, progress), names=members)
-        tuned_on, held_out = split_videos(opened[0].video_ids, fraction=holdout, seed=seed)
+        candidates = collect_candidates(
+            read_blocks(opened, labels, progress), names=members, per_class=per_class
+        )
         result = tune(
-            candidates.select(tuned_on),
-            candidates.select(held_out),
+            candidates,
+            opened[0].video_ids,
             space=space,
             method=method,
             step=step,
+            holdout=holdout,
+            num_folds=folds,
+            num_resamples=bootstrap,
+            per_class=per_class,
             seed=seed,
+            progress=progress,
         )
-        result = _describe(result, opened, holdout)
+        result = _describe(result, opened, holdout, folds)
     if out:
         files.write_text(out, result.weights.to_json(), force=force)
     return TuneWeightsResult(out, members, result)
@@ -142,9 +155,19 @@ def check_predictions(opened: Sequence[PredictionsFile]) -> Labels:
     raise PredictionsError(msg, path=first.path)
 
 
-def _blocks(
+def read_blocks(
     opened: Sequence[PredictionsFile], labels: Labels, progress: Progress
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield the scores of all members and the labels, block by block of videos.
+
+    Args:
+        opened: Files that passed `check_predictions`.
+        labels: What it returned.
+        progress: Told the videos read.
+
+    Yields:
+        Scores `(M, B, C)` and labels `(B, C)`.
+    """
     num_videos = opened[0].num_videos
     for start in range(0, num_videos, _ROWS):
         stop = min(start + _ROWS, num_videos)
@@ -155,14 +178,17 @@ def _blocks(
         progress("read predictions", stop, num_videos, unit="videos")
 
 
-def _describe(result: TuneResult, opened: Sequence[PredictionsFile], holdout: float) -> TuneResult:
+def _describe(
+    result: TuneResult, opened: Sequence[PredictionsFile], holdout: float, folds: int
+) -> TuneResult:
     details = {
         "method": result.method,
         "gap_in_sample": result.gap_in_sample,
+        "gap_out_of_fold": result.gap_out_of_fold,
         "gap_held_out": result.gap_held_out,
         "seed": result.seed,
         "holdout": holdout,
-        "num_videos": list(result.num_videos),
+        "folds": folds,
         "predictions": {file.path: predictions_digest(file.path) for file in opened},
     }
     return replace(result, weights=replace(result.weights, details=details))

@@ -4,7 +4,7 @@ Needs numpy at import; scipy and numba are loaded when a search starts.
 """
 
 from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
-from yt8m_ensemble.tuning.judging import Gain, TuneResult, split_videos, tune
+from yt8m_ensemble.tuning.judging import Gain, Judgement, TuneResult, judge, split_videos, tune
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import Found, search_weights
 from yt8m_ensemble.tuning.tuners import TUNERS
@@ -14,9 +14,11 @@ __all__ = [
     "Candidates",
     "Found",
     "Gain",
+    "Judgement",
     "Scorer",
     "TuneResult",
     "collect_candidates",
+    "judge",
     "search_weights",
     "split_videos",
     "tune",

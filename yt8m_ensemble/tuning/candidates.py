@@ -5,8 +5,7 @@ Holds arrays, picks them from dense rows, and selects videos. Searches nothing.
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,15 +73,12 @@ class Candidates:
 
     def select_members(self, members: Sequence[int]) -> Candidates:
         """Return the same candidates with some of the members, in the given order."""
-        return Candidates(
-            tuple(self.names[m] for m in members),
-            self.indptr,
-            self.class_ids,
-            self.scores[list(members)],
-            self.hits,
-            self.positives,
-            self.top_k,
-        )
+        names = tuple(self.names[m] for m in members)
+        return replace(self, names=names, scores=self.scores[list(members)])
+
+    def with_scores(self, mixed: NDArray[np.float32]) -> Candidates:
+        """Return the same candidates with one member, whose scores are given, shape `(n,)`."""
+        return replace(self, names=("mixed",), scores=mixed[None])
 
 
 def collect_candidates(
@@ -90,6 +86,7 @@ def collect_candidates(
     *,
     names: Sequence[str],
     top_k: int = TOP_K,
+    per_class: bool = False,
 ) -> Candidates:
     """Pick each video's candidates from dense scores, without loss for any mixture in any space.
 
@@ -101,6 +98,8 @@ def collect_candidates(
         blocks: Row blocks of scores `(M, B, C)`, float32 in `[0, 1]`, and labels `(B, C)`, bool.
         names: Member names.
         top_k: Pairs kept per video.
+        per_class: Also keep what only weights that differ from class to class could lift: leave a
+            class out only if its highest score is below the `top_k`-th best of the lowest scores.
 
     Returns:
         The candidates of all videos.
@@ -125,14 +124,11 @@ def collect_candidates(
         found = np.ascontiguousarray(block[:, rows, classes])
         clipped = np.maximum(found, np.float32(EPSILON))
         starts = np.searchsorted(rows, np.arange(len(labels) + 1))
-        keep = np.concatenate(
-            [
-                kernels.keep_undominated(
-                    clipped[:, a:b], clipped[:, a:b].sum(axis=0), classes[a:b], top_k, MARGIN
-                )
-                for a, b in itertools.pairwise(starts)
-            ]
-        )
+        keep = np.ones(len(rows), np.bool_)
+        if not per_class:
+            kernels.keep_undominated(
+                starts, clipped, clipped.sum(axis=0), classes, top_k, MARGIN, keep
+            )
         sizes.append(np.add.reduceat(keep, starts[:-1], dtype=np.int64))
         class_ids.append(classes[keep].astype(np.int32))
         scores.append(found[:, keep])

@@ -1,6 +1,6 @@
-"""Tune on some videos, judge on others: gains with paired bootstrap intervals.
+"""Tune on some videos, judge on others: out-of-fold and held-out GAP with paired intervals.
 
-Joins candidates, scoring and search; reads no file.
+Joins candidates, contenders and scoring; reads no file.
 """
 
 from __future__ import annotations
@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.errors import PredictionsError, UsageError
+from yt8m_ensemble.tuning.contenders import (
+    YARDSTICKS,
+    Applied,
+    apply_mixture,
+    class_weights,
+    search_spaces,
+)
 from yt8m_ensemble.tuning.scoring import Scorer, paired_differences
-from yt8m_ensemble.tuning.search import search_weights
-from yt8m_ensemble.values import SPACES, MixtureWeights, Space
+from yt8m_ensemble.values import SPACES, MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +28,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.tuning.candidates import Candidates
+    from yt8m_ensemble.tuning.search import Found
 
+NUM_FOLDS = 5
 NUM_RESAMPLES = 1000
+TUNED = "tuned"
+PER_CLASS = "per-class weights (cannot be packaged)"
 _CONFIDENCE = 0.95
+_PACKAGED = tuple(f"uniform {space}" for space in SPACES)
 
 
 @dataclass(frozen=True)
@@ -33,15 +44,13 @@ class Gain:
 
     Args:
         over: What it is compared with.
-        gap_in_sample: GAP of the other on the videos tuned on.
-        gap_held_out: GAP of the other on the videos held out.
-        difference: GAP of the tuned mixture minus the other's, held out.
+        gap: GAP of the other.
+        difference: GAP of the tuned mixture minus the other's.
         interval: Paired bootstrap interval of that difference, 95 %.
     """
 
     over: str
-    gap_in_sample: float
-    gap_held_out: float
+    gap: float
     difference: float
     interval: tuple[float, float]
 
@@ -52,18 +61,52 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """Hold the GAP of a tuned mixture on videos that its weights were not tuned on.
+
+    Args:
+        name: `out of fold`, or `held out`.
+        num_videos: Videos judged on.
+        gap: GAP of the tuned mixture.
+        standard_error: Its bootstrap error; far larger than that of a paired difference.
+        gains: Over every yardstick.
+    """
+
+    name: str
+    num_videos: int
+    gap: float
+    standard_error: float
+    gains: tuple[Gain, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Say in a sentence whether tuning gained anything over the best uniform mixture."""
+        rival = max((g for g in self.gains if g.over in _PACKAGED), key=lambda g: g.gap)
+        low, high = rival.interval
+        worth = (
+            "the gain is real."
+            if rival.is_real
+            else f"tuning gained nothing that can be told from chance; {rival.over} is as good."
+            if high >= 0
+            else f"tuning lost; use {rival.over}."
+        )
+        return (
+            f"{self.name.capitalize()}, tuned weights change GAP by {rival.difference:+.5f} over "
+            f"{rival.over} (95 % interval {low:+.5f} to {high:+.5f}): {worth}"
+        )
+
+
+@dataclass(frozen=True)
 class TuneResult:
     """Hold tuned mixture weights and what they are worth.
 
     Args:
         weights: The mixture.
         method: The search method.
-        seed: Its seed, also of the bootstrap.
+        seed: Seed of folds, search and bootstrap.
         gap_in_sample: GAP on the videos tuned on.
-        gap_held_out: GAP on the videos held out.
-        standard_error: Bootstrap error of `gap_held_out`.
-        gains: Over the uniform mixture of each space and over the best single member.
-        num_videos: Videos tuned on and held out.
+        judgements: On the videos of each fold under weights tuned on the other folds, and on the
+            videos held out; either may be missing, not both.
         num_evaluations: Mixtures scored.
         trace: Each improvement as (mixtures scored so far, GAP in sample).
         was_interrupted: Whether a search was stopped before its end.
@@ -73,18 +116,29 @@ class TuneResult:
     method: str
     seed: int
     gap_in_sample: float
-    gap_held_out: float
-    standard_error: float
-    gains: tuple[Gain, ...]
-    num_videos: tuple[int, int]
+    judgements: tuple[Judgement, ...]
     num_evaluations: int
     trace: tuple[tuple[int, float], ...]
     was_interrupted: bool
 
     @property
-    def optimism(self) -> float:
-        """How much higher GAP is on the videos tuned on than on the videos held out."""
-        return self.gap_in_sample - self.gap_held_out
+    def gap_out_of_fold(self) -> float | None:
+        """GAP of videos under weights tuned without them; `None` without folds."""
+        return self._gap("out of fold")
+
+    @property
+    def gap_held_out(self) -> float | None:
+        """GAP of the videos held out; `None` without any."""
+        return self._gap("held out")
+
+    @property
+    def optimism(self) -> float | None:
+        """GAP in sample minus out of fold, both over the videos tuned on; `None` without folds."""
+        outside = self.gap_out_of_fold
+        return None if outside is None else self.gap_in_sample - outside
+
+    def _gap(self, name: str) -> float | None:
+        return next((j.gap for j in self.judgements if j.name == name), None)
 
 
 def split_videos(
@@ -96,18 +150,18 @@ def split_videos(
 
     Args:
         video_ids: Shape `(N,)`, bytes.
-        fraction: Share to hold out, in `(0, 1)`.
+        fraction: Share to hold out, in `[0, 1)`; 0 holds out none.
         seed: Seed of the hash.
 
     Returns:
         Rows to tune on and rows to hold out, rising.
 
     Raises:
-        UsageError: If the fraction leaves either side without a video.
+        UsageError: If the fraction leaves a side without a video that should have some.
     """
-    held_out = video_hashes(video_ids, seed=seed) < fraction
+    held_out = hash_videos(video_ids, key=f"hold out {seed}") < fraction
     tuned, held = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    if not len(tuned) or not len(held):
+    if not len(tuned) or (fraction > 0 and not len(held)):
         msg = (
             f"Holding out {fraction:g} of {len(video_ids)} videos leaves {len(tuned)} to tune on "
             f"and {len(held)} to judge on. Use more videos, or another `--holdout`."
@@ -116,97 +170,156 @@ def split_videos(
     return tuned, held
 
 
-def video_hashes(video_ids: NDArray[np.bytes_], *, seed: int) -> NDArray[np.float64]:
-    """Return a number in `[0, 1)` for each video id, uniform over ids and fixed for a seed."""
-    key = str(seed).encode()
-    digests = [hashlib.blake2b(i, digest_size=8, key=key).digest() for i in video_ids.tolist()]
+def hash_videos(video_ids: NDArray[np.bytes_], *, key: str) -> NDArray[np.float64]:
+    """Return a number in `[0, 1)` for each video id, uniform over ids and fixed for a key."""
+    digests = [
+        hashlib.blake2b(i, digest_size=8, key=key.encode()).digest() for i in video_ids.tolist()
+    ]
     return np.frombuffer(b"".join(digests), "<u8") / 2.0**64
 
 
 def tune(
-    tuned_on: Candidates,
-    held_out: Candidates,
+    candidates: Candidates,
+    video_ids: NDArray[np.bytes_],
     *,
     space: Space | Literal["auto"] = "auto",
     method: str = "grid",
     step: float = 0.05,
-    seed: int = 0,
+    holdout: float = 0.5,
+    num_folds: int = NUM_FOLDS,
     num_resamples: int = NUM_RESAMPLES,
+    per_class: bool = False,
+    seed: int = 0,
+    progress: Progress = no_progress,
 ) -> TuneResult:
-    """Search weights (and the space) on some videos and judge them on others.
+    """Search weights (and the space), and judge them on videos that they were not tuned on.
 
     Args:
-        tuned_on: Candidates of the videos to search on.
-        held_out: Candidates of other videos; the search never sees them.
-        space: Mixing space; `auto` takes the one of highest GAP on `tuned_on`.
+        candidates: Of all videos, collected with the same `per_class`.
+        video_ids: Shape `(N,)`, bytes; they decide fold and side of each video.
+        space: Mixing space; `auto` takes the one of highest GAP on the videos tuned on, in every
+            fold anew.
         method: A key of `TUNERS`.
         step: Resolution of the weights.
-        seed: Seed of the search and the bootstrap.
+        holdout: Share of videos that no search sees.
+        num_folds: Parts of the other videos; 0 judges on the videos held out alone.
         num_resamples: Bootstrap resamples.
+        per_class: Also judge weights that differ from class to class.
+        seed: Seed of everything drawn.
+        progress: Told the searches done.
 
     Returns:
-        The mixture with its GAP on both sides and its gains.
+        The mixture and its judgements.
 
     Raises:
-        UsageError: If method, step or space are unknown.
+        PredictionsError: If no video has a label.
+        UsageError: If an option is unknown, or there are fewer videos than folds.
     """
     if space != "auto" and space not in SPACES:
         msg = f"There is no mixing space '{space}'; one of auto, {', '.join(SPACES)}."
         raise UsageError(msg, space=space)
-    inner = {s: Scorer(tuned_on, s) for s in SPACES}
-    outer = {s: Scorer(held_out, s) for s in SPACES}
-    searched = SPACES if space == "auto" else (space,)
-    found = {s: search_weights(inner[s], method=method, step=step, seed=seed) for s in searched}
-    chosen = max(found, key=lambda s: found[s].gap)
-    best = found[chosen]
-    rivals = _rivals(tuned_on.names, inner)
-    gaps = paired_differences(
-        [(outer[chosen], best.values), *((outer[s], v) for s, v in rivals.values())],
-        num_resamples=num_resamples,
-        seed=seed,
-    )
-    gap_held_out = outer[chosen].gap(best.values)
-    gains = []
-    for (label, (at, values)), resampled in zip(rivals.items(), gaps[1:], strict=True):
-        rival = outer[at].gap(values)
-        gains.append(
-            Gain(
-                label,
-                inner[at].gap(values),
-                rival,
-                gap_held_out - rival,
-                _interval(gaps[0] - resampled),
-            )
+    if num_folds == 1 or num_folds < 0 or not (num_folds or holdout):
+        msg = (
+            f"{num_folds} folds and {holdout:g} held out leave nothing to judge on. "
+            "Set `--folds` to 2 or more, or `--holdout` above 0."
         )
+        raise UsageError(msg, num_folds=num_folds, holdout=holdout)
+    inner_rows, outer_rows = split_videos(video_ids, fraction=holdout, seed=seed)
+    inner = candidates.select(inner_rows)
+    if num_folds > inner.num_videos:
+        msg = f"{num_folds} folds of {inner.num_videos} videos would be empty. Lower `--folds`."
+        raise UsageError(msg, num_folds=num_folds, num_videos=inner.num_videos)
+    if not inner.num_positives:
+        msg = (
+            f"None of the {inner.num_videos} videos to tune on has a label; nothing can be scored."
+        )
+        raise PredictionsError(msg, num_videos=inner.num_videos)
+    spaces = SPACES if space == "auto" else (space,)
+
+    def fit(some: Candidates) -> _Fit:
+        weights, found = search_spaces(some, spaces, method=method, step=step, seed=seed)
+        applied = {TUNED: apply_mixture(weights)}
+        applied |= {name: contender(some) for name, contender in YARDSTICKS.items()}
+        applied |= {PER_CLASS: class_weights(some, weights)} if per_class else {}
+        return _Fit(weights, found, applied)
+
+    progress("tune", 0, num_folds + 1, unit="searches")
+    whole = fit(inner)
+    judgements = []
+    if num_folds and not whole.was_interrupted:
+        # By rank of the hash, so that folds are of one size.
+        order = np.argsort(hash_videos(video_ids[inner_rows], key=f"fold {seed}"))
+        parts = []
+        for fold in range(num_folds):
+            progress("tune", fold + 1, num_folds + 1, unit="searches")
+            inside, outside = order[fold::num_folds], np.delete(order, np.s_[fold::num_folds])
+            part = inner.select(inside)
+            fitted = fit(inner.select(np.sort(outside)))
+            parts.append({name: apply(part) for name, apply in fitted.applied.items()})
+        judged = inner.select(np.concatenate([order[k::num_folds] for k in range(num_folds)]))
+        scores = {name: np.concatenate([part[name] for part in parts]) for name in whole.applied}
+        judgements.append(
+            judge("out of fold", judged, scores, num_resamples=num_resamples, seed=seed)
+        )
+    if len(outer_rows):
+        outer = candidates.select(outer_rows)
+        scores = {name: apply(outer) for name, apply in whole.applied.items()}
+        judgements.append(judge("held out", outer, scores, num_resamples=num_resamples, seed=seed))
+    best = whole.found[whole.weights.space]
     return TuneResult(
-        weights=MixtureWeights.normalized(tuned_on.names, best.values.tolist(), space=chosen),
+        weights=whole.weights,
         method=method,
         seed=seed,
-        gap_in_sample=best.gap,
-        gap_held_out=gap_held_out,
-        standard_error=float(np.std(gaps[0], ddof=1)),
-        gains=tuple(gains),
-        num_videos=(tuned_on.num_videos, held_out.num_videos),
-        num_evaluations=sum(f.num_evaluations for f in found.values()),
+        gap_in_sample=Scorer(inner, "probability").gap_of(whole.applied[TUNED](inner)),
+        judgements=tuple(judgements),
+        num_evaluations=sum(found.num_evaluations for found in whole.found.values()),
         trace=best.trace,
-        was_interrupted=any(f.was_interrupted for f in found.values()),
+        was_interrupted=whole.was_interrupted,
     )
 
 
-def _rivals(
-    names: tuple[str, ...], scorers: Mapping[Space, Scorer]
-) -> dict[str, tuple[Space, NDArray[np.float64]]]:
-    # The mixtures to beat: uniform in each space, and the best single member in sample.
-    num_members = len(names)
-    singles = np.eye(num_members)
-    best = max(range(num_members), key=lambda m: scorers["probability"].gap(singles[m]))
-    rivals: dict[str, tuple[Space, NDArray[np.float64]]] = {
-        f"uniform {space}": (space, np.full(num_members, 1 / num_members)) for space in scorers
-    }
-    return rivals | {f"best single ({names[best]})": ("probability", singles[best])}
+def judge(
+    name: str,
+    candidates: Candidates,
+    scores: Mapping[str, NDArray[np.float32]],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Judgement:
+    """Compare one way of scoring with others on the same videos.
 
+    Args:
+        name: What the videos are to the tuned mixture.
+        candidates: Candidates of the videos.
+        scores: Scores of the candidates by name, each `(n,)`; the first is compared with the rest.
+        num_resamples: Bootstrap resamples of the videos.
+        seed: Seed of the bootstrap.
 
-def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
+    Returns:
+        GAPs and gains.
+    """
+    scorers = [Scorer(candidates.with_scores(mixed), "probability") for mixed in scores.values()]
+    gaps = [scorer.gap([1]) for scorer in scorers]
+    resampled = paired_differences(
+        [(scorer, [1]) for scorer in scorers], num_resamples=num_resamples, seed=seed
+    )
     tail = (1 - _CONFIDENCE) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
-    return float(low), float(high)
+    gains = []
+    for label, gap, resample in list(zip(scores, gaps, resampled, strict=True))[1:]:
+        low, high = np.nanquantile(resampled[0] - resample, [tail, 1 - tail]).tolist()
+        gains.append(Gain(label, gap, gaps[0] - gap, (low, high)))
+    error = float(np.nanstd(resampled[0], ddof=1))
+    return Judgement(name, candidates.num_videos, gaps[0], error, tuple(gains))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What one set of videos taught: the mixture, the searches, and every contender."""
+
+    weights: MixtureWeights
+    found: Mapping[Space, Found]
+    applied: Mapping[str, Applied]
+
+    @property
+    def was_interrupted(self) -> bool:
+        return any(found.was_interrupted for found in self.found.values())

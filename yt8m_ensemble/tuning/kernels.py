@@ -22,41 +22,43 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def keep_undominated(scores: Any, sums: Any, class_ids: Any, top_k: int, margin: float) -> Any:
-    """Tell which candidates of one video could be among the `top_k` of some mixture.
+def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
+    indptr: Any, scores: Any, sums: Any, class_ids: Any, top_k: int, margin: float, keep: Any
+) -> None:
+    """Tell which candidates could be among their video's `top_k` in some mixture.
 
     A candidate is out if `top_k` others are at least as high in every member, and would win a tie:
     by a lower class id, or by exceeding it by `margin` (relative) in every member.
 
     Args:
+        indptr: Where each video's candidates start, `(N + 1,)`.
         scores: Members' scores, `(M, n)`, float32.
         sums: Their sums over members, `(n,)`; only a higher sum can dominate.
         class_ids: Classes of the candidates, `(n,)`.
         top_k: Pairs kept per video.
         margin: Relative excess that float32 rounding cannot undo.
-
-    Returns:
-        Shape `(n,)`, bool.
+        keep: Output, `(n,)`, bool, all true; set to false where a candidate is out.
     """
-    num_members, size = scores.shape
-    order = np.argsort(-sums)
-    keep = np.ones(size, np.bool_)
-    for place in range(size):
-        i = order[place]
-        dominators = 0
-        for earlier in range(place):
-            j = order[earlier]
-            factor = 1.0 if class_ids[j] < class_ids[i] else 1.0 + margin
-            dominates = True
-            for member in range(num_members):
-                if scores[member, j] < scores[member, i] * factor:
-                    dominates = False
+    for video in range(len(indptr) - 1):
+        order = np.argsort(-sums[indptr[video] : indptr[video + 1]]) + indptr[video]
+        for place in range(len(order)):
+            i = order[place]
+            dominators = 0
+            for earlier in range(place):
+                j = order[earlier]
+                dominators += _dominates(scores, j, i, class_ids[j] < class_ids[i], margin)
+                if dominators == top_k:
+                    keep[i] = False
                     break
-            dominators += dominates
-            if dominators == top_k:
-                keep[i] = False
-                break
-    return keep
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def _dominates(scores: Any, j: int, i: int, wins_ties: bool, margin: float) -> bool:
+    factor = 1.0 if wins_ties else 1.0 + margin
+    dominates = True
+    for member in range(len(scores)):
+        dominates &= scores[member, j] >= scores[member, i] * factor
+    return dominates
 
 
 @_compiled  # type: ignore[untyped-decorator]

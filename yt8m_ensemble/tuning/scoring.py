@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,14 @@ class Scorer:
 
         return _ratio(kernels.sum_precisions(self._rank(values)), self.candidates.num_positives)
 
+    def gap_of(self, mixed: NDArray[np.float32]) -> float:
+        """Return the exact global average precision of scores mixed by any other means.
+
+        Args:
+            mixed: One score for each candidate, shape `(n,)`, float32.
+        """
+        return Scorer(self.candidates.with_scores(mixed), "probability").gap([1])
+
     def pool(self, values: ArrayLike) -> NDArray[np.int64]:
         """Return the candidates that a mixture pools, best first.
 
@@ -60,22 +69,16 @@ class Scorer:
         """
         return ((self._rank(values) & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
 
-    def resampled_gap(self, pool: NDArray[np.int64], copies: NDArray[np.int32]) -> float:
-        """Return GAP over a resample of the videos.
+    def ranking(self, values: ArrayLike) -> Ranking:
+        """Return a mixture's pooled pairs, best first.
 
         Args:
-            pool: From `pool`.
-            copies: How often each video occurs, shape `(N,)`, int32.
-
-        Returns:
-            A fraction in `[0, 1]`; `nan` if the resample has no positive.
+            values: Weights, shape `(M,)`.
         """
-        from yt8m_ensemble.tuning import kernels
-
+        pool = self.pool(values)
         held = self.candidates
-        videos = np.searchsorted(held.indptr, pool, "right").astype(np.int32) - 1
-        precisions = kernels.sum_resampled_precisions(videos, held.hits[pool], copies)
-        return _ratio(precisions, int(copies @ held.positives))
+        owners = np.repeat(np.arange(held.num_videos, dtype=np.int32), np.diff(held.indptr))
+        return Ranking(owners[pool], held.hits[pool], held.positives)
 
     def _rank(self, values: ArrayLike) -> NDArray[np.uint64]:
         from yt8m_ensemble.tuning import kernels
@@ -94,6 +97,35 @@ class Scorer:
         return ranked
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Hold the pooled pairs of a mixture, best first, to score resamples of its videos.
+
+    Args:
+        videos: Video of each pair, int32.
+        hits: Whether it is a positive.
+        positives: Positive labels of each video.
+    """
+
+    videos: NDArray[np.int32]
+    hits: NDArray[np.bool_]
+    positives: NDArray[np.int64]
+
+    def resampled_gap(self, copies: NDArray[np.int32]) -> float:
+        """Return GAP over a resample of the videos.
+
+        Args:
+            copies: How often each video occurs, shape `(N,)`, int32.
+
+        Returns:
+            A fraction in `[0, 1]`; `nan` if the resample has no positive.
+        """
+        from yt8m_ensemble.tuning import kernels
+
+        precisions = kernels.sum_resampled_precisions(self.videos, self.hits, copies)
+        return _ratio(precisions, int(copies @ self.positives))
+
+
 def paired_differences(
     scorers: Sequence[tuple[Scorer, ArrayLike]], *, num_resamples: int, seed: int
 ) -> NDArray[np.float64]:
@@ -108,14 +140,13 @@ def paired_differences(
         Shape `(number of mixtures, R)`, float64. Differences between rows are paired.
     """
     rng = np.random.default_rng(seed)
-    pools = [(scorer, scorer.pool(values)) for scorer, values in scorers]
+    rankings = [scorer.ranking(values) for scorer, values in scorers]
     num_videos = scorers[0][0].candidates.num_videos
-    gaps = np.empty((len(pools), num_resamples))
+    gaps = np.empty((len(rankings), num_resamples))
     for resample in range(num_resamples):
         drawn = rng.integers(num_videos, size=num_videos)
         copies = np.bincount(drawn, minlength=num_videos).astype(np.int32)
-        for place, (scorer, pool) in enumerate(pools):
-            gaps[place, resample] = scorer.resampled_gap(pool, copies)
+        gaps[:, resample] = [ranking.resampled_gap(copies) for ranking in rankings]
     return gaps
 
 

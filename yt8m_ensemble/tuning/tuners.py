@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.mixing import to_space
 from yt8m_ensemble.tuning.surrogate import SmoothGap
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yt8m_ensemble.tuning.candidates import Candidates
     from yt8m_ensemble.tuning.search import Search
 
 MAX_GRID_POINTS = 2_000_000
@@ -122,6 +124,40 @@ def _differential_evolution(search: Search) -> None:
     _climb(search, reach=search.step)
 
 
+def _temperature(search: Search) -> None:
+    # Dividing logits by a temperature is weighing them by its inverse; a common factor moves no
+    # rank. So calibration proposes weights without a look at GAP, and a short climb refines them.
+    search.gap(1 / fit_temperatures(search.scorer.candidates))
+    _climb(search, reach=search.step)
+
+
+def fit_temperatures(candidates: Candidates) -> NDArray[np.float64]:
+    """Fit each member's temperature: the T that makes sigmoid(logit(p) / T) likeliest.
+
+    Args:
+        candidates: Members' scores with their labels.
+
+    Returns:
+        Temperatures, shape `(M,)`; above 1 for a member that is too sure of itself.
+
+    References:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float, signed: NDArray[np.float32]) -> float:
+        return float(np.mean(np.logaddexp(0, -signed * np.float32(np.exp(-log_temperature)))))
+
+    sign = np.where(candidates.hits, np.float32(1), np.float32(-1))
+    fitted = [
+        minimize_scalar(
+            loss, bounds=(-3, 3), args=(to_space(scores, "logit") * sign,), method="bounded"
+        ).x
+        for scores in candidates.scores
+    ]
+    return np.exp(fitted)
+
+
 def _slsqp(search: Search) -> None:
     from scipy.optimize import minimize
 
@@ -166,5 +202,6 @@ TUNERS: Mapping[str, Callable[[Search], None]] = {
     "powell": _powell,
     "slsqp": _slsqp,
     "differential-evolution": _differential_evolution,
+    "temperature": _temperature,
 }
 """Search methods by their names on the command line."""
