@@ -97,10 +97,10 @@ def spelled(table: Mapping[str, tuple[object, str]]) -> Callable[..., Callable[.
     """Return a decorator that adds one option for each entry; one not given is `None`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for name, (default, text) in reversed(table.items()):
+        for name, (default, text) in reversed(list(table.items())):
             flag = f"--{name.replace('_', '-')}"
             is_switch = isinstance(default, bool)
-            shown = str(default).lower() if is_switch else default or default == 0 or "none"
+            shown = str(default).lower() if is_switch else default if default != "" else "none"
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if is_switch else flag,
                 name,

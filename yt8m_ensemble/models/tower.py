@@ -124,7 +124,8 @@ class GraphTower(Tower):
     def _read(self, declaration: Declaration) -> tf.Tensor:
         name = declaration.name
         if name not in self._values:
-            with tf.name_scope("/"):  # absolute: the checkpoint name is the node name
+            # Absolute: the checkpoint name is the node name.
+            with tf.compat.v1.get_default_graph().name_scope(None):
                 variable = tf.raw_ops.VariableV2(
                     shape=declaration.shape, dtype=tf.float32, name=name
                 )

@@ -1,0 +1,132 @@
+"""Every architecture at a size for tests, with random weights, run in its inference graph."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import tensorflow as tf
+
+from yt8m_ensemble.models import (
+    REGISTRY,
+    build_graph,
+    declare_variables,
+    make_model,
+    model_options,
+)
+from yt8m_ensemble.values import FeatureSpec, ModelFlags, TensorSpec
+
+VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (6, 2), frame_level=False)
+FRAME = FeatureSpec(("rgb", "audio"), (6, 2), frame_level=True)
+NUM_CLASSES = 5
+
+SMALL = {
+    "LogisticModel": {},
+    "MoeModel": {},
+    "FrameLevelLogisticModel": {},
+    "DbofModel": {"dbof_cluster_size": 8, "dbof_hidden_size": 4},
+    "LstmModel": {"lstm_cells": 3},
+    "GruModel": {"gru_cells": 3},
+    "NetVLADModelLF": {"netvlad_cluster_size": 4, "netvlad_hidden_size": 3},
+    "WillowNetVLADModelLF": {"netvlad_cluster_size": 4, "netvlad_hidden_size": 3},
+    "NetFVModelLF": {"fv_cluster_size": 4, "fv_hidden_size": 3},
+    "DbofModelLF": {"dbof_cluster_size": 16, "dbof_hidden_size": 3},
+    "SoftDbofModelLF": {"dbof_cluster_size": 16, "dbof_hidden_size": 3},
+    "GatedDbofModelLF": {"dbof_cluster_size": 16, "dbof_hidden_size": 3},
+    "NeXtVLADModel": {
+        "nextvlad_cluster_size": 4,
+        "nextvlad_hidden_size": 8,
+        "groups": 2,
+        "gating_reduction": 4,
+    },
+}
+VARIANTS = [
+    ("MoeModel", {"moe_num_mixtures": 3, "moe_prob_gating": True, "gating_remove_diag": True}),
+    ("MoeModel", {"moe_low_rank_gating": 2}),
+    ("MoeModel", {"moe_prob_gating": True, "moe_prob_gating_input": "input"}),
+    ("DbofModel", {"dbof_add_batch_norm": False, "dbof_pooling_method": "average"}),
+    ("DbofModel", {"video_level_classifier_model": "LogisticModel"}),
+    ("LstmModel", {"lstm_layers": 1, "lstm_backward": True}),
+    ("GruModel", {"gru_layers": 1, "gru_backward": True}),
+    ("NetVLADModelLF", {"gating": True, "moe_prob_gating": True}),
+    ("NetVLADModelLF", {"netvlad_add_batch_norm": False, "gating": True}),
+    ("NetVLADModelLF", {"lightvlad": True}),
+    ("NetVLADModelLF", {"vlagd": True}),
+    ("WillowNetVLADModelLF", {"gating": True, "gating_remove_diag": True, "netvlad_relu": False}),
+    ("WillowNetVLADModelLF", {"netvlad_add_batch_norm": False, "gating": True}),
+    ("WillowNetVLADModelLF", {"lightvlad": True, "netvlad_dimred": 7}),
+    ("WillowNetVLADModelLF", {"vlagd": True}),
+    ("NetFVModelLF", {"fv_couple_weights": False, "gating": True, "fv_relu": False}),
+    ("NetFVModelLF", {"netvlad_add_batch_norm": False, "gating": True}),
+    ("DbofModelLF", {"dbof_add_batch_norm": False}),
+    ("SoftDbofModelLF", {"softdbof_maxpool": True}),
+    ("SoftDbofModelLF", {"fc_dimred": False, "dbof_relu": False}),
+    ("GatedDbofModelLF", {"dbof_add_batch_norm": False, "softdbof_maxpool": True}),
+    ("NeXtVLADModel", {"expansion": 1, "drop_rate": 0.0}),
+]  # fmt: skip
+"""Options away from their defaults, so that every branch is built, run and recognised."""
+
+CASES = [(name, {}) for name in REGISTRY] + VARIANTS
+IDS = [name + "".join(f"-{key}={value}" for key, value in extra.items()) for name, extra in CASES]
+
+
+def small_flags(name, **options):
+    """Return flags of a small model of that architecture."""
+    features = FRAME if REGISTRY[name].frame_level else VIDEO
+    model = make_model(name, {**SMALL[name], **options}, frame_level=features.frame_level)
+    return ModelFlags(name, features, NUM_CLASSES, options=model_options(model))
+
+
+def random_weights(flags, *, seed=0):
+    """Draw values for every variable by name; variances are positive."""
+    model = make_model(flags.model, flags.options)
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for name, declared in declare_variables(model, flags.features, flags.num_classes).items():
+        values = rng.standard_normal(declared.shape).astype(np.float32)
+        if values.ndim > 1:
+            values *= 2 / np.sqrt(values.shape[-2])
+        weights[name] = np.abs(values) + 0.5 if name.endswith("variance") else values
+    return weights
+
+
+def random_inputs(flags, *, videos=3, frames=5, seed=1):
+    """Draw a batch; frame-level videos have 1, 3 and all frames true, the rest is 0."""
+    rng = np.random.default_rng(seed)
+    size = flags.features.total_size
+    if not flags.features.frame_level:
+        return rng.standard_normal((videos, size)).astype(np.float32), np.ones(videos, np.int32)
+    num_frames = np.resize([1, 3, frames], videos).astype(np.int32)
+    inputs = rng.standard_normal((videos, frames, size)).astype(np.float32)
+    inputs[np.arange(frames) >= num_frames[:, None]] = 0
+    return inputs, num_frames
+
+
+def specs_of(weights):
+    """Describe weights as a checkpoint would."""
+    return {name: TensorSpec(name, value.shape, "float32") for name, value in weights.items()}
+
+
+def raw_flags(flags):
+    """Return what the starter code writes: features and a model name, nothing else."""
+    return {
+        "model": flags.model,
+        "feature_names": ",".join(flags.features.names),
+        "feature_sizes": ",".join(map(str, flags.features.sizes)),
+        "frame_features": flags.features.frame_level,
+    }
+
+
+@contextmanager
+def predictor(flags, weights):
+    """Open one session of the inference graph; yield what predicts in it."""
+    built = build_graph(flags)
+    graph = tf.Graph()
+    with graph.as_default(), tf.compat.v1.Session() as session:
+        tf.import_graph_def(built.graph_def, name="")
+        assign = [
+            tf.raw_ops.Assign(ref=graph.get_tensor_by_name(f"{node}:0"), value=weights[spec.name])
+            for node, spec in built.variables.items()
+        ]
+        session.run(assign)
+        yield lambda inputs, num_frames: session.run(
+            built.predictions, {built.inputs: inputs, built.num_frames: num_frames}
+        )
