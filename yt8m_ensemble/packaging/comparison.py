@@ -80,7 +80,7 @@ class Comparer:
 
         Args:
             video_ids: Shape `(B,)`.
-            scores: Shape `(B, C)`.
+            scores: Shape `(B, C)`; a nan is a `PredictionsError`.
             labels: Shape `(B, C)`.
         """
         self._num_videos += len(video_ids)
@@ -94,8 +94,7 @@ class Comparer:
         differences = np.where(np.isnan(stored), excess, np.abs(scores - stored))
         row, class_id = np.unravel_index(int(differences.argmax()), differences.shape)
         largest = float(differences[row, class_id])
-        # A nan compares false with everything; it must not pass for no difference.
-        if not largest <= self._worst[0] or not self._worst[1]:
+        if largest > self._worst[0] or not self._worst[1]:
             self._worst = largest, video_ids[row].decode(), int(class_id)
 
     def result(self) -> Comparison:

@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.pico import flags_of, write_train_dir
+from yt8m_ensemble.checkpoints import open_checkpoint
+from yt8m_ensemble.cli.root import cli
+from yt8m_ensemble.errors import (
+    BundleError,
+    BundleTooLargeError,
+    MixtureWeightsError,
+    OutputExistsError,
+)
+from yt8m_ensemble.packaging import extract_bundle, list_bundle
+from yt8m_ensemble.steps.merge import merge_models
+from yt8m_ensemble.steps.package import package_model
+from yt8m_ensemble.values import MixtureWeights
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("members")
+    for seed, (name, model) in enumerate({"a": "LogisticModel", "b": "MoeModel"}.items()):
+        write_train_dir(folder / name, flags_of(model), seed=seed)
+    return [f"{name}={folder / name}" for name in "ab"]
+
+
+@pytest.fixture(scope="module")
+def model(members, tmp_path_factory):
+    out = tmp_path_factory.mktemp("merged") / "m"
+    merge_models(members=members, out=str(out), weights=(0.25, 0.75), mix="logit")
+    return str(out)
+
+
+def tensors(path, directory):
+    extract_bundle(path, str(directory))
+    with open_checkpoint(str(directory / "inference_model")) as source:
+        return {name: source.read(name).copy() for name in source.specs()}
+
+
+def test_the_archive_holds_the_model_as_it_is(tmp_path, model):
+    result = package_model(model=model, out=str(tmp_path / "x.tgz"))
+    assert result.bundle == list_bundle(str(tmp_path / "x.tgz"))
+    assert result.nbytes == result.bundle.nbytes
+    assert result.weights is None
+    assert result.member_bytes == {"a": 8 * 4 * 4 + 16, "b": 8 * 12 * 4 + 8 * 8 * 4 + 8 * 4}
+    facts = json.loads((tmp_path / "x.tgz.provenance.json").read_text())
+    assert facts["command"] == "package"
+    assert list(facts["inputs"]) == [model]
+    assert facts["files"] == {m.name: m.sha256 for m in result.bundle.members}
+
+
+def test_packing_twice_gives_the_same_bytes(tmp_path, model):
+    for name in ("x.tgz", "y.tgz"):
+        package_model(model=model, out=str(tmp_path / name))
+    assert (tmp_path / "x.tgz").read_bytes() == (tmp_path / "y.tgz").read_bytes()
+
+
+def test_weights_replace_the_models_own_and_nothing_else(tmp_path, model):
+    package_model(model=model, out=str(tmp_path / "old.tgz"))
+    weights = MixtureWeights(("b", "a"), (0.9, 0.1), "logit")
+    (tmp_path / "w.json").write_text(weights.to_json())
+    out = str(tmp_path / "new.tgz")
+    result = package_model(model=model, weights=str(tmp_path / "w.json"), out=out)
+    assert result.weights == MixtureWeights(("a", "b"), (0.1, 0.9), "logit")
+    old, new = tensors(str(tmp_path / "old.tgz"), tmp_path / "o"), tensors(out, tmp_path / "n")
+    np.testing.assert_array_equal(new["mixture_weights"], np.array([0.1, 0.9], np.float32))
+    assert old.keys() == new.keys()
+    for name in old.keys() - {"mixture_weights"}:
+        np.testing.assert_array_equal(old[name], new[name])
+    for name in ("inference_model.meta", "model_flags.json"):
+        assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "n" / name).read_bytes()
+
+
+def test_weights_give_what_merging_with_them_gives(tmp_path, model, members):
+    weights = MixtureWeights(("a", "b"), (0.6, 0.4), "logit")
+    merge_models(members=members, out=str(tmp_path / "m"), weights=weights)
+    package_model(model=str(tmp_path / "m"), out=str(tmp_path / "merged.tgz"))
+    package_model(model=model, weights=weights, out=str(tmp_path / "packed.tgz"))
+    merged, packed = tmp_path / "merged.tgz", tmp_path / "packed.tgz"
+    found = [tensors(str(path), tmp_path / path.stem) for path in (merged, packed)]
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(values, found[1][name])
+
+
+def test_weights_of_other_members_are_refused(tmp_path, model):
+    weights = MixtureWeights(("a", "c"), (0.5, 0.5), "logit")
+    with pytest.raises(MixtureWeightsError, match=r"weighs a, c, but the members of .* are a, b"):
+        package_model(model=model, weights=weights, out=str(tmp_path / "x.tgz"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_another_space_ask_for_another_merge(tmp_path, model):
+    weights = MixtureWeights(("a", "b"), (0.5, 0.5), "geometric")
+    with pytest.raises(MixtureWeightsError, match="Merge again with `--mix geometric`") as caught:
+        package_model(model=model, weights=weights, out=str(tmp_path / "x.tgz"))
+    assert (caught.value.mixture, caught.value.model) == ("geometric", "logit")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_no_variable_cannot_be_replaced(tmp_path, members):
+    merge_models(members=members, out=str(tmp_path / "m"), naming="seed")
+    weights = MixtureWeights(("a", "b"), (0.5, 0.5))
+    with pytest.raises(BundleError, match="does not hold its mixture weights in a variable"):
+        package_model(model=str(tmp_path / "m"), weights=weights, out=str(tmp_path / "x.tgz"))
+    result = package_model(model=str(tmp_path / "m"), out=str(tmp_path / "x.tgz"))
+    assert result.member_bytes.keys() == {"a", "b"}
+    assert min(result.member_bytes.values()) > 0
+
+
+def test_a_model_that_is_too_large_is_refused_by_member(tmp_path, model):
+    with pytest.raises(BundleTooLargeError, match="The largest member is 'b' with") as caught:
+        package_model(model=model, out=str(tmp_path / "x.tgz"), max_size=1000)
+    assert caught.value.facts["limit_bytes"] == 1000
+    assert caught.value.facts["member_bytes"] == {"a": 144, "b": 672}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path):
+    with pytest.raises(BundleError, match=r"holds no model_flags\.json, inference_model\.meta"):
+        package_model(model=str(tmp_path), out=str(tmp_path / "x.tgz"))
+
+
+def test_a_dry_run_checks_and_writes_nothing(tmp_path, model):
+    out = str(tmp_path / "x.tgz")
+    result = package_model(model=model, out=out, dry_run=True)
+    assert result.bundle is None
+    assert result.nbytes > 0
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "x.tgz").touch()
+    with pytest.raises(OutputExistsError):
+        package_model(model=model, out=out, dry_run=True)
+
+
+def test_the_command_reads_sizes_and_prints_json(tmp_path, model):
+    out = str(tmp_path / "x.tgz")
+    run = CliRunner().invoke(
+        cli, ["package", "--model", model, "--out", out, "--max-size", "1.5MB", "--json"]
+    )
+    assert run.exit_code == 0, run.output
+    result = json.loads(run.stdout)
+    assert result["bundle"]["readers"] == ["2018", "2019"]
+    run = CliRunner().invoke(cli, ["package", "--model", model, "--out", out, "--max-size", "1QB"])
+    assert run.exit_code == 2
+    assert "'1QB' is no size" in run.output

@@ -1,0 +1,153 @@
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tests.pico import flags_of, write_train_dir, write_video_records
+from yt8m_ensemble.cli.root import cli
+from yt8m_ensemble.errors import BundleError, UsageError
+from yt8m_ensemble.graphs import read_meta_graph
+from yt8m_ensemble.packaging import extract_bundle, write_bundle
+from yt8m_ensemble.steps.merge import merge_models
+from yt8m_ensemble.steps.package import package_model
+from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.verify import FLOAT32_TOLERANCE, NARROW_TOLERANCE, verify_bundle
+from yt8m_ensemble.values import MixtureWeights
+
+# Each run starts a fresh interpreter that imports TensorFlow.
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
+
+WEIGHTS = MixtureWeights(("a", "b"), (0.25, 0.75), "logit")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two models of 24 classes, records, an archive of their mix, and stored predictions."""
+    folder = tmp_path_factory.mktemp("world")
+    for seed, (name, model) in enumerate({"a": "LogisticModel", "b": "MoeModel"}.items()):
+        write_train_dir(folder / name, flags_of(model, num_classes=24), seed=seed)
+    members = [f"{name}={folder / name}" for name in "ab"]
+    data = str(write_video_records(folder / "v.tfrecord"))
+    merge_models(members=members, out=str(folder / "m"), weights=WEIGHTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yt8m_ensemble.merging.plan.FP16_MIN_SIZE", 1)
+        out = str(folder / "s")
+        merge_models(members=members, out=out, weights=WEIGHTS, fp16="auto", naming="seed")
+    for name in "ms":
+        package_model(model=str(folder / name), out=str(folder / f"{name}.tgz"))
+    predict_scores(models=members, data=data, cache=str(folder / "p.h5"))
+    predict_scores(models=[str(folder / "m.tgz")], data=data, csv=str(folder / "p.csv"))
+    return folder
+
+
+def records(world):
+    return str(world / "v.tfrecord")
+
+
+def compared(verification):
+    """Return the comparison of the only run."""
+    (run,) = verification.runs
+    assert run.comparison is not None
+    return run.comparison
+
+
+@pytest.mark.parametrize(
+    ("archive", "stored", "tolerance"),
+    [
+        ("m", "p.h5", FLOAT32_TOLERANCE),
+        ("m", "p.csv", FLOAT32_TOLERANCE),
+        ("s", "p.h5", NARROW_TOLERANCE),
+    ],
+)
+def test_a_sound_archive_agrees_with_what_its_members_predicted(world, archive, stored, tolerance):
+    found = verify_bundle(
+        path=str(world / f"{archive}.tgz"), data=records(world), against=str(world / stored)
+    )
+    assert all(check.is_ok for check in found.checks)
+    assert found.tolerance == tolerance
+    assert compared(found).num_videos == 10
+    assert compared(found).max_difference <= tolerance
+    assert compared(found).gap == pytest.approx(compared(found).stored_gap, abs=1e-3)
+
+
+def test_other_weights_are_told_by_video_and_class(world, tmp_path):
+    other = MixtureWeights(("a", "b"), (0.9, 0.1), "logit")
+    path = str(tmp_path / "x.tgz")
+    package_model(model=str(world / "m"), weights=other, out=path)
+    with pytest.raises(BundleError, match="fails 1 of") as caught:
+        verify_bundle(path=path, data=records(world), against=str(world / "p.csv"))
+    assert f"agrees with {world / 'p.csv'} in TensorFlow 2." in str(caught.value)
+    assert "of video v0" in str(caught.value)
+    # Against the members themselves it is the archive's own weights that mix them.
+    verify_bundle(path=path, data=records(world), against=str(world / "p.h5"))
+
+
+def test_without_records_the_structure_and_two_batches_are_checked(world):
+    found = verify_bundle(path=str(world / "m.tgz"))
+    names = [check.name for check in found.checks]
+    assert len(names) == len(set(names))
+    assert sum(name.startswith("scores a batch of") for name in names) == 2
+    assert found.runs[0].comparison is None
+
+
+def test_every_fault_is_told_at_once(world, tmp_path):
+    directory = tmp_path / "m"
+    extract_bundle(str(world / "m.tgz"), str(directory))
+    meta = read_meta_graph(str(directory / "inference_model.meta"))
+    meta.graph_def.node.add(name="a/far", op="Einsum", device="/gpu:0")
+    (directory / "inference_model.meta").write_bytes(meta.SerializeToString())
+    path = str(tmp_path / "x.tgz")
+    write_bundle(str(directory), path, max_size=10**9)
+    with pytest.raises(BundleError, match=r"Einsum 'a/far' \(a\)") as caught:
+        verify_bundle(path=path)
+    failed = caught.value.facts["failed"]
+    assert failed[:2] == ["no device strings", "operations of TensorFlow 1.14.0"]  # type: ignore[index]
+
+
+def test_a_graph_that_writes_files_is_not_run(world, tmp_path):
+    directory = tmp_path / "m"
+    extract_bundle(str(world / "m.tgz"), str(directory))
+    meta = read_meta_graph(str(directory / "inference_model.meta"))
+    evil = meta.graph_def.node.add(name="evil", op="WriteFile")
+    evil.input.extend(["save/Const", "save/Const"])
+    next(n for n in meta.graph_def.node if n.name == "save/restore_all").input.append("^evil")
+    (directory / "inference_model.meta").write_bytes(meta.SerializeToString())
+    path = str(tmp_path / "x.tgz")
+    write_bundle(str(directory), path, max_size=10**9)
+    with pytest.raises(BundleError, match="touches no files: WriteFile 'evil'") as caught:
+        verify_bundle(path=path)
+    assert not any("loads" in check.name for check in caught.value.facts["checks"])  # type: ignore[attr-defined]
+
+
+def test_too_few_classes_for_the_reader_are_told(tmp_path):
+    write_train_dir(tmp_path / "a", flags_of("LogisticModel"))
+    merge_models(members=[f"a={tmp_path / 'a'}"], out=str(tmp_path / "m"))
+    package_model(model=str(tmp_path / "m"), out=str(tmp_path / "m.tgz"))
+    with pytest.raises(BundleError, match=r"20 classes or more in TensorFlow 2.*: 4"):
+        verify_bundle(path=str(tmp_path / "m.tgz"))
+
+
+def test_stored_predictions_need_their_records(world):
+    with pytest.raises(UsageError, match="Give the records behind `--against` with `--data`"):
+        verify_bundle(path=str(world / "m.tgz"), against=str(world / "p.csv"))
+
+
+def test_a_second_interpreter_is_run_too(world):
+    found = verify_bundle(path=str(world / "m.tgz"), data=records(world), tf1=sys.executable)
+    assert len(found.runs) == 2
+    assert found.runs[0].comparison == found.runs[1].comparison
+    comparison = found.runs[0].comparison
+    assert comparison is not None
+    assert comparison.gap is not None
+    assert comparison.stored_gap is None
+
+
+def test_the_command_prints_a_table_or_json(world):
+    arguments = ["verify", str(world / "m.tgz"), "--data", records(world)]
+    run = CliRunner().invoke(cli, [*arguments, "--against", str(world / "p.h5")])
+    assert run.exit_code == 0, run.output
+    assert "is sound." in run.output
+    assert "every variable is restored" in run.output
+    run = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert json.loads(run.stdout)["runs"][0]["comparison"]["num_videos"] == 10
