@@ -8,6 +8,7 @@ from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
 from yt8m_ensemble.data.peek import RecordInfo, peek_record
 from yt8m_ensemble.data.quantization import dequantize, quantize
 from yt8m_ensemble.data.reading import Batch, read_batches, training_dataset
+from yt8m_ensemble.data.shards import sample_shards, shard_paths
 from yt8m_ensemble.data.synthesis import (
     BYTE_RANGE,
     World,
@@ -39,6 +40,8 @@ __all__ = [
     "quantize",
     "read_batches",
     "read_ground_truth_csv",
+    "sample_shards",
+    "shard_paths",
     "training_dataset",
     "wander_around",
     "write_records",
