@@ -6,7 +6,7 @@ Holds arrays, picks them from dense rows, and selects videos. Searches nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -109,10 +109,7 @@ def collect_candidates(
     """
     from yt8m_ensemble.tuning import kernels
 
-    if len(set(names)) != len(names):
-        msg = f"A member is listed twice: {', '.join(names)}. Name each prediction once."
-        raise PredictionsError(msg, names=tuple(names))
-    sizes, class_ids, scores, hits, positives = [], [], [], [], []
+    gathered = Gathered(names, top_k)
     for block, labels in blocks:
         # Below EPSILON scores are alike in the logarithmic spaces, so they must count as ties.
         floor = np.maximum(block.min(axis=0), np.float32(EPSILON))
@@ -121,31 +118,76 @@ def collect_candidates(
         kept = top_k_classes(floor, top_k)
         border = np.take_along_axis(floor, kept, axis=1).min(axis=1, keepdims=True)
         rows, classes = np.nonzero(ceiling * np.float32(1 + MARGIN) >= border)
-        found = np.ascontiguousarray(block[:, rows, classes])
-        clipped = np.maximum(found, np.float32(EPSILON))
-        starts = np.searchsorted(rows, np.arange(len(labels) + 1))
+        scores = np.ascontiguousarray(block[:, rows, classes])
         keep = np.ones(len(rows), np.bool_)
         if not per_class:
+            starts = np.searchsorted(rows, np.arange(len(labels) + 1))
             kernels.keep_undominated(
-                starts, clipped, clipped.sum(axis=0), classes, top_k, MARGIN, keep
+                starts, scores, scores.sum(axis=0), classes, top_k, MARGIN, EPSILON, keep
             )
-        sizes.append(np.add.reduceat(keep, starts[:-1], dtype=np.int64))
-        class_ids.append(classes[keep].astype(np.int32))
-        scores.append(found[:, keep])
-        hits.append(labels[rows[keep], classes[keep]])
-        positives.append(np.count_nonzero(labels, axis=1))
-    if not sizes:
-        msg = "The predictions hold no video, so there is nothing to tune on. Predict some first."
-        raise PredictionsError(msg)
-    return Candidates(
-        tuple(names),
-        np.concatenate([[0], np.cumsum(np.concatenate(sizes))]),
-        np.concatenate(class_ids),
-        np.concatenate(scores, axis=1),
-        np.concatenate(hits),
-        np.concatenate(positives),
-        top_k,
-    )
+        rows, classes = rows[keep], classes[keep]
+        gathered.add(rows, classes, scores[:, keep], labels[rows, classes], labels)
+    return gathered.candidates()
+
+
+class Gathered:
+    """Gather candidates row block by row block.
+
+    Args:
+        names: Member names.
+        top_k: Pairs kept per video.
+
+    Raises:
+        PredictionsError: If a member is listed twice.
+    """
+
+    def __init__(self, names: Sequence[str], top_k: int) -> None:
+        if len(set(names)) != len(names):
+            msg = f"A member is listed twice: {', '.join(names)}. Name each prediction once."
+            raise PredictionsError(msg, names=tuple(names))
+        self._names, self._top_k = tuple(names), top_k
+        self._blocks: list[tuple[NDArray[Any], ...]] = []
+
+    def add(
+        self,
+        rows: NDArray[np.int64],
+        class_ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        hits: NDArray[np.bool_],
+        labels: NDArray[np.bool_],
+    ) -> None:
+        """Add the candidates of a block of videos.
+
+        Args:
+            rows: Row of each candidate within the block, rising, shape `(n,)`.
+            class_ids: Their classes, rising within a row.
+            scores: Members' scores, shape `(M, n)`.
+            hits: Whether they are positives.
+            labels: Ground truth of the block, shape `(B, C)`.
+        """
+        sizes = np.bincount(rows, minlength=len(labels))
+        positives = np.count_nonzero(labels, axis=1)
+        self._blocks.append((sizes, class_ids.astype(np.int32), scores, hits, positives))
+
+    def candidates(self) -> Candidates:
+        """Return the candidates of all blocks.
+
+        Raises:
+            PredictionsError: If there is no video.
+        """
+        if not self._blocks:
+            msg = "The predictions hold no video, so there is nothing to score. Predict some first."
+            raise PredictionsError(msg)
+        sizes, class_ids, scores, hits, positives = zip(*self._blocks, strict=True)
+        return Candidates(
+            self._names,
+            np.concatenate([[0], np.cumsum(np.concatenate(sizes))]),
+            np.concatenate(class_ids),
+            np.concatenate(scores, axis=1),
+            np.concatenate(hits),
+            np.concatenate(positives),
+            self._top_k,
+        )
 
 
 def _refuse_nan(

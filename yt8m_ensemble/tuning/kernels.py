@@ -23,12 +23,19 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @_compiled  # type: ignore[untyped-decorator]
 def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
-    indptr: Any, scores: Any, sums: Any, class_ids: Any, top_k: int, margin: float, keep: Any
+    indptr: Any,
+    scores: Any,
+    sums: Any,
+    class_ids: Any,
+    top_k: int,
+    margin: float,
+    floor: float,
+    keep: Any,
 ) -> None:
     """Tell which candidates could be among their video's `top_k` in some mixture.
 
-    A candidate is out if `top_k` others are at least as high in every member, and would win a tie:
-    by a lower class id, or by exceeding it by `margin` (relative) in every member.
+    A candidate is out if `top_k` others rank before it in every mixture: they are at least as high
+    in every member and have a lower class id, or they exceed it and `floor` by `margin`.
 
     Args:
         indptr: Where each video's candidates start, `(N + 1,)`.
@@ -37,6 +44,7 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
         class_ids: Classes of the candidates, `(n,)`.
         top_k: Pairs kept per video.
         margin: Relative excess that float32 rounding cannot undo.
+        floor: Scores below it are alike in some space.
         keep: Output, `(n,)`, bool, all true; set to false where a candidate is out.
     """
     for video in range(len(indptr) - 1):
@@ -46,18 +54,20 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
             dominators = 0
             for earlier in range(place):
                 j = order[earlier]
-                dominators += _dominates(scores, j, i, class_ids[j] < class_ids[i], margin)
+                if class_ids[j] < class_ids[i]:
+                    dominators += _dominates(scores, j, i, 1.0, 0.0)
+                else:
+                    dominators += _dominates(scores, j, i, 1.0 + margin, floor)
                 if dominators == top_k:
                     keep[i] = False
                     break
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def _dominates(scores: Any, j: int, i: int, wins_ties: bool, margin: float) -> bool:
-    factor = 1.0 if wins_ties else 1.0 + margin
+def _dominates(scores: Any, j: int, i: int, factor: float, floor: float) -> bool:
     dominates = True
     for member in range(len(scores)):
-        dominates &= scores[member, j] >= scores[member, i] * factor
+        dominates &= scores[member, j] >= max(scores[member, i], floor) * factor
     return dominates
 
 
