@@ -7,12 +7,13 @@ strings must be equal in all inputs and are never divided.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from yt8m_ensemble.errors import CheckpointError, TensorMismatchError
+from yt8m_ensemble.values import DictSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,8 +30,8 @@ _COUNTER = re.compile(
     r"(.*/)?(global_step|save_counter|_?iterations|iter|step)(/\.ATTRIBUTES/VARIABLE_VALUE)?"
 )
 _SLOT = re.compile(
-    r"(?P<variable>.+)/(Adam|AdaMax|Momentum|RMSProp|Adagrad|Adadelta|Ftrl|Nadam|LAMB|Lion|SGD|m|v)"
-    r"(_\d+)?"
+    r"(?P<variable>.+)/(Adam|AdaMax|Momentum|RMSProp|Adagrad|Adadelta|Ftrl|m|v"
+    r"|ExponentialMovingAverage)(_\d+)?"
 )
 _POWER = re.compile(r"(.*/)?beta[12]_power(_\d+)?")
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
@@ -50,6 +51,17 @@ class AveragePlan:
     averaged: tuple[TensorSpec, ...]
     copied: Mapping[str, NDArray[Any]]
     dropped: tuple[str, ...]
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """The tensors of the average by name, in sorted order."""
+        specs = {**DictSource(self.copied).specs(), **{spec.name: spec for spec in self.averaged}}
+        return dict(sorted(specs.items()))
+
+    def override(self, values: Mapping[str, NDArray[Any]]) -> AveragePlan:
+        """Return a plan in which some tensors have given values in place of the mean."""
+        averaged = tuple(spec for spec in self.averaged if spec.name not in values)
+        return replace(self, averaged=averaged, copied={**self.copied, **values})
 
 
 def plan_average(
@@ -96,7 +108,7 @@ def plan_average(
 
 
 def find_optimizer_tensors(names: Iterable[str]) -> frozenset[str]:
-    """Return the names that belong to an optimizer: slots, powers, and what lies below one.
+    """Return the names that belong to an optimizer: slots, powers, shadow averages.
 
     A slot is recognised by its last part, as TensorFlow 1's optimizers name it, and only if the
     variable it belongs to is there too, so that a layer called `Adam` is safe. In an object-based

@@ -50,7 +50,23 @@ def _parse_range(
     metavar="uniform|linear|ema:D|a,b,…",
     help="How much each counts, oldest first.",
 )
+@click.option(
+    "--soup", type=click.Choice(["greedy"]), help="Average only what raises GAP on --eval-data."
+)
+@click.option("--search", is_flag=True, help="Try the last k for every k; keep the best, draw all.")
+@click.option(
+    "--eval-data", metavar="GLOB", help="Held-out records that --soup, --search, … are judged by."
+)
+@click.option(
+    "--recalibrate-bn",
+    metavar="GLOB",
+    help="Re-estimate batch norm over these records; keep it if GAP on --eval-data rises.",
+)
+@options.batch_size_option
 @click.option("--keep-optimizer", is_flag=True, help="Average the optimizer's slots as well.")
+@click.option(
+    "--allow-different-runs", is_flag=True, help="Average weights of different training runs."
+)
 @click.option("--allow-nonfinite", is_flag=True, help="Let NaN and infinity through.")
 @click.option("--out", required=True, metavar="PREFIX", help="Where the average goes.")
 @options.writes_output
@@ -70,11 +86,19 @@ def avg_ckpt(as_json: bool, checkpoints: tuple[str, ...], **others: object) -> N
             progress=progress,
             **others,  # type: ignore[arg-type]  # click has checked the types
         )
+    tables = []
+    if result.trials:
+        rows = [
+            [str(len(t.inputs)), t.inputs[-1], f"{t.score:.5f}", "yes" if t.kept else ""]
+            for t in result.trials
+        ]
+        tables.append(render.Table("Tried", ["averaged", "the one added", "GAP", "kept"], rows))
+    if found := result.recalibration:
+        row = [f"{found.before:.5f}", f"{found.after:.5f}", "yes" if found.kept else "no"]
+        tables.append(render.Table("Batch norm re-estimated", ["before", "after", "kept"], [row]))
     pairs = zip(result.inputs, result.weights, strict=True)
-    table = render.Table(
-        f"Mean of {len(result.inputs)} checkpoints: {result.num_tensors} tensors, "
-        f"{render.format_bytes(result.nbytes)}",
-        ["checkpoint", "weight"],
-        [[path, f"{weight:.4f}"] for path, weight in pairs],
-    )
-    render.emit(result, as_json=as_json, tables=[table], text=result.prefix)
+    title = f"Mean of {len(result.inputs)} checkpoints: {result.num_tensors} tensors, "
+    title += render.format_bytes(result.nbytes)
+    rows = [[path, f"{weight:.4f}"] for path, weight in pairs]
+    tables.append(render.Table(title, ["checkpoint", "weight"], rows))
+    render.emit(result, as_json=as_json, tables=tables, text=result.prefix)

@@ -6,25 +6,28 @@ Whatever can be known is checked before the first byte of weights is read. The t
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from yt8m_ensemble import files
-from yt8m_ensemble.averaging import AveragePlan, average_weights, mean_blocks, plan_average
-from yt8m_ensemble.checkpoints import (
-    CheckpointWriter,
-    last_prefixes,
-    open_checkpoint,
-    range_prefixes,
-    step_prefix,
+from yt8m_ensemble.averaging import (
+    AveragePlan,
+    MeanSource,
+    average_weights,
+    check_one_run,
+    chosen,
+    greedy_soup,
+    mean_blocks,
+    plan_average,
+    search_last,
 )
+from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
 from yt8m_ensemble.errors import CheckpointError, UsageError
+from yt8m_ensemble.steps.find_checkpoints import index_digest, select_checkpoints, step_of
 from yt8m_ensemble.steps.provenance import write_provenance
 from yt8m_ensemble.values import Progress, no_progress
 
@@ -33,11 +36,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.checkpoints import TfCheckpoint
+    from yt8m_ensemble.averaging import Neighbors, Trial
     from yt8m_ensemble.values import TensorSpec
 
-_TRAIN_PREFIX = "model.ckpt"
 _SPARE_BYTES = 1 << 20  # index, provenance, meta graph
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """Say what re-estimated batch-norm statistics did.
+
+    Args:
+        before: GAP with the averaged statistics.
+        after: GAP with the re-estimated ones.
+        kept: Whether they are in the output.
+    """
+
+    before: float
+    after: float
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,9 @@ class AveragedCheckpoint:
         num_tensors: Tensors in the average.
         nbytes: Bytes of its numeric tensors.
         dropped: Names of the optimizer's tensors that were left out.
+        neighbors: How near inputs that follow each other are.
+        trials: What a soup or search tried.
+        recalibration: What re-estimating batch norm did; `None` if it was not asked for.
     """
 
     prefix: str
@@ -61,6 +81,9 @@ class AveragedCheckpoint:
     num_tensors: int
     nbytes: int
     dropped: tuple[str, ...]
+    neighbors: tuple[Neighbors, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    recalibration: Recalibration | None = None
 
 
 def average_checkpoints(
@@ -70,9 +93,15 @@ def average_checkpoints(
     checkpoints: Sequence[str | int] | None = None,
     last: int | None = None,
     weights: str | Sequence[float] = "uniform",
+    soup: Literal["greedy"] | None = None,
+    search: bool = False,
+    eval_data: str | None = None,
+    recalibrate_bn: str | None = None,
     out: str,
     keep_optimizer: bool = False,
+    allow_different_runs: bool = False,
     allow_nonfinite: bool = False,
+    batch_size: int = 1024,
     force: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
@@ -85,23 +114,32 @@ def average_checkpoints(
         checkpoints: Steps to take from each directory, or whole checkpoint prefixes.
         last: How many of the newest to take from each directory.
         weights: `uniform`, `linear`, `ema:DECAY`, or a number for each input, oldest first.
+        soup: `greedy` averages the subset that a greedy soup finds.
+        search: Average the last k, for the k of the best GAP; `<out>.search.png` shows them all.
+        eval_data: Globs of held-out records that soup, search and recalibration are judged by.
+        recalibrate_bn: Globs of records to re-estimate batch-norm statistics from; the new ones are
+            kept only if GAP on `eval_data` rises.
         out: Prefix of the average.
         keep_optimizer: Average the optimizer's slots too, in place of leaving them out.
+        allow_different_runs: Average inputs whose weights are of different runs.
         allow_nonfinite: Let NaN and infinities in an input through.
+        batch_size: Videos a batch where records are read.
         force: Replace an existing output.
-        dry_run: Check only; write nothing.
-        progress: Told the bytes of the output that are done.
+        dry_run: Check only; score and write nothing.
+        progress: Told the bytes of the output that are done, and the videos scored.
 
     Returns:
         What was averaged, or would be.
 
     Raises:
         CheckpointNotFoundError: If a checkpoint is not there.
-        CheckpointError: If an input is unfinished or damaged, comes twice, or holds NaN.
+        CheckpointError: If an input is unfinished or damaged, comes twice, holds NaN, or is of
+            another run than the others.
         TensorMismatchError: If names, shapes, dtypes or integers differ.
         OutputExistsError: If `out` exists and `force` is not set.
-        UsageError: If the options do not say which checkpoints to take.
+        UsageError: If the options do not say which checkpoints to take, or contradict each other.
     """
+    _check_options(weights, soup=soup, search=search, bn=recalibrate_bn, eval_data=eval_data)
     prefixes = select_checkpoints(
         [prefix] if isinstance(prefix, str) else prefix,
         step_range=step_range,
@@ -112,105 +150,80 @@ def average_checkpoints(
     shares = average_weights(weights, len(prefixes))
     with ExitStack() as stack:
         sources = {path: stack.enter_context(open_checkpoint(path)) for path in prefixes}
-        newest = max(prefixes, key=lambda path: _step(sources[path]))
-        plan = plan_average(sources, newest=newest, keep_optimizer=keep_optimizer)
-        nbytes = sum(spec.nbytes for spec in plan.averaged)
-        nbytes += sum(array.nbytes for array in plan.copied.values())
+        by_step = sorted(prefixes, key=lambda path: step_of(sources[path]))
+        plan = plan_average(sources, newest=by_step[-1], keep_optimizer=keep_optimizer)
+        nbytes = sum(spec.nbytes for spec in plan.specs.values())
         _check_space(out, nbytes)
         result = AveragedCheckpoint(
             prefix=out,
-            global_step=sources[newest].global_step,
+            global_step=sources[by_step[-1]].global_step,
             inputs=tuple(prefixes),
             weights=shares,
-            num_tensors=len(plan.averaged) + len(plan.copied),
+            num_tensors=len(plan.specs),
             nbytes=nbytes,
             dropped=plan.dropped,
         )
-        if not dry_run:
-            means = mean_blocks(sources, plan.averaged, shares, allow_nonfinite=allow_nonfinite)
-            _write(out, plan, means, force=force, progress=progress)
-            _carry_meta_graph(newest, out, plan)
-            write_provenance(
-                out,
-                command="avg-ckpt",
-                inputs={path: index_digest(path) for path in prefixes},
-                options={"weights": shares, "keep_optimizer": keep_optimizer},
-                global_step=result.global_step,
-                model_flags=_find_flags(newest),
+        if not allow_different_runs:
+            # A sample of each tensor is compared, so its checksum cannot be.
+            samples = {
+                path: stack.enter_context(open_checkpoint(path, verify=False)) for path in by_step
+            }
+            result = replace(result, neighbors=tuple(check_one_run(samples, plan.averaged)))
+        if dry_run:
+            return result
+        if eval_data:
+            from yt8m_ensemble.steps.score_checkpoints import open_scorer, plot_search
+
+            scorer = stack.enter_context(
+                open_scorer(by_step[-1], eval_data, batch_size=batch_size, progress=progress)
             )
+            if soup or search:
+                ordered = {path: sources[path] for path in by_step}
+                trials = (search_last if search else greedy_soup)(ordered, plan, score=scorer)
+                best = tuple(path for path in by_step if path in chosen(trials))
+                shares = average_weights("uniform", len(best))
+                result = replace(result, trials=tuple(trials), inputs=best, weights=shares)
+            if recalibrate_bn:
+                used = {path: sources[path] for path in result.inputs}
+                mean = MeanSource(used, plan, result.weights)
+                found = plan.override(scorer.estimate_batch_norm(mean, recalibrate_bn))
+                before, after = scorer(mean), scorer(MeanSource(used, found, result.weights))
+                plan = found if after > before else plan
+                result = replace(result, recalibration=Recalibration(before, after, plan is found))
+        used = {path: sources[path] for path in result.inputs}
+        means = mean_blocks(used, plan.averaged, result.weights, allow_nonfinite=allow_nonfinite)
+        _write(out, plan, means, force=force, progress=progress)
+        if search:
+            plot_search(result.trials, f"{out}.search.png")
+        _carry_meta_graph(by_step[-1], out, plan)
+        _write_provenance(result, newest=by_step[-1], keep_optimizer=keep_optimizer)
         return result
 
 
-def select_checkpoints(
-    prefixes: Sequence[str],
+def _check_options(
+    weights: str | Sequence[float],
     *,
-    step_range: tuple[int, int] | None = None,
-    checkpoints: Sequence[str | int] | None = None,
-    last: int | None = None,
-) -> list[str]:
-    """Find the checkpoints that options name.
-
-    Args:
-        prefixes: Train directories, their `DIR/model.ckpt`, or whole checkpoint prefixes.
-        step_range: First and last step to take from each directory, both included.
-        checkpoints: Steps to take from each directory, or whole checkpoint prefixes.
-        last: How many of the newest to take from each directory.
-
-    Returns:
-        Checkpoint prefixes: of each directory in turn, oldest first or as listed.
+    soup: str | None,
+    search: bool,
+    bn: str | None,
+    eval_data: str | None,
+) -> None:
+    """Refuse options that contradict each other before anything is opened.
 
     Raises:
-        CheckpointNotFoundError: If one is not there.
-        CheckpointError: If one comes twice.
-        UsageError: If none or several ways to choose are given, or none applies.
+        UsageError: If they do.
     """
-    whole = [path for path in prefixes if files.exists(f"{path}.index")]
-    directories = [_train_dir(path) for path in prefixes if path not in whole]
-    ways = [way for way in (step_range, checkpoints, last) if way is not None]
-    if len(ways) > 1 or (directories and not ways) or not (prefixes or checkpoints):
-        msg = (
-            "Say which checkpoints to average by one of `--range A,B`, `--checkpoints a,b,c` and "
-            "`--last N`, with `--prefix` for the train directory."
-        )
-        raise UsageError(msg, ways=len(ways))
-    steps = [str(item) for item in checkpoints or () if str(item).isdecimal()]
-    chosen = whole + [str(item) for item in checkpoints or () if str(item) not in steps]
-    if steps and not directories:
-        msg = f"Step {steps[0]} is of no train directory. Name it with `--prefix DIR`."
-        raise UsageError(msg, steps=steps)
-    for directory in directories:
-        if step_range is not None:
-            chosen += range_prefixes(directory, *step_range)
-        elif last is not None:
-            chosen += last_prefixes(directory, last)
-        chosen += [step_prefix(directory, int(step)) for step in steps]
-    _check_distinct(chosen)
-    return chosen
-
-
-def index_digest(prefix: str) -> str:
-    """Return the SHA-256 of a checkpoint's index, which holds the checksum of every tensor."""
-    return hashlib.sha256(files.read_bytes(f"{prefix.removesuffix('.index')}.index")).hexdigest()
-
-
-def _train_dir(path: str) -> str:
-    directory, _, base = path.rstrip("/").rpartition("/")
-    return (directory or ".") if base == _TRAIN_PREFIX else path
-
-
-def _check_distinct(prefixes: Sequence[str]) -> None:
-    """Refuse a checkpoint that comes twice, under whatever spelling.
-
-    Raises:
-        CheckpointError: If one does.
-    """
-    seen: dict[str, str] = {}
-    for prefix in prefixes:
-        place = prefix if files.is_remote(prefix) else str(Path(prefix).resolve())
-        if place in seen:
-            msg = f"'{prefix}' is given twice. Name it once; `--weights` can count it more."
-            raise CheckpointError(msg, prefix=prefix)
-        seen[place] = prefix
+    judged = {"--soup": soup, "--search": search, "--recalibrate-bn": bn}
+    given = [name for name, value in judged.items() if value]
+    if given and not eval_data:
+        msg = f"`{given[0]}` needs held-out records to judge by. Name them with `--eval-data GLOB`."
+        raise UsageError(msg, option=given[0])
+    if eval_data and not given:
+        msg = "`--eval-data` judges `--soup`, `--search` or `--recalibrate-bn`; none is given."
+        raise UsageError(msg, option="--eval-data")
+    if (soup and search) or ((soup or search) and weights != "uniform"):
+        msg = "`--soup`, `--search` and `--weights` each say how inputs count. Give one of them."
+        raise UsageError(msg, soup=soup, search=search, weights=weights)
 
 
 def _check_space(out: str, nbytes: int) -> None:
@@ -233,13 +246,6 @@ def _check_space(out: str, nbytes: int) -> None:
         raise CheckpointError(msg, out=out, found=free, expected=nbytes + _SPARE_BYTES)
 
 
-def _step(source: TfCheckpoint) -> int:
-    """Return a number by which a checkpoint is newer than another."""
-    match = re.search(r"-(\d+)$", source.prefix)
-    step = source.global_step
-    return step if step is not None else int(match[1]) if match else -1
-
-
 def _write(
     out: str,
     plan: AveragePlan,
@@ -258,15 +264,13 @@ def _write(
             done += block.nbytes
             progress("average", done / 1e6, total / 1e6, unit="MB")
 
-    averaged = {spec.name for spec in plan.averaged}
     with CheckpointWriter(out, force=force) as writer:
-        # In the order of names, as TensorFlow's Saver writes.
-        for name in sorted(averaged | plan.copied.keys()):
-            if name in averaged:
+        for name in plan.specs:  # sorted, as TensorFlow's Saver writes
+            if name in plan.copied:
+                writer.add(name, plan.copied[name])
+            else:
                 spec, blocks = next(means)
                 writer.add_blocks(spec, watched(blocks))
-            else:
-                writer.add(name, plan.copied[name])
 
 
 def _carry_meta_graph(newest: str, out: str, plan: AveragePlan) -> None:
@@ -274,6 +278,19 @@ def _carry_meta_graph(newest: str, out: str, plan: AveragePlan) -> None:
     if not plan.dropped and files.exists(f"{newest}.meta"):
         with files.atomic_file(f"{out}.meta", force=True) as part:
             Path(part).write_bytes(files.read_bytes(f"{newest}.meta"))
+
+
+def _write_provenance(result: AveragedCheckpoint, *, newest: str, keep_optimizer: bool) -> None:
+    write_provenance(
+        result.prefix,
+        command="avg-ckpt",
+        inputs={path: index_digest(path) for path in result.inputs},
+        options={"weights": result.weights, "keep_optimizer": keep_optimizer},
+        global_step=result.global_step,
+        trials=[vars(trial) for trial in result.trials],
+        recalibration=vars(result.recalibration) if result.recalibration else None,
+        model_flags=_find_flags(newest),
+    )
 
 
 def _find_flags(prefix: str) -> Mapping[str, Any] | None:

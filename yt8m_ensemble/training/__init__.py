@@ -8,6 +8,7 @@ from yt8m_ensemble.training.loop import train
 from yt8m_ensemble.training.losses import LOSSES
 from yt8m_ensemble.training.optimizers import OPTIMIZERS
 from yt8m_ensemble.training.options import TrainOptions
+from yt8m_ensemble.training.recalibration import estimate_batch_norm
 from yt8m_ensemble.training.trainer import StepResult, Trainer
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "StepResult",
     "TrainOptions",
     "Trainer",
+    "estimate_batch_norm",
     "read_cluster",
     "train",
 ]
