@@ -1,6 +1,7 @@
 """The step and the command `tune-weights`, from prediction files to a mixture-weights file."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +22,14 @@ SCORES, LABELS = make_predictions()
 VIDEO_IDS = np.array([b"video%03d" % n for n in range(len(LABELS))])
 
 
-def write(path, members, *, video_ids=VIDEO_IDS, labels=LABELS, num_classes=60):
-    """A prediction file of some of the members."""
+def write(path, members, *, rows=slice(None), labels=LABELS, num_classes=60, top_k=None):
+    """A prediction file of some of the members and videos."""
     names = ["abc"[m] for m in members]
     with PredictionsWriter(
-        str(path), members=names, digests=names, num_classes=num_classes
+        str(path), members=names, digests=names, num_classes=num_classes, top_k=top_k
     ) as writer:
-        writer.append(video_ids, SCORES[list(members), :, :num_classes], labels)
+        scores = SCORES[list(members), :, :num_classes][:, rows]
+        writer.append(VIDEO_IDS[rows], scores, None if labels is None else labels[rows])
         writer.end_shard("all")
     return str(path)
 
@@ -73,16 +75,51 @@ def test_the_command_lists_every_tuner():
     assert tuple(TUNERS) == METHODS
 
 
+def test_videos_in_another_order_can_be_intersected(tmp_path, predictions):
+    plain = tune_weights(predictions=predictions, method="coordinate", folds=0).result
+    shuffled = write(tmp_path / "s.h5", [2], rows=np.random.default_rng(0).permutation(200))
+    same = tune_weights(
+        predictions=[predictions[0], shuffled], method="coordinate", folds=0, intersect=True
+    ).result
+    assert plain is not None
+    assert same is not None
+    assert same.weights.values == plain.weights.values
+    assert same.gap_held_out == pytest.approx(plain.gap_held_out, abs=1e-12)
+    half = write(tmp_path / "half.h5", [2], rows=np.arange(0, 100))
+    result = tune_weights(predictions=[predictions[0], half], folds=0, step=0.5, intersect=True)
+    assert result.result is not None
+    assert result.result.judgements[0].num_videos < 100
+
+
+def test_truncated_predictions_carry_a_certificate(tmp_path):
+    options: dict[str, Any] = {"method": "coordinate", "folds": 0}
+    dense = tune_weights(predictions=[write(tmp_path / "d.h5", [0, 1, 2])], **options)
+    assert dense.certificate is None
+    few = tune_weights(predictions=[write(tmp_path / "k.h5", [0, 1, 2], top_k=25)], **options)
+    assert few.certificate is not None
+    assert few.result is not None
+    assert few.result.gap_held_out is not None
+    assert few.certificate.low <= few.result.gap_held_out <= few.certificate.high
+    assert "too wide to certify" in few.certificate.sentence
+    mixed = [write(tmp_path / "a.h5", [0]), write(tmp_path / "bc.h5", [1, 2], top_k=60)]
+    full = tune_weights(predictions=mixed, **options)
+    assert full.certificate is not None
+    assert "certified to 0.0001" in full.certificate.sentence
+
+
 def test_bad_predictions_are_named(tmp_path, predictions):
     with pytest.raises(PredictionsError, match="Member 'c' is listed twice") as twice:
         tune_weights(predictions=[*predictions, predictions[1]])
     assert twice.value.facts == {"members": ["c"]}
-    others = write(tmp_path / "others.h5", [2], video_ids=np.roll(VIDEO_IDS, 1))
+    others = write(tmp_path / "others.h5", [2], rows=np.roll(np.arange(200), 1))
     with pytest.raises(AlignmentError, match="200 and 200 videos, 200 in both"):
         tune_weights(predictions=[predictions[0], others])
     fewer = write(tmp_path / "fewer.h5", [2], labels=LABELS[:, :50], num_classes=50)
     with pytest.raises(PredictionsError, match=r"scores 60 classes, .* 50"):
         tune_weights(predictions=[predictions[0], fewer])
+    first, second = (write(tmp_path / f"{n}.h5", [n], rows=np.arange(n, n + 2)) for n in (0, 2))
+    with pytest.raises(AlignmentError, match="no video in common"):
+        tune_weights(predictions=[first, second], intersect=True)
     unlabeled = write(tmp_path / "test.h5", [2], labels=None)
     with pytest.raises(PredictionsError, match="holds no labels"):
         tune_weights(predictions=[unlabeled])

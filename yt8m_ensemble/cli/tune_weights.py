@@ -65,6 +65,9 @@ METHODS = (
     show_default=True,
     help="Resamples behind every interval.",
 )
+@click.option(
+    "--intersect", is_flag=True, help="Keep the videos that all files hold; else they must agree."
+)
 @click.option("--per-class", is_flag=True, help="Also judge weights of each class's own.")
 @click.option("--out", metavar="W.json", help="Mixture-weights file to write.")
 @options.seed_option
@@ -98,5 +101,6 @@ def tune_weights(*, as_json: bool, **others: object) -> None:
         lines.append(f"Optimism (in sample minus out of fold): {result.optimism:+.5f}.")
     lines += [judged.verdict for judged in result.judgements]
     lines += ["The search was interrupted; this is the best so far."] * result.was_interrupted
+    lines += [done.certificate.sentence] if done.certificate else []
     lines += [f"Wrote '{done.path}'."] * bool(done.path)
     render.emit(done, as_json=as_json, tables=tables, text="\n".join(lines))

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from yt8m_ensemble import files
-from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
-from yt8m_ensemble.tuning import TuneResult, collect_candidates, tune
+from yt8m_ensemble.steps.aligned import AlignedPredictions, open_aligned
+from yt8m_ensemble.tuning import Truncated, TuneResult, split_videos, tune
 from yt8m_ensemble.tuning.judging import NUM_FOLDS, NUM_RESAMPLES
-from yt8m_ensemble.values import Labels, Progress, Space, check_aligned, no_progress
+from yt8m_ensemble.values import Progress, Space, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+NARROW = 1e-4
+"""Width of a certified interval from which on its ends are the same GAP for all practical ends."""
 
-_ROWS = 256
+
+@dataclass(frozen=True)
+class Certificate:
+    """Say what top-K predictions prove about the GAP of the full scores.
+
+    Args:
+        kept: Scores kept a video and member.
+        videos: `held out`, or `in sample` if none were.
+        low: No full scores with this top K give the tuned mixture a lower GAP,
+        high: or a higher one.
+    """
+
+    kept: int
+    videos: str
+    low: float
+    high: float
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        width = self.high - self.low
+        worth = (
+            "certified to 0.0001."
+            if width <= NARROW
+            else "too wide to certify a gain; cache more scores with `--cache-top-k`."
+        )
+        return (
+            f"Of each member the top {self.kept} are known, so GAP {self.videos} is an estimate; "
+            f"with all scores it lies between {self.low:.5f} and {self.high:.5f}: {worth}"
+        )
 
 
 @dataclass(frozen=True)
@@ -31,11 +57,13 @@ class TuneWeightsResult:
         path: The mixture-weights file; `None` after a dry run.
         members: Member names.
         result: The mixture and what it is worth; `None` after a dry run.
+        certificate: What is certain if the predictions are truncated; else `None`.
     """
 
     path: str | None
     members: tuple[str, ...]
     result: TuneResult | None
+    certificate: Certificate | None = None
 
 
 def tune_weights(
@@ -49,6 +77,7 @@ def tune_weights(
     folds: int = NUM_FOLDS,
     bootstrap: int = NUM_RESAMPLES,
     per_class: bool = False,
+    intersect: bool = False,
     seed: int = 0,
     force: bool = False,
     dry_run: bool = False,
@@ -66,6 +95,7 @@ def tune_weights(
         folds: Parts of the other videos, each judged under weights tuned on the rest; 0 for none.
         bootstrap: Resamples behind every interval.
         per_class: Also judge weights that differ from class to class.
+        intersect: Keep the videos that all files hold, instead of refusing files that differ.
         seed: Seed of the split, the folds, the search and the bootstrap.
         force: Replace an output that exists.
         dry_run: Check the inputs and write nothing.
@@ -83,18 +113,13 @@ def tune_weights(
     """
     if out:
         files.check_absent(out, force=force)
-    with ExitStack() as stack:
-        opened = [stack.enter_context(open_predictions(path)) for path in predictions]
-        members = tuple(name for file in opened for name in file.members)
-        labels = check_predictions(opened)
+    with open_aligned(predictions, intersect=intersect) as opened:
         if dry_run:
-            return TuneWeightsResult(None, members, None)
-        candidates = collect_candidates(
-            read_blocks(opened, labels, progress), names=members, per_class=per_class
-        )
+            return TuneWeightsResult(None, opened.members, None)
+        candidates, truncated = opened.candidates(per_class=per_class, progress=progress)
         result = tune(
             candidates,
-            opened[0].video_ids,
+            opened.video_ids,
             space=space,
             method=method,
             step=step,
@@ -105,90 +130,36 @@ def tune_weights(
             seed=seed,
             progress=progress,
         )
-        result = _describe(result, opened, holdout, folds)
+        details = {
+            "method": method,
+            "gap_in_sample": result.gap_in_sample,
+            "gap_out_of_fold": result.gap_out_of_fold,
+            "gap_held_out": result.gap_held_out,
+            "seed": seed,
+            "holdout": holdout,
+            "folds": folds,
+            "predictions": opened.sha256(),
+        }
+        certificate = None
+        if truncated is not None:
+            certificate = _certify(truncated, opened, result, holdout=holdout, seed=seed)
+    result = replace(result, weights=replace(result.weights, details=details))
     if out:
         files.write_text(out, result.weights.to_json(), force=force)
-    return TuneWeightsResult(out, members, result)
+    return TuneWeightsResult(out, result.weights.names, result, certificate)
 
 
-def check_predictions(opened: Sequence[PredictionsFile]) -> Labels:
-    """Refuse prediction files that cannot be scored together.
-
-    Args:
-        opened: The files.
-
-    Returns:
-        The labels of their videos.
-
-    Raises:
-        AlignmentError: If they hold different videos.
-        PredictionsError: If a file is unfinished or unlabelled, or classes or members collide.
-    """
-    first = opened[0]
-    members = [name for file in opened for name in file.members]
-    twice = sorted({name for name in members if members.count(name) > 1})
-    if twice:
-        msg = f"Member '{twice[0]}' is listed twice. Give each prediction file once."
-        raise PredictionsError(msg, members=twice)
-    for file in opened:
-        if not file.is_complete:
-            msg = (
-                f"'{file.path}' is unfinished: {len(file.shards)} shards, {file.num_videos} "
-                "videos. Run the same `yt8m-ens predict` again to finish it."
-            )
-            raise PredictionsError(msg, path=file.path, shards=len(file.shards))
-        if file.num_classes != first.num_classes:
-            msg = (
-                f"'{first.path}' scores {first.num_classes} classes, '{file.path}' "
-                f"{file.num_classes}. Mix members of one vocabulary."
-            )
-            raise PredictionsError(msg, classes=(first.num_classes, file.num_classes))
-        check_aligned(first.video_ids, file.video_ids, names=(first.path, file.path))
-    for file in opened:
-        labels = file.labels
-        if labels is not None:
-            return labels
-    msg = (
-        f"'{first.path}' holds no labels (the test split has none), so nothing can be scored. "
-        "Predict labelled records."
+def _certify(
+    truncated: Truncated,
+    opened: AlignedPredictions,
+    result: TuneResult,
+    *,
+    holdout: float,
+    seed: int,
+) -> Certificate:
+    tuned_on, held_out = split_videos(opened.video_ids, fraction=holdout, seed=seed)
+    judged = held_out if len(held_out) else tuned_on
+    low, high = truncated.select(judged).gap_interval(result.weights)
+    return Certificate(
+        opened.top_k or opened.num_classes, "held out" if len(held_out) else "in sample", low, high
     )
-    raise PredictionsError(msg, path=first.path)
-
-
-def read_blocks(
-    opened: Sequence[PredictionsFile], labels: Labels, progress: Progress
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Yield the scores of all members and the labels, block by block of videos.
-
-    Args:
-        opened: Files that passed `check_predictions`.
-        labels: What it returned.
-        progress: Told the videos read.
-
-    Yields:
-        Scores `(M, B, C)` and labels `(B, C)`.
-    """
-    num_videos = opened[0].num_videos
-    for start in range(0, num_videos, _ROWS):
-        stop = min(start + _ROWS, num_videos)
-        scores = np.stack(
-            [file.scores(m, start, stop) for file in opened for m in range(len(file.members))]
-        )
-        yield scores, labels.to_dense(start, stop)
-        progress("read predictions", stop, num_videos, unit="videos")
-
-
-def _describe(
-    result: TuneResult, opened: Sequence[PredictionsFile], holdout: float, folds: int
-) -> TuneResult:
-    details = {
-        "method": result.method,
-        "gap_in_sample": result.gap_in_sample,
-        "gap_out_of_fold": result.gap_out_of_fold,
-        "gap_held_out": result.gap_held_out,
-        "seed": result.seed,
-        "holdout": holdout,
-        "folds": folds,
-        "predictions": {file.path: predictions_digest(file.path) for file in opened},
-    }
-    return replace(result, weights=replace(result.weights, details=details))

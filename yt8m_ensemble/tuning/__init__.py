@@ -7,6 +7,7 @@ from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
 from yt8m_ensemble.tuning.judging import Gain, Judgement, TuneResult, judge, split_videos, tune
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import Found, search_weights
+from yt8m_ensemble.tuning.truncated import Truncated, collect_truncated
 from yt8m_ensemble.tuning.tuners import TUNERS
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "Gain",
     "Judgement",
     "Scorer",
+    "Truncated",
     "TuneResult",
     "collect_candidates",
+    "collect_truncated",
     "judge",
     "search_weights",
     "split_videos",
