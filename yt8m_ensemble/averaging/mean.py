@@ -115,67 +115,55 @@ class _BlockMean:
 
     def __call__(self, spec: TensorSpec, start: int) -> NDArray[Any]:
         size = min(BLOCK_VALUES, spec.size - start)
-        dtype = _DTYPES[spec.dtype]
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-            if dtype.itemsize == np.dtype(np.float64).itemsize * (1 + (dtype.kind == "c")):
-                mean = self._exact_mean(spec, start, size, dtype)
-            else:
-                mean = self._rounded_mean(spec, start, size, dtype)
+            is_double = _DTYPES[spec.dtype] in {np.dtype(np.float64), np.dtype(np.complex128)}
+            mean = (self._double_mean if is_double else self._rounded_mean)(spec, start, size)
         if not self._allow_nonfinite and not np.isfinite(mean).all():
-            self._blame(spec, start, size, dtype)
-        return mean
+            self._blame(spec, start, size)
+        return mean.view(_DTYPES[spec.dtype])
 
-    def _rounded_mean(
-        self, spec: TensorSpec, start: int, size: int, dtype: np.dtype[Any]
-    ) -> NDArray[Any]:
-        """Return the sum in twice the precision, rounded once, which stays in the inputs' range."""
-        wide = np.dtype(np.complex128 if dtype.kind == "c" else np.float64)
-        total = self._buffer("total", wide, size)
-        for position, (source, weight) in enumerate(
-            zip(self._sources.values(), self._weights, strict=True)
-        ):
-            values = self._read(source, spec, start, size, dtype)
-            if self._is_uniform:
-                np.add(total, values, out=total) if position else np.copyto(total, values)
-            elif position:
-                term = self._buffer("term", wide, size)
-                np.add(total, np.multiply(values, weight, out=term, dtype=wide), out=total)
-            else:
-                np.multiply(values, weight, out=total, dtype=wide)
+    def _rounded_mean(self, spec: TensorSpec, start: int, size: int) -> NDArray[Any]:
+        """Return the sum in float64, rounded once, which stays in the inputs' range."""
+        inputs = self._read_all(spec, start, size)
+        first = next(inputs)
+        total = self._buffer("total", np.dtype(np.float64), len(first))
         if self._is_uniform:
+            np.copyto(total, first)
+            for values in inputs:
+                np.add(total, values, out=total)
             np.divide(total, len(self._weights), out=total)
-        return total.astype(dtype)
+        else:
+            term = self._buffer("term", np.dtype(np.float64), len(first))
+            np.multiply(first, self._weights[0], out=total, dtype=np.float64)
+            for values, weight in zip(inputs, self._weights[1:], strict=True):
+                np.add(total, np.multiply(values, weight, out=term, dtype=np.float64), out=total)
+        return total.astype(first.dtype)
 
-    def _exact_mean(
-        self, spec: TensorSpec, start: int, size: int, dtype: np.dtype[Any]
-    ) -> NDArray[Any]:
-        """Return the first input plus weighted differences, for dtypes with no wider one.
+    def _double_mean(self, spec: TensorSpec, start: int, size: int) -> NDArray[Any]:
+        """Return the first input plus weighted differences, as nothing wider than float64 is there.
 
-        Equal inputs differ by nothing, which a weighted sum in their own precision would not give.
+        Equal inputs differ by nothing, which a sum of weighted inputs would not give.
         """
-        first, *others = (
-            self._read(source, spec, start, size, dtype).copy() for source in self._sources.values()
-        )
-        if not others:
-            return first
-        mean = first.copy()
-        for values, weight in zip(others, self._weights[1:], strict=True):
+        inputs = self._read_all(spec, start, size)
+        first = next(inputs).copy()
+        mean, low, high = first.copy(), first.copy(), first.copy()
+        for values, weight in zip(inputs, self._weights[1:], strict=True):
             mean += weight * (values - first)
-        if dtype.kind == "f":
-            mean = np.clip(
-                mean, np.minimum.reduce([first, *others]), np.maximum.reduce([first, *others])
-            )
-        is_same = np.logical_and.reduce([values == first for values in others])
-        return np.where(is_same, first, mean)
+            np.minimum(low, values, out=low)
+            np.maximum(high, values, out=high)
+        return np.where(low == high, first, np.clip(mean, low, high))
 
-    def _read(
-        self, source: TensorSource, spec: TensorSpec, start: int, size: int, dtype: np.dtype[Any]
-    ) -> NDArray[Any]:
-        if isinstance(source, BlockSource):
-            values = self._buffer("values", dtype, size)
-            source.read_block(spec.name, start, values)
-            return values
-        return source.read(spec.name).reshape(-1)[start : start + size]
+    def _read_all(self, spec: TensorSpec, start: int, size: int) -> Iterator[NDArray[Any]]:
+        """Yield each input's block, valid until the next; complex values as pairs of reals."""
+        dtype = _DTYPES[spec.dtype]
+        real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+        for source in self._sources.values():
+            if isinstance(source, BlockSource):
+                values = self._buffer("values", dtype, size)
+                source.read_block(spec.name, start, values)
+            else:
+                values = source.read(spec.name).reshape(-1)[start : start + size]
+            yield values.view(real)
 
     def _buffer(self, use: str, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
         """Return this thread's array for one use, made once."""
@@ -186,14 +174,15 @@ class _BlockMean:
         buffer: NDArray[Any] = buffers[key][:size]
         return buffer
 
-    def _blame(self, spec: TensorSpec, start: int, size: int, dtype: np.dtype[Any]) -> None:
+    def _blame(self, spec: TensorSpec, start: int, size: int) -> None:
         """Name the input that made a mean NaN or infinite.
 
         Raises:
             CheckpointError: Always, unless the inputs are finite and only their sum is not.
         """
-        for label, source in self._sources.items():
-            count = int((~np.isfinite(self._read(source, spec, start, size, dtype))).sum())
+        blocks = self._read_all(spec, start, size)
+        for label, values in zip(self._sources, blocks, strict=True):
+            count = int((~np.isfinite(values)).sum())
             if count:
                 msg = (
                     f"'{spec.name}' in '{label}' holds NaN or infinity ({count} of the "
