@@ -1,0 +1,189 @@
+"""The originals' own inference models, through `merge`, in TensorFlow 2.21, 1.14 and 1.15."""
+
+import functools
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.mixing import mix
+from yt8m_ensemble.packaging import fresh_reader, stored_scores, write_bundle
+from yt8m_ensemble.steps.merge import merge_models
+from yt8m_ensemble.steps.package import package_model
+from yt8m_ensemble.steps.verify import NARROW_TOLERANCE, verify_bundle
+from yt8m_ensemble.values import FeatureSpec, MixtureWeights
+
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
+
+CLASSES = 40
+VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (1024, 128), frame_level=False)
+FRAME = FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True)
+RUNTIMES = {"2.21": None, "1.15": "1.15.5", "1.14": "1.14.0"}
+
+
+@dataclass(frozen=True)
+class Original:
+    """One inference model of the original code: its files, what it reads, its stored scores."""
+
+    features: FeatureSpec
+    model: str
+    stored: str
+
+
+def _tiny(name, which):
+    files = {"210": "inference_model_210", "avg": f"inference_model_avg_{name}_60_210.ckpt-0"}
+    scores = {"210": "210", "avg": f"avg_{name}_60_210"}[which]
+    return Original(
+        FRAME, f"tiny/{name}/{files[which]}", f"tiny/{name}/predictions_const_{scores}.csv"
+    )
+
+
+ORIGINALS = {
+    **{
+        name: Original(
+            VIDEO if name in ("Logistic", "Moe") else FRAME,
+            f"google2018/{name}Model/model.tgz",
+            f"google2018/{name}Model/predictions_const.csv",
+        )
+        for name in ("Logistic", "Moe", "FrameLevelLogistic", "Dbof", "Lstm")
+    },
+    **{f"{name}_{which}": _tiny(name, which) for name in ("c2h8", "c4h6", "c2h12")
+       for which in ("210", "avg")},
+}  # fmt: skip
+LEVELS = {
+    "video": tuple(name for name, original in ORIGINALS.items() if original.features is VIDEO),
+    "frame": tuple(name for name, original in ORIGINALS.items() if original.features is FRAME),
+}
+
+
+def weights_of(names, space="probability"):
+    return MixtureWeights.normalized(names, range(1, len(names) + 1), space=space)
+
+
+@pytest.fixture(scope="module")
+def batches(fixtures):
+    """Return a function from features to the test records in one batch."""
+
+    @functools.cache
+    def read(features):
+        level = "frame" if features.frame_level else "video"
+        paths = sorted(map(str, fixtures.glob(f"data_const/{level}/test*.tfrecord")))
+        (batch,) = read_batches(paths, features=features, num_classes=CLASSES, batch_size=100)
+        return batch
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def archive_of(fixtures, tmp_path_factory):
+    """Return a function from an original's name to its archive, files untouched."""
+
+    @functools.cache
+    def find(name):
+        model = fixtures / ORIGINALS[name].model
+        if model.suffix == ".tgz":
+            return str(model)
+        folder = tmp_path_factory.mktemp(name)
+        for suffix in ("meta", "index", "data-00000-of-00001"):
+            shutil.copy(f"{model}.{suffix}", folder / f"inference_model.{suffix}")
+        shutil.copy(model.parent / "model_flags.json", folder)
+        write_bundle(str(folder), str(folder / "x.tgz"), max_size=10**9)
+        return str(folder / "x.tgz")
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def scores_in(tf1_python, batches):
+    """Return a function that runs an archive on the test records in a runtime of its own."""
+
+    @functools.cache
+    def run(archive, features, runtime):
+        version = RUNTIMES[runtime]
+        python = tf1_python(version) if version else sys.executable
+        batch = batches(features)
+        with fresh_reader(archive, python=python) as reader:
+            assert reader.model.tensorflow.startswith(runtime)
+            return reader.predict(batch.features, batch.num_frames)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def merged(fixtures, tmp_path_factory):
+    """Return a function that merges originals and packs the result."""
+
+    @functools.cache
+    def make(names, **options):
+        folder = tmp_path_factory.mktemp("merged")
+        members = [f"{name}={fixtures / ORIGINALS[name].model}" for name in names]
+        space = options.pop("space", "probability")
+        merge_models(
+            members=members, out=str(folder / "m"), weights=weights_of(names, space), **options
+        )
+        package_model(model=str(folder / "m"), out=str(folder / "m.tgz"))
+        return str(folder / "m.tgz")
+
+    return make
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_one_original_alone_scores_as_before(
+    *, fixtures, batches, scores_in, archive_of, merged, name
+):
+    original = ORIGINALS[name]
+    before = scores_in(archive_of(name), original.features, "2.21")
+    after = scores_in(merged((name,)), original.features, "2.21")
+    np.testing.assert_array_equal(after, before)  # in one runtime: bit for bit
+    path = str(fixtures / original.stored)
+    with stored_scores(path, num_classes=CLASSES, mixture=None) as expected:
+        stored, _ = expected(batches(original.features).video_ids)
+    assert not np.isnan(stored).any()
+    np.testing.assert_allclose(after, stored, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("space", ["probability", "logit"])
+def test_all_originals_of_one_level_mix_in_every_runtime(
+    *, scores_in, archive_of, merged, level, runtime, space
+):
+    names = LEVELS[level]
+    features = ORIGINALS[names[0]].features
+    members = [scores_in(archive_of(name), features, runtime) for name in names]
+    expected = mix(members, weights_of(names, space))
+    found = scores_in(merged(names, space=space), features, runtime)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("level", LEVELS)
+def test_float16_stays_within_its_bound_in_every_runtime(
+    *, scores_in, archive_of, merged, level, runtime
+):
+    names = LEVELS[level]
+    features = ORIGINALS[names[0]].features
+    members = [scores_in(archive_of(name), features, runtime) for name in names]
+    found = scores_in(merged(names, fp16="auto"), features, runtime)
+    assert np.abs(found - mix(members, weights_of(names))).max() < NARROW_TOLERANCE
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_was_merged_is_sound(merged, level):
+    found = verify_bundle(path=merged(LEVELS[level], fp16="auto"))
+    assert all(check.is_ok for check in found.checks)
+
+
+def test_no_original_is_left_out(fixtures):
+    archives = {str(path.relative_to(fixtures)) for path in fixtures.glob("google2018/*/*.tgz")}
+    metas = {
+        str(path.relative_to(fixtures).with_suffix(""))
+        for path in fixtures.glob("tiny/c*/inference_model_*.meta")
+    }
+    assert archives | {str(Path(meta)) for meta in metas} == {
+        original.model for original in ORIGINALS.values()
+    }
