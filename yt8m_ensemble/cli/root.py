@@ -17,6 +17,7 @@ from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.avg_ckpt import avg_ckpt
 from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.merge import merge
+from yt8m_ensemble.cli.merge_predictions import merge_predictions
 from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
 from yt8m_ensemble.cli.run import run
@@ -42,6 +43,7 @@ def cli(*, debug: bool) -> None:
     del debug  # read in `main`, where errors arrive
 
 
+cli.add_command(merge_predictions)
 cli.add_command(avg_ckpt)
 cli.add_command(evaluate)
 cli.add_command(merge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import h5py
@@ -84,7 +85,8 @@ class PredictionsFile:
         self.shards = (
             tuple(n.decode() for n in file["shards/names"][: len(ends)]) if len(ends) else ()
         )
-        self.num_videos = int(ends[-1]) if len(ends) else 0
+        self.shard_ends = tuple(ends.tolist())
+        self.num_videos = self.shard_ends[-1] if self.shard_ends else 0
         self.video_ids: NDArray[np.bytes_] = (
             file["video_ids"][: self.num_videos] if self.num_videos else np.zeros(0, "S1")
         )
@@ -120,7 +122,7 @@ class PredictionsFile:
         """Scores kept a video and member; `None` if all."""
         return self.header.top_k or None
 
-    @property
+    @cached_property
     def labels(self) -> Labels | None:
         """The positive classes of every video; `None` if the records carried none."""
         if not self.num_videos or not self._file.attrs["has_labels"]:
