@@ -46,11 +46,11 @@ def test_auto_float16_takes_large_weights_and_spares_statistics(tmp_path):
     source = open_checkpoint(str(directory / "model.ckpt-1"))
     member = Member("n", build_graph(flags), source, FRAME, 4)
     plan = plan_merge([member], weights=uniform([member]), fp16="auto")
-    halves = {t.source.name for t in plan.tensors if t.target.dtype == "float16"}
+    halves = {t.source for t in plan.tensors if t.storage == "float16"}
     assert "tower/hidden1_weights/hidden1_weights" in halves
     for tensor in plan.tensors:
-        statistics = tensor.source.name.endswith(("moving_mean", "moving_variance"))
-        assert (tensor.source.name in halves) == (tensor.source.size >= 1024 and not statistics)
+        statistics = tensor.source.endswith(("moving_mean", "moving_variance"))
+        assert (tensor.source in halves) == (tensor.target.size >= 1024 and not statistics)
     kept = plan_merge(
         [member],
         weights=uniform([member]),

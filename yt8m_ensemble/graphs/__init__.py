@@ -11,11 +11,14 @@ from yt8m_ensemble.graphs.meta_files import (
     write_meta_graph,
 )
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
+from yt8m_ensemble.graphs.surgery import fix_frames, lift_constants
 
 __all__ = [
     "CONTRACT",
     "ModelGraph",
+    "fix_frames",
     "from_tf_graph",
+    "lift_constants",
     "load_meta_graph",
     "node_name",
     "read_meta_graph",

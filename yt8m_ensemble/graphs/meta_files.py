@@ -6,19 +6,23 @@ Never touches weights.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import CheckpointNotFoundError, GraphError
-from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
-from yt8m_ensemble.values import TensorSpec
+from yt8m_ensemble.graphs.lowering import lower
+from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, needed_nodes, node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+    from yt8m_ensemble.values import TensorSpec
 
 CONTRACT = ("input_batch_raw", "num_frames", "predictions")
 MEMBERS_COLLECTION = "member_predictions"
@@ -70,25 +74,40 @@ def load_meta_graph(path: str) -> ModelGraph:
         )
         raise GraphError(msg, path=path, missing=missing)
     tensors = {name: meta.collection_def[name].node_list.value[0] for name in CONTRACT}
-    for node in meta.graph_def.node:
-        node.device = ""
     graph = tf.Graph()
     try:
+        members = dict(_read_members(meta))
+        flat, moved = lower(
+            _without_training(meta.graph_def, [*tensors.values(), *members.values()])
+        )
+        parts = list(_stored_parts(meta.graph_def))
+        for node in flat.node:
+            node.device = ""
         with graph.as_default():
-            tf.import_graph_def(meta.graph_def, name="")
+            tf.import_graph_def(flat, name="")
         return from_tf_graph(
             graph,
             inputs=tensors["input_batch_raw"],
             num_frames=tensors["num_frames"],
-            predictions=tensors["predictions"],
-            keys=_checkpoint_keys(meta.graph_def),
-            members=dict(_read_members(meta)),
+            predictions=moved.get(tensors["predictions"], tensors["predictions"]),
+            keys={node: key for node, key, _ in parts},
+            slices={node: part for node, _, part in parts if part},
+            members=members,
         )
     except GraphError:
         raise
     except (ValueError, KeyError) as error:
         msg = f"The graph in '{path}' cannot be loaded: {error}"
         raise GraphError(msg, path=path) from error
+
+
+def _without_training(graph_def: GraphDef, tensors: Iterable[str]) -> GraphDef:
+    """Return the graph without initialisers, savers and optimizers, which assign variables."""
+    kept = GraphDef()
+    kept.versions.CopyFrom(graph_def.versions)
+    kept.library.CopyFrom(graph_def.library)
+    kept.node.extend(needed_nodes(graph_def, [node_name(tensor) for tensor in tensors], ()))
+    return kept
 
 
 def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
@@ -167,22 +186,49 @@ def _read_members(meta: Any) -> Iterator[tuple[str, str]]:
         yield name, tensor
 
 
-def _checkpoint_keys(graph_def: Any) -> dict[str, TensorSpec]:
-    """Return the checkpoint tensor by variable node, as the graph's own saver restores it."""
+def _stored_parts(graph_def: GraphDef) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
+    """Say what the graph's own saver restores into each variable.
+
+    Yields:
+        The variable's node name, the checkpoint's tensor, and the part of it; no slices are all.
+    """
     nodes = {node.name: node for node in graph_def.node}
-    keys: dict[str, TensorSpec] = {}
+
+    def source_of(value: str) -> tuple[NodeDef | None, int]:
+        name, _, output = value.partition(":")
+        node = nodes.get(name)
+        while node is not None and node.op == "Identity":
+            name, _, output = node.input[0].partition(":")
+            node = nodes.get(name)
+        return node, int(output or 0)
+
+    def strings(value: str) -> list[str]:
+        node, _ = source_of(value)
+        if node is None or node.op != "Const":
+            return []
+        return [text.decode() for text in tf.make_ndarray(node.attr["value"].tensor).ravel()]
+
     for node in graph_def.node:
-        if node.op != "Assign":
-            continue
-        source, _, output = node.input[1].partition(":")
-        restore, variable = nodes.get(source), nodes.get(node_name(node.input[0]))
-        if restore is None or restore.op != "RestoreV2" or variable is None:
-            continue
-        names = nodes.get(node_name(restore.input[1]))
-        if names is None or names.op != "Const":
-            continue
-        key = tf.make_ndarray(names.attr["value"].tensor).ravel()[int(output or 0)].decode()
-        shape = tuple(int(dim.size) for dim in variable.attr["shape"].shape.dim)
-        dtype = re.sub("_ref$", "", tf.as_dtype(variable.attr["dtype"].type).name)
-        keys[variable.name] = TensorSpec(key, shape, dtype)
-    return keys
+        if node.op in {"Assign", "AssignVariableOp"}:
+            restore, output = source_of(node.input[1])
+            if restore is None or restore.op != "RestoreV2":
+                continue
+            keys, parts = strings(restore.input[1]), strings(restore.input[2])
+            if output < min(len(keys), len(parts)):
+                yield node_name(node.input[0]), keys[output], _parse_part(parts[output])
+
+
+def _parse_part(text: str) -> tuple[slice, ...]:
+    """Return the slices of a saver's partition, e.g. `10 8 0,5:-` (whole shape, start and length).
+
+    Examples:
+        >>> _parse_part("10 8 0,5:-")
+        (slice(0, 5, None), slice(None, None, None))
+    """
+    if not text:
+        return ()
+    starts = [part.split(",") for part in text.rpartition(" ")[2].split(":")]
+    return tuple(
+        slice(None) if part == ["-"] else slice(int(part[0]), int(part[0]) + int(part[1]))
+        for part in starts
+    )

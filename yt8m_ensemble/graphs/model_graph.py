@@ -6,8 +6,8 @@ Holds graph definitions and tensor names only; reads no files and starts no sess
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
@@ -17,9 +17,14 @@ from yt8m_ensemble.errors import GraphError
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.values import TensorSource
 
 VARIABLE_OPS = frozenset({"VariableV2", "Variable"})
+PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 # Colocation names nodes that a cut may drop; shapes are inferred anew by every importer.
 _DROPPED_ATTRIBUTES = ("_class", "_output_shapes")
 
@@ -33,7 +38,9 @@ class ModelGraph:
         inputs: Tensor name of the batch, `(B, F)` or `(B, T, F)` float32.
         num_frames: Tensor name of the true frame counts, `(B,)`.
         predictions: Tensor name of the scores, `(B, C)` float32.
-        variables: By variable node name, the tensor of the checkpoint that fills it.
+        variables: By variable node name, the tensor of the checkpoint that fills it; its shape is
+            the variable's.
+        slices: By variable node name, the part of that tensor that it holds, if it is partitioned.
         members: By member name, the tensor name of its own scores; empty for a single model.
         num_classes: C if the graph tells it.
     """
@@ -45,6 +52,12 @@ class ModelGraph:
     variables: Mapping[str, TensorSpec]
     members: Mapping[str, str] = field(default_factory=dict)
     num_classes: int | None = None
+    slices: Mapping[str, tuple[slice, ...]] = field(default_factory=dict)
+
+    def read(self, node: str, source: TensorSource) -> NDArray[Any]:
+        """Return the value of a variable from its checkpoint."""
+        values = source.read(self.variables[node].name)
+        return values[self.slices[node]] if node in self.slices else values
 
 
 def node_name(tensor: str) -> str:
@@ -89,7 +102,8 @@ def from_tf_graph(
     inputs: str,
     num_frames: str,
     predictions: str,
-    keys: Mapping[str, TensorSpec] | None = None,
+    keys: Mapping[str, str] | None = None,
+    slices: Mapping[str, tuple[slice, ...]] | None = None,
     members: Mapping[str, str] | None = None,
 ) -> ModelGraph:
     """Cut the inference part out of a graph.
@@ -103,6 +117,7 @@ def from_tf_graph(
         num_frames: Tensor name of the frame counts; it may feed nothing.
         predictions: Tensor name of the scores.
         keys: By variable node name, its tensor in the checkpoint where the two names differ.
+        slices: By variable node name, the part of that tensor that it holds.
         members: By member name, the tensor name of its own scores.
 
     Returns:
@@ -128,7 +143,6 @@ def from_tf_graph(
     # Cut at the input tensors, not their nodes: one queue may deliver both inputs and more.
     cut = GraphDef()
     cut.versions.CopyFrom(graph_def.versions)
-    cut.library.CopyFrom(graph_def.library)
     for node in graph_def.node:
         copy = cut.node.add()
         copy.CopyFrom(node)
@@ -139,15 +153,21 @@ def from_tf_graph(
         for position, value in enumerate(node.input):
             copy.input[position] = _rename_input(value, renamed, taken)
     kept = needed_nodes(cut, [taken.get(name, name) for name in outputs], set(placeholders))
+    _refuse_unportable(kept)
     del cut.node[:]
     cut.node.extend([*placeholders.values(), *kept])
+    specs = [_variable_spec(node) for node in kept if node.op in VARIABLE_OPS]
+    slices = slices or {}
     return ModelGraph(
         graph_def=cut,
         inputs="input_batch_raw:0",
         num_frames="num_frames:0",
         predictions=_rename_input(predictions, renamed, taken),
-        variables=dict(_variables(cut, keys or {})),
-        members=members,
+        variables={
+            spec.name: replace(spec, name=(keys or {}).get(spec.name, spec.name)) for spec in specs
+        },
+        slices={spec.name: slices[spec.name] for spec in specs if spec.name in slices},
+        members={name: _rename_input(tensor, renamed, taken) for name, tensor in members.items()},
         num_classes=_last_dimension(graph.get_tensor_by_name(predictions).shape),
     )
 
@@ -177,17 +197,21 @@ def _placeholder(name: str, tensor: tf.Tensor) -> NodeDef:
     return node
 
 
-def _variables(
-    graph_def: GraphDef, keys: Mapping[str, TensorSpec]
-) -> Iterator[tuple[str, TensorSpec]]:
-    for node in graph_def.node:
-        if node.op in VARIABLE_OPS:
-            shape = tuple(int(dim.size) for dim in node.attr["shape"].shape.dim)
-            dtype = tf.as_dtype(node.attr["dtype"].type).base_dtype.name
-            yield node.name, keys.get(node.name, TensorSpec(node.name, shape, dtype))
-        elif node.op == "VarHandleOp":
+def _variable_spec(node: NodeDef) -> TensorSpec:
+    shape = tuple(int(dim.size) for dim in node.attr["shape"].shape.dim)
+    return TensorSpec(node.name, shape, tf.as_dtype(node.attr["dtype"].type).base_dtype.name)
+
+
+def _refuse_unportable(nodes: Iterable[NodeDef]) -> None:
+    """Refuse what only the process that made the graph could run.
+
+    Raises:
+        GraphError: At a Python function, or a function that is not an operation.
+    """
+    for node in nodes:
+        if node.op in PYTHON_OPS:
             msg = (
-                f"Variable '{node.name}' is a resource variable, which cannot be merged into a "
-                "graph for TensorFlow 1. Give the train directory instead of the graph."
+                f"'{node.name}' calls a Python function ({node.op}), which no other process has. "
+                "Export the model without it."
             )
-            raise GraphError(msg, node=node.name)
+            raise GraphError(msg, node=node.name, operation=node.op)

@@ -47,12 +47,12 @@ class GraphRunner:
             }
         self._session = tf.compat.v1.Session(graph=self._graph)
         specs = source.specs()
-        for spec, placeholder, assign in fills.values():
+        for node, (spec, placeholder, assign) in fills.items():
             if spec.name not in specs:
                 msg = f"'{spec.name}' is in the graph but not in the checkpoint."
                 raise CheckpointError(msg, tensor=spec.name)
             # Running the operation, not its output, spares a copy of the tensor on the way back.
-            self._session.run(assign.op, {placeholder: source.read(spec.name)})
+            self._session.run(assign.op, {placeholder: model.read(node, source)})
         names = (model.inputs, model.num_frames)
         self._inputs = [self._graph.get_tensor_by_name(name) for name in names]
         self._frames_dtype = self._inputs[1].dtype.as_numpy_dtype

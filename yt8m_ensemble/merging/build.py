@@ -18,12 +18,17 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.facts import MIXTURE_VARIABLE
 from yt8m_ensemble.graphs import ModelGraph, node_name
-from yt8m_ensemble.merging.plan import Member, MergePlan, rename
+from yt8m_ensemble.merging.plan import rename
+from yt8m_ensemble.merging.storage import decoder
 from yt8m_ensemble.mixing import EPSILON
 from yt8m_ensemble.values import MixtureWeights, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from yt8m_ensemble.merging.plan import Member, MergePlan, PlannedTensor
+
+GLOBAL_STEP = TensorSpec("global_step", (), "int32")  # as the original declares it
 
 _FRAME_OPS = frozenset(
     {"Enter", "RefEnter", "Exit", "NextIteration", "Merge", "Switch", "LoopCond"}
@@ -35,8 +40,8 @@ def build_merged_graph(members: Sequence[Member], plan: MergePlan) -> ModelGraph
     """Build the graph that a plan describes.
 
     Nodes that compute the same from the same inputs (the normalisation of the input above all)
-    appear once. float16 weights are cast to float32 where they are used. Scores are mixed as
-    `mixing.mix` does, in float32:
+    appear once. Weights in fewer bits are decoded to float32 where they are used. Scores are mixed
+    as `mixing.mix` does, in float32:
 
         probability: sum of w_m * p_m
         logit:       sigmoid(sum of w_m * (log q_m - log1p(-q_m))),  q = clip(p, eps, 1 - eps)
@@ -63,24 +68,28 @@ def build_merged_graph(members: Sequence[Member], plan: MergePlan) -> ModelGraph
             for node in member.graph.graph_def.node
         }
         wanted_frames = _find(member.graph, member.graph.num_frames)
-        halves = {t.node for t in plan.of_member(member.name) if t.is_cast}
+        narrow = {t.node: t for t in plan.of_member(member.name) if t.storage != "same"}
         tensor_of = assembler.graft(
             member.graph.graph_def,
+            scope=member.name,
             names=names,
             bound={
                 member.graph.inputs: "input_batch_raw:0",
                 member.graph.num_frames: assembler.cast("num_frames", num_frames, wanted_frames),
             },
-            halves=halves,
+            narrow=narrow,
         )
         scores[member.name] = tensor_of(member.graph.predictions)
-    variables = {t.target.name: t.target for t in plan.tensors}
+    variables = {part.name: part for t in plan.tensors for part in t.parts.values()}
     mixture = _mixture_graph(plan.weights, is_variable=plan.naming == "scoped")
     bound = {f"member_{i}:0": tensor for i, tensor in enumerate(scores.values())}
     tensor_of = assembler.graft(mixture, names={n.name: n.name for n in mixture.node}, bound=bound)
     if plan.naming == "scoped":
         spec = TensorSpec(MIXTURE_VARIABLE, (len(members),), "float32")
         variables[MIXTURE_VARIABLE] = spec
+    else:
+        variables[GLOBAL_STEP.name] = GLOBAL_STEP
+        assembler.add(_variable(GLOBAL_STEP), sharable=False)
     return ModelGraph(
         graph_def=assembler.graph_def,
         inputs="input_batch_raw:0",
@@ -134,23 +143,26 @@ class _Assembler:
         self,
         graph_def: GraphDef,
         *,
+        scope: str = "",
         names: Mapping[str, str],
         bound: Mapping[str, str],
-        halves: Collection[str] = (),
+        narrow: Mapping[str, PlannedTensor] | None = None,
     ) -> Callable[[str], str]:
         """Copy a graph in.
 
         Args:
             graph_def: The nodes; those of `bound` are left out.
+            scope: Put before the names of loop frames.
             names: New name of every node.
             bound: By tensor name, the tensor already here that takes its place.
-            halves: Variable nodes to store as float16.
+            narrow: By variable node, how to store it in fewer bits.
 
         Returns:
             A function from old tensor names to new ones.
         """
         replaced: dict[str, str] = {}
         bound = {node_name(old): new for old, new in bound.items()}
+        narrow = narrow or {}
         unsharable = _unsharable(graph_def)
 
         def tensor_of(value: str) -> str:
@@ -172,19 +184,19 @@ class _Assembler:
             copy.input[:] = [tensor_of(value).removesuffix(":0") for value in node.input]
             if "frame_name" in copy.attr:
                 # Loops of two members must not meet in one frame.
-                copy.attr["frame_name"].s = copy.name.encode() + b"/" + copy.attr["frame_name"].s
-            if node.name in halves:
-                copy.attr["dtype"].type = tf.float16.as_datatype_enum
+                copy.attr["frame_name"].s = f"{scope}/".encode() + copy.attr["frame_name"].s
+            if node.name in narrow:
+                replaced[node.name] = self._store(narrow[node.name])
+                continue
             replaced[node.name] = self.add(copy, sharable=node.name not in unsharable)
-            if node.name in halves:
-                wide = _cast(
-                    f"{copy.name}/float32",
-                    copy.name,
-                    tf.float16.as_datatype_enum,
-                    tf.float32.as_datatype_enum,
-                )
-                replaced[node.name] = self.add(wide, sharable=True)
         return tensor_of
+
+    def _store(self, tensor: PlannedTensor) -> str:
+        """Return the node that gives a weight which is stored in fewer bits."""
+        nodes, weight = decoder(tensor.target, tensor.storage)
+        for node in nodes.node:
+            self.add(node, sharable=False)
+        return weight
 
 
 def _inputs_first(graph_def: GraphDef) -> list[NodeDef]:
@@ -221,6 +233,13 @@ def _unsharable(graph_def: GraphDef) -> set[str]:
         for op in graph.get_operations()
         if op.op_def.is_stateful or op.type in _FRAME_OPS or op.type == "Placeholder"
     }
+
+
+def _variable(spec: TensorSpec) -> NodeDef:
+    node = NodeDef(name=spec.name, op="VariableV2")
+    node.attr["dtype"].type = tf.as_dtype(spec.dtype).as_datatype_enum
+    node.attr["shape"].shape.CopyFrom(tf.TensorShape(spec.shape).as_proto())
+    return node
 
 
 def _cast(name: str, source: str, source_dtype: int, dtype: int) -> NodeDef:

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble import files
-from yt8m_ensemble.casting import CastReport, Float16Cast
+from yt8m_ensemble.casting import CastReport, Float16Cast, quantize
 from yt8m_ensemble.checkpoints import CheckpointWriter
 from yt8m_ensemble.facts import MIXTURE_VARIABLE
 from yt8m_ensemble.graphs import ModelGraph, write_meta_graph
-from yt8m_ensemble.merging.plan import Member, MergePlan
+from yt8m_ensemble.merging.build import GLOBAL_STEP
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from yt8m_ensemble.merging.plan import Member, MergePlan
 
 _BLOCK_VALUES = 1 << 18
 
@@ -53,26 +55,43 @@ def export_inference_model(
         OutputExistsError: If the directory exists and `force` is not set.
         CastOverflowError: If a value does not fit float16; nothing is written.
     """
-    sources = {member.name: member.source for member in members}
-    planned = {tensor.target.name: tensor for tensor in plan.tensors}
-    casts = []
+    by_name = {member.name: member for member in members}
+    planned = {
+        part.name: (tensor, kind) for tensor in plan.tensors for kind, part in tensor.parts.items()
+    }
+    own: dict[str, NDArray[Any]] = {
+        MIXTURE_VARIABLE: plan.weights.array.astype(np.float32),
+        GLOBAL_STEP.name: np.array(plan.global_step, np.int32),
+    }
+    casts: list[CastReport] = []
+    tables: dict[str, NDArray[np.float32]] = {}
     done = 0
     with files.atomic_directory(directory, force=force) as part:
         prefix = f"{part}/inference_model"
         with CheckpointWriter(prefix) as writer:
+            # In rising order: a weight's own name comes before those of its tables.
             for name in sorted(graph.variables):
-                if name == MIXTURE_VARIABLE:
-                    writer.add(name, plan.weights.array.astype(np.float32))
+                if name not in planned:
+                    writer.add(name, own[name])
                     continue
-                tensor = planned[name]
-                values = sources[tensor.member].read(tensor.source.name)
-                if tensor.is_cast:
+                tensor, kind = planned[name]
+                if kind:
+                    writer.add(name, tables.pop(name))
+                    continue
+                member = by_name[tensor.member]
+                values = member.graph.read(tensor.node, member.source)
+                if tensor.storage == "same":
+                    writer.add(name, values)
+                elif tensor.storage == "float16":
                     cast = Float16Cast(name)
-                    writer.add_blocks(tensor.target, cast.blocks(_blocks(values)))
+                    writer.add_blocks(tensor.parts[""], cast.blocks(_blocks(values)))
                     casts.append(cast.report())
                 else:
-                    writer.add(name, values)
-                done += tensor.target.nbytes
+                    coded, report = quantize(name, values, scheme=tensor.storage)
+                    writer.add(name, coded.codes)
+                    tables |= {f"{name}/{kind}": table for kind, table in coded.tables.items()}
+                    casts.append(report)
+                done += tensor.nbytes
                 progress("merge", done, plan.nbytes, unit="bytes")
         write_meta_graph(graph, f"{prefix}.meta")
         Path(part, "model_flags.json").write_text(_flags(members, plan), encoding="utf-8")

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble.errors import CheckpointError, ModelError, ShapeError, TensorMismatchError
+from yt8m_ensemble.merging.storage import Storage, stored_parts
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from yt8m_ensemble.casting import Scheme
     from yt8m_ensemble.graphs import ModelGraph
     from yt8m_ensemble.values import FeatureSpec, MixtureWeights, TensorSource
 
@@ -59,21 +61,28 @@ class PlannedTensor:
     """Say where one tensor of the merged model comes from.
 
     Args:
-        target: Its name in the merged graph and checkpoint, its shape, its dtype in storage.
+        target: Its name in the merged graph and checkpoint, its shape and dtype in the member.
         member: The member's name.
         node: The variable's node name in the member's graph.
-        source: The tensor in the member's checkpoint.
+        source: Its name in the member's checkpoint.
+        storage: How the merged model stores it.
     """
 
     target: TensorSpec
     member: str
     node: str
-    source: TensorSpec
+    source: str
+    storage: Storage
 
     @property
-    def is_cast(self) -> bool:
-        """Whether the merged model stores it in another dtype than the member."""
-        return self.target.dtype != self.source.dtype
+    def parts(self) -> dict[str, TensorSpec]:
+        """The tensors that store it, by part; `""` is the one that bears its name."""
+        return stored_parts(self.target, self.storage)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in the merged model."""
+        return sum(part.nbytes for part in self.parts.values())
 
 
 @dataclass(frozen=True)
@@ -84,21 +93,23 @@ class MergePlan:
         weights: Mixture weights; their names are the members' names in order.
         naming: How variables of members are named.
         tensors: Every weight of every member.
+        global_step: The newest member's; part of the model under `seed` naming, as the original's.
     """
 
     weights: MixtureWeights
     naming: Naming
     tensors: tuple[PlannedTensor, ...]
+    global_step: int = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the merged weights."""
-        return sum(tensor.target.nbytes for tensor in self.tensors)
+        return sum(tensor.nbytes for tensor in self.tensors)
 
     @property
     def source_nbytes(self) -> int:
         """Bytes of the same weights in the members."""
-        return sum(tensor.source.nbytes for tensor in self.tensors)
+        return sum(tensor.target.nbytes for tensor in self.tensors)
 
     def of_member(self, name: str) -> Iterator[PlannedTensor]:
         """Yield the tensors of one member.
@@ -114,6 +125,7 @@ def plan_merge(
     *,
     weights: MixtureWeights,
     fp16: Fp16Policy = "none",
+    quantize: Scheme | None = None,
     keep_float32: Sequence[str] = (),
     naming: Naming = "scoped",
 ) -> MergePlan:
@@ -125,6 +137,8 @@ def plan_merge(
         fp16: `none` keeps dtypes; `auto` stores every float32 tensor of 1,024 values or more as
             float16, batch-norm statistics excepted; `seed` exactly the four tensors a member that
             the 10th-place solution stores so.
+        quantize: Scheme for weight matrices of 1,024 values or more; `fp16` says what becomes of
+            the rest.
         keep_float32: Names of tensors, in the member's or the merged checkpoint, to leave alone.
         naming: `scoped` puts each member below its name; `seed` names as the 10th-place solution:
             `tower/…` for the first, `tower/model<i>/…` for the others.
@@ -143,15 +157,15 @@ def plan_merge(
         stored = _check_variables(member)
         for node, source in stored.items():
             name = rename(node, naming=naming, member=member.name, position=position)
-            is_half = source.dtype == "float32" and _is_float16(source, fp16)
-            kept = {source.name, node, name}.intersection(keep_float32)
-            dtype = "float16" if is_half and not kept else source.dtype
-            target = TensorSpec(name, source.shape, dtype)
-            tensors.append(PlannedTensor(target, member.name, node, source))
+            storage: Storage = "same"
+            if not {source.name, node, name}.intersection(keep_float32):
+                storage = _choose_storage(source, fp16, quantize)
+            target = TensorSpec(name, source.shape, source.dtype)
+            tensors.append(PlannedTensor(target, member.name, node, source.name, storage))
     _check_kept(keep_float32, tensors)
     _check_distinct(tensors)
     tensors.sort(key=lambda tensor: tensor.target.name)
-    return MergePlan(weights, naming, tuple(tensors))
+    return MergePlan(weights, naming, tuple(tensors), max(map(_global_step, members)))
 
 
 def rename(node: str, *, naming: Naming, member: str, position: int) -> str:
@@ -171,10 +185,20 @@ def rename(node: str, *, naming: Naming, member: str, position: int) -> str:
     return f"tower/model{position}/{below}" if position else node
 
 
-def _is_float16(spec: TensorSpec, policy: Fp16Policy) -> bool:
-    if policy == "seed":
-        return spec.name.endswith(_SEED_FP16)
-    return policy == "auto" and spec.size >= FP16_MIN_SIZE and not spec.name.endswith(_STATISTICS)
+def _choose_storage(spec: TensorSpec, fp16: Fp16Policy, quantize: Scheme | None) -> Storage:
+    if spec.dtype != "float32":
+        return "same"
+    is_weight = spec.size >= FP16_MIN_SIZE and not spec.name.endswith(_STATISTICS)
+    if quantize and is_weight and len(spec.shape) > 1:
+        return quantize
+    is_half = spec.name.endswith(_SEED_FP16) if fp16 == "seed" else fp16 == "auto" and is_weight
+    return "float16" if is_half else "same"
+
+
+def _global_step(member: Member) -> int:
+    if "global_step" not in member.source.specs():
+        return 0
+    return int(member.source.read("global_step"))
 
 
 def _check_fit(members: Sequence[Member]) -> None:
@@ -202,7 +226,7 @@ def _describe(features: FeatureSpec) -> str:
 
 
 def _check_variables(member: Member) -> dict[str, TensorSpec]:
-    """Return the tensor of its checkpoint by variable of the member's graph.
+    """Return what is stored, by variable of the member's graph.
 
     Raises:
         CheckpointError: If there is none.
@@ -218,20 +242,21 @@ def _check_variables(member: Member) -> dict[str, TensorSpec]:
             f"{', '.join(missing[:_SHOWN])}{more}. Give the graph and checkpoint of one run."
         )
         raise CheckpointError(msg, member=member.name, missing=missing)
-    for spec in wanted.values():
+    for node, spec in wanted.items():
         found = specs[spec.name]
-        if (found.shape, found.dtype) != (spec.shape, spec.dtype):
+        is_part = node in member.graph.slices
+        if found.dtype != spec.dtype or (found.shape != spec.shape and not is_part):
             msg = (
                 f"'{spec.name}' of '{member.name}' is {found.dtype} {found.shape} in the "
                 f"checkpoint but {spec.dtype} {spec.shape} in the graph. Give the graph and "
                 "checkpoint of one run."
             )
             raise TensorMismatchError(msg, member=member.name, tensor=spec.name)
-    return {node: specs[spec.name] for node, spec in wanted.items()}
+    return dict(wanted)
 
 
 def _check_kept(keep_float32: Sequence[str], tensors: Sequence[PlannedTensor]) -> None:
-    known = {name for t in tensors for name in (t.target.name, t.source.name, t.node)}
+    known = {name for t in tensors for name in (t.target.name, t.source, t.node)}
     for name in keep_float32:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
