@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,11 +28,19 @@ from yt8m_ensemble.training.trainer import StepResult, Trainer
 from yt8m_ensemble.values import Checkpoint, ModelFlags, Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from yt8m_ensemble.training.options import TrainOptions
 
 VALIDATION_BATCH = 256
+_CONNECTION_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.InternalError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.UnknownError,
+)
 
 
 def train(
@@ -103,8 +112,8 @@ class _Run:
         records = {"features": self._flags.features, "num_classes": self._flags.num_classes}
         with (
             ScalarWriter(self._train_dir if self._cluster.is_chief else None) as writer,
-            self._explained(),
             explained_errors(own, **records),  # type: ignore[arg-type]
+            self._explained_loss_of_workers(),
         ):
             for batch in self._dataset(own):
                 result = self._train_on(batch)
@@ -220,32 +229,30 @@ class _Run:
             self._checkpoints_since_best += 1
         return 0 < self._options.early_stop <= self._checkpoints_since_best
 
-    def _explained(self) -> _LostWorker:
-        return _LostWorker(self._cluster, self._trainer, self._train_dir)
+    @contextmanager
+    def _explained_loss_of_workers(self) -> Iterator[None]:
+        """Turn the error of a broken connection into one that says how to go on.
 
+        Yields:
+            Nothing.
 
-class _LostWorker:
-    """Turn the error of a broken connection into one that says how to go on."""
-
-    def __init__(self, cluster: Cluster, trainer: Trainer, train_dir: str) -> None:
-        self._cluster = cluster
-        self._trainer = trainer
-        self._train_dir = train_dir
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
-    ) -> None:
-        del kind
-        if self._cluster.num_workers > 1 and isinstance(error, tf.errors.OpError):
+        Raises:
+            TrainingError: If another worker cannot be reached any more.
+        """
+        try:
+            yield
+        except _CONNECTION_ERRORS as error:
+            if self._cluster.num_workers == 1:
+                raise
+            step = self._trainer.step
             msg = (
-                f"Step {self._trainer.step + 1} could not be finished with all "
-                f"{self._cluster.num_workers} workers: {error.message.splitlines()[0][:120]} "
-                f"{last_good(self._train_dir)} Start all workers again to go on from there."
+                f"Step {step + 1} could not be finished: of {self._cluster.num_workers} workers at "
+                f"least one is gone ({type(error).__name__}). {last_good(self._train_dir)} "
+                "Start all workers again to go on from there."
             )
-            raise TrainingError(msg, step=self._trainer.step) from error
+            raise TrainingError(
+                msg, step=step, num_workers=self._cluster.num_workers, cause=error.message
+            ) from error
 
 
 def _note(step: int, scalars: Mapping[str, float]) -> str:

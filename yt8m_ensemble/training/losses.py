@@ -19,7 +19,8 @@ def cross_entropy(predictions: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         The mean over the batch, a scalar.
     """
     positive = labels * tf.math.log(predictions + EPSILON)
-    negative = (1 - labels) * tf.math.log(1 - predictions + EPSILON)
+    # A mixture's shares may sum to a little over 1, and the logarithm would not be a number.
+    negative = (1 - labels) * tf.math.log(tf.maximum(1 - predictions, 0) + EPSILON)
     return -tf.reduce_mean(tf.reduce_sum(positive + negative, 1))
 
 

@@ -1,0 +1,172 @@
+"""`train_model`: what is checked before training, what is written, how a directory is reused."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.training.records import FRAME, NUM_CLASSES, VIDEO, write_records
+from yt8m_ensemble.errors import DataError, ModelError, UsageError
+from yt8m_ensemble.steps.train import choose_features, split_settings, train_model
+
+pytestmark = pytest.mark.tf
+
+QUICK = {"batch_size": 32, "max_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def glob(tmp_path_factory):
+    return write_records(tmp_path_factory.mktemp("video"))
+
+
+def step(glob, train_dir, *, model="MoeModel", features=VIDEO, settings=QUICK, **others):
+    return train_model(
+        model=model, train_data=glob, train_dir=str(train_dir), features=features,
+        num_classes=NUM_CLASSES, settings=settings, **others,
+    )  # fmt: skip
+
+
+def test_writes_flags_checkpoint_and_provenance(tmp_path, glob):
+    made = step(glob, tmp_path / "run", settings={**QUICK, "moe_num_mixtures": 3})
+    assert made.global_step == 2
+    flags = json.loads((tmp_path / "run" / "model_flags.json").read_text())
+    assert flags["model"] == "MoeModel"
+    assert flags["moe_num_mixtures"] == 3
+    assert flags["num_classes"] == NUM_CLASSES
+    assert flags["feature_names"] == "mean_rgb,mean_audio"
+    assert flags["label_loss"] == "CrossEntropyLoss"
+    facts = json.loads((tmp_path / "run" / "train.provenance.json").read_text())
+    assert facts["options"]["batch_size"] == 32
+    assert facts["last_step"] == 2
+    assert len(facts["inputs"]) == 2
+
+
+def test_what_is_none_keeps_its_default():
+    training, rest = split_settings(
+        "MoeModel", {"batch_size": None, "moe_l2": None, "save_steps": 7, "moe_prob_gating": True}
+    )
+    assert training.batch_size == 1024
+    assert training.save_steps == 7
+    assert rest == {"moe_prob_gating": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_sice": 3}, "MoeModel has no option 'batch_sice'; did you mean 'batch_size'"),
+        ({"lstm_cells": 3}, "MoeModel has no option 'lstm_cells'"),
+        ({"loss": "CrossEntropy"}, "'CrossEntropy'; did you mean 'CrossEntropyLoss'"),
+        ({"optimizer": "adam"}, "'adam'; did you mean 'Adam'"),
+    ],
+)
+def test_unknown_settings_get_the_nearest(tmp_path, glob, settings, message):
+    with pytest.raises(UsageError, match=message):
+        step(glob, tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_written_when_no_file_matches(tmp_path):
+    with pytest.raises(DataError, match="No file matches"):
+        step(str(tmp_path / "none*"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_levels_must_fit(tmp_path, glob):
+    with pytest.raises(ModelError, match="MoeModel reads video-level features"):
+        step(glob, tmp_path / "run", features=FRAME)
+
+
+def test_a_dry_run_writes_nothing(tmp_path, glob):
+    planned = step(glob, tmp_path / "run", dry_run=True)
+    assert planned.global_step == 0
+    assert planned.specs["tower/gates/weights"].shape == (8, 12)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_directory_of_another_model_is_refused(tmp_path, glob):
+    step(glob, tmp_path / "run")
+    with pytest.raises(ModelError, match="was trained with moe_num_mixtures=2, now it is 3") as e:
+        step(glob, tmp_path / "run", settings={**QUICK, "moe_num_mixtures": 3, "max_steps": 3})
+    assert e.value.different == {"moe_num_mixtures": (2, 3)}
+    with pytest.raises(
+        ModelError, match="trained with model='MoeModel', now it is 'LogisticModel'"
+    ):
+        step(glob, tmp_path / "run", model="LogisticModel")
+
+
+def test_a_new_model_replaces_an_old_one_and_nothing_else(tmp_path, glob):
+    step(glob, tmp_path / "run", settings={**QUICK, "max_steps": 3})
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    made = step(glob, tmp_path / "run", model="LogisticModel", start_new_model=True)
+    assert made.global_step == 2
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert "notes.txt" in left
+    assert not any("ckpt-3" in name for name in left)
+
+
+def test_a_run_of_the_starter_code_goes_on(tmp_path, glob):
+    """The starter code writes few keys, and a model name that may be its flag's default."""
+    step(glob, tmp_path / "run")
+    path = tmp_path / "run" / "model_flags.json"
+    path.write_text(json.dumps({
+        "model": "LogisticModel", "feature_names": "mean_rgb,mean_audio", "feature_sizes": "6,2",
+        "frame_features": False, "label_loss": "CrossEntropyLoss",
+    }))  # fmt: skip
+    assert step(glob, tmp_path / "run", settings={**QUICK, "max_steps": 3}).global_step == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "sizes"),
+    [
+        (("video", None, None), ("mean_rgb", "mean_audio"), (1024, 128)),
+        (("frame", None, None), ("rgb", "audio"), (1024, 128)),
+        (("frame", "rgb", None), ("rgb",), (1024,)),
+        (("video", "a,b", "3,4"), ("a", "b"), (3, 4)),
+    ],
+)
+def test_features_have_youtube_8ms_sizes(arguments, names, sizes):
+    level, given_names, given_sizes = arguments
+    spec = choose_features(level, names=given_names, sizes=given_sizes)
+    assert (spec.names, spec.sizes, spec.frame_level) == (names, sizes, level == "frame")
+
+
+def test_sizes_of_other_features_are_asked_for():
+    with pytest.raises(UsageError, match="size of feature 'mine' is not known") as caught:
+        choose_features("video", names="mean_rgb,mine")
+    assert caught.value.option == "--feature-sizes"
+    with pytest.raises(UsageError, match="expected 'video' or 'frame'"):
+        choose_features("audio")
+
+
+def test_the_command_trains(tmp_path, glob):
+    from yt8m_ensemble.cli.root import cli
+
+    arguments = [
+        "train", "--model", "MoeModel", "--train-data", glob, "--train-dir", str(tmp_path / "run"),
+        "--feature-sizes", "6,2", "--num-classes", "4", "--batch-size", "32", "--max-steps", "2",
+        "--moe-prob-gating", "--json",
+    ]  # fmt: skip
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["global_step"] == 2
+    flags = json.loads((tmp_path / "run" / "model_flags.json").read_text())
+    assert flags["moe_prob_gating"] is True
+
+
+def test_the_command_spells_every_option():
+    from dataclasses import fields
+
+    from yt8m_ensemble.cli.train import ARCHITECTURE_OPTIONS, TRAIN_OPTIONS
+    from yt8m_ensemble.models import REGISTRY
+    from yt8m_ensemble.training import TrainOptions
+
+    spelled = {name: default for name, (default, _) in TRAIN_OPTIONS.items()}
+    assert spelled == {field.name: field.default for field in fields(TrainOptions)}
+    defaults = {}
+    for architecture in REGISTRY.values():
+        for field in fields(architecture):
+            defaults.setdefault(field.name, set()).add(field.default)
+    assert set(ARCHITECTURE_OPTIONS) == set(defaults)
+    for name, (default, text) in ARCHITECTURE_OPTIONS.items():
+        assert default in defaults[name]
+        assert all(str(other) in text for other in defaults[name] - {default}), name
