@@ -7,7 +7,14 @@ import pytest
 
 from tests.packaging.archives import CONTENTS, write_model
 from yt8m_ensemble.errors import BundleError, BundleTooLargeError, OutputExistsError
-from yt8m_ensemble.packaging import BUNDLE_FILES, list_bundle, member_of, write_bundle
+from yt8m_ensemble.packaging import (
+    BUNDLE_FILES,
+    Savings,
+    check_bundle_size,
+    list_bundle,
+    member_of,
+    write_bundle,
+)
 
 GB = 1_000_000_000
 
@@ -63,13 +70,33 @@ def test_plain_tar_unpacks_what_both_readers_look_for(tmp_path):
 
 def test_too_many_bytes_are_told_before_anything_is_written(tmp_path):
     total = sum(map(len, CONTENTS.values()))
-    with pytest.raises(BundleTooLargeError, match="the limit is") as caught:
-        write(tmp_path, max_size=total - 1, member_bytes={"a": 5, "netvlad_d": 9})
-    assert "The largest member is 'netvlad_d' with 9 B" in str(caught.value)
-    assert (caught.value.size_bytes, caught.value.limit_bytes) == (total, total - 1)
-    assert caught.value.member_bytes == {"a": 5, "netvlad_d": 9}
+    with pytest.raises(BundleTooLargeError, match=r"would hold 136 B .* the limit is 135 B\.$"):
+        write(tmp_path, max_size=total - 1)
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
     write(tmp_path, max_size=total)
+
+
+def test_a_refusal_names_the_largest_member_and_what_would_help(tmp_path):
+    savings = Savings(None, ("a",))
+    with pytest.raises(BundleTooLargeError) as caught:
+        check_bundle_size(
+            write_model(tmp_path / "m"),
+            "x.tgz",
+            max_size=100,
+            member_bytes={"a": 5, "netvlad_d": 9},
+            plan={36: savings}.__getitem__,
+        )
+    assert str(caught.value) == (
+        "'x.tgz' would hold 136 B of uncompressed files; the limit is 100 B. The largest member is "
+        "'netvlad_d' with 9 B. Merge again: drop a."
+    )
+    assert caught.value.facts == {
+        "path": "x.tgz",
+        "size_bytes": 136,
+        "limit_bytes": 100,
+        "member_bytes": {"a": 5, "netvlad_d": 9},
+        "savings": savings,
+    }
 
 
 def test_a_missing_file_is_named(tmp_path):

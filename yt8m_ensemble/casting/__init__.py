@@ -1,10 +1,12 @@
 """Weights in fewer bits than float32, with an account of every tensor. Opens no file."""
 
 from yt8m_ensemble.casting.float16 import (
+    MIN_NARROW_SIZE,
     SMALLEST_NORMAL,
     CastReport,
     Float16Cast,
     cast_to_float16,
+    is_narrowable,
 )
 from yt8m_ensemble.casting.quantization import (
     CODEBOOK_SIZE,
@@ -20,6 +22,7 @@ from yt8m_ensemble.casting.quantization import (
 
 __all__ = [
     "CODEBOOK_SIZE",
+    "MIN_NARROW_SIZE",
     "SCHEMES",
     "SMALLEST_NORMAL",
     "CastReport",
@@ -28,6 +31,7 @@ __all__ = [
     "Scheme",
     "cast_to_float16",
     "dequantize",
+    "is_narrowable",
     "pack_nibbles",
     "plan_quantized",
     "quantize",

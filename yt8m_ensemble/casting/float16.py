@@ -19,10 +19,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yt8m_ensemble.values import TensorSpec
+
 SMALLEST_NORMAL = 2.0**-14
 """Below it float16 values are subnormal: fewer than 11 bits are kept."""
 
+MIN_NARROW_SIZE = 1024
+"""Smaller tensors stay float32: they weigh nothing and include biases and normalisation."""
+
+_STATISTICS = ("moving_mean", "moving_variance")
 _BLOCK_VALUES = 1 << 18
+
+
+def is_narrowable(spec: TensorSpec) -> bool:
+    """Tell whether a tensor may be stored in fewer bits without a say of the user's.
+
+    Args:
+        spec: The tensor.
+
+    Returns:
+        Whether it holds 1,024 floats or more and is no batch-norm statistic.
+
+    Examples:
+        >>> from yt8m_ensemble.values import TensorSpec
+        >>> is_narrowable(TensorSpec("tower/gates/weights", (1024, 40), "float32"))
+        True
+        >>> is_narrowable(TensorSpec("tower/hidden1_bn/moving_mean", (2048,), "float32"))
+        False
+    """
+    is_float = spec.dtype in {"float32", "float16"}
+    return is_float and spec.size >= MIN_NARROW_SIZE and not spec.name.endswith(_STATISTICS)
 
 
 @dataclass(frozen=True)

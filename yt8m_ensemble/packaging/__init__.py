@@ -18,6 +18,7 @@ from yt8m_ensemble.packaging.operations import (
     load_operation_table,
 )
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
+from yt8m_ensemble.packaging.savings import Savings, plan_savings
 from yt8m_ensemble.packaging.structure import FILES_CHECK, check_archive, check_model
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
@@ -33,6 +34,7 @@ __all__ = [
     "FreshReader",
     "LoadedModel",
     "OperationTable",
+    "Savings",
     "check_archive",
     "check_bundle_size",
     "check_model",
@@ -42,6 +44,7 @@ __all__ = [
     "list_bundle",
     "load_operation_table",
     "member_of",
+    "plan_savings",
     "stored_scores",
     "write_bundle",
 ]

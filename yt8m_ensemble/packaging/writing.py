@@ -22,7 +22,9 @@ from yt8m_ensemble.packaging.layouts import (
 from yt8m_ensemble.values import Bundle, BundleMember
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from yt8m_ensemble.packaging.savings import Savings
 
 _MODE: Final = 0o644
 # float16 weights hardly compress: the slow levels gain less than 1 % and take many times as long.
@@ -35,7 +37,6 @@ def write_bundle(
     *,
     max_size: int,
     force: bool = False,
-    member_bytes: Mapping[str, int] | None = None,
 ) -> Bundle:
     """Pack an inference model.
 
@@ -49,12 +50,11 @@ def write_bundle(
         out: The archive to write.
         max_size: Most uncompressed bytes that the four files may have together.
         force: Replace an archive that exists.
-        member_bytes: Checkpoint bytes by ensemble member, so that a refusal can name the largest.
 
     Returns:
         What the archive holds.
     """
-    sizes = check_bundle_size(model_dir, out, max_size=max_size, member_bytes=member_bytes)
+    sizes = check_bundle_size(model_dir, out, max_size=max_size)
     with (
         files.atomic_file(out, force=force) as temporary,
         files.open_binary(temporary, "wb") as raw,
@@ -77,6 +77,7 @@ def check_bundle_size(
     *,
     max_size: int,
     member_bytes: Mapping[str, int] | None = None,
+    plan: Callable[[int], Savings] | None = None,
 ) -> dict[str, int]:
     """Measure the four files of an inference model and hold them against the limit.
 
@@ -84,7 +85,8 @@ def check_bundle_size(
         model_dir: The directory of the four files.
         out: The archive's name, for the message.
         max_size: Most uncompressed bytes that the four files may have together.
-        member_bytes: Checkpoint bytes by ensemble member.
+        member_bytes: Checkpoint bytes by ensemble member, so that a refusal can name the largest.
+        plan: Finds how to save a number of bytes, so that a refusal can say it.
 
     Returns:
         The size of each file by name, in the archive's order.
@@ -105,18 +107,23 @@ def check_bundle_size(
     total = sum(sizes.values())
     if total > max_size:
         members = dict(member_bytes or {})
-        largest = max(members, key=members.__getitem__, default=None)
-        told = (
-            f"The largest member is '{largest}' with {size_text(members[largest])}."
-            if largest is not None
-            else "Merge with `--fp16`, or allow more with `--max-size`."
-        )
+        savings = plan(total - max_size) if plan else None
         msg = (
             f"'{out}' would hold {size_text(total)} of uncompressed files; the limit is "
-            f"{size_text(max_size)}. {told}"
+            f"{size_text(max_size)}."
         )
+        if members:
+            largest = max(members, key=members.__getitem__)
+            msg += f" The largest member is '{largest}' with {size_text(members[largest])}."
+        if savings:
+            msg += f" {savings.sentence()}"
         raise BundleTooLargeError(
-            msg, path=out, size_bytes=total, limit_bytes=max_size, member_bytes=members
+            msg,
+            path=out,
+            size_bytes=total,
+            limit_bytes=max_size,
+            member_bytes=members,
+            savings=savings,
         )
     return sizes
 

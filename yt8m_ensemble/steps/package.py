@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from yt8m_ensemble.packaging import (
     INFERENCE_MODEL,
     check_bundle_size,
     member_of,
+    plan_savings,
     write_bundle,
 )
 from yt8m_ensemble.steps.provenance import write_provenance
@@ -82,15 +83,23 @@ def package_model(
         What was packed.
     """
     files.check_absent(out, force=force)
-    member_bytes = _member_bytes(model)
-    sizes = check_bundle_size(model, out, max_size=max_size, member_bytes=member_bytes)
+    parts = _read_parts(model)
+    sizes = check_bundle_size(
+        model,
+        out,
+        max_size=max_size,
+        member_bytes=parts.nbytes,
+        plan=lambda excess: plan_savings(
+            parts.specs, excess=excess, member_bytes=parts.nbytes, member_weights=parts.weights
+        ),
+    )
     with ExitStack() as stack:
         mixture = None
         if weights is not None:
             flags = parse_flags(files.read_text(f"{model}/{FLAGS_FILE}"), path=model)
             mixture = _matching_mixture(flags, weights, model=model)
         if dry_run:
-            return PackageResult(out, None, sum(sizes.values()), member_bytes, mixture)
+            return PackageResult(out, None, sum(sizes.values()), parts.nbytes, mixture)
         packed = model
         if mixture is not None:
             packed = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
@@ -107,7 +116,7 @@ def package_model(
         },
         files={member.name: member.sha256 for member in bundle.members},
     )
-    return PackageResult(out, bundle, bundle.nbytes, member_bytes, mixture)
+    return PackageResult(out, bundle, bundle.nbytes, parts.nbytes, mixture)
 
 
 def _matching_mixture(
@@ -168,15 +177,29 @@ def _copy_with_weights(
         Path(directory, name).write_bytes(files.read_bytes(f"{model}/{name}"))
 
 
-def _member_bytes(model: str) -> dict[str, int]:
-    """Return the checkpoint bytes of each member, by the scopes that merging gave them."""
+@dataclass(frozen=True)
+class _Parts:
+    """Hold what a model is made of: its tensors, and of each member its bytes and weight."""
+
+    specs: tuple[TensorSpec, ...] = ()
+    nbytes: Mapping[str, int] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def _read_parts(model: str) -> _Parts:
+    """Return the parts of a merged model, told apart by the scopes that merging gave them."""
     paths = [f"{model}/{FLAGS_FILE}", f"{model}/{INFERENCE_MODEL}.index"]
     if not all(map(files.exists, paths)):
-        return {}
+        return _Parts()
     flags = parse_flags(files.read_text(paths[0]), path=paths[0])
     sizes = dict.fromkeys(map(str, flags.get("members", ())), 0)
+    weights = dict.fromkeys(sizes, 1.0)
     with open_checkpoint(f"{model}/{INFERENCE_MODEL}", verify=False) as source:
-        for spec in source.specs().values():
+        specs = tuple(source.specs().values())
+        for spec in specs if sizes else ():
             if member := member_of(spec.name, tuple(sizes), naming=flags.get("naming")):
                 sizes[member] += spec.nbytes
-    return sizes
+        if MIXTURE_VARIABLE in source.specs():
+            values = source.read(MIXTURE_VARIABLE).tolist()
+            weights = dict(zip(sizes, values, strict=True))
+    return _Parts(specs, sizes, weights)
