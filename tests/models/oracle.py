@@ -191,8 +191,8 @@ def dbof_lf(w, frames, sizes, options, *, kind):
         scope = f"{label}_DBOF/"
         activations = [project(w, scope, f, normalize=normalize) for f in part]
         if kind == "linear":
-            activations = np.array(activations)
-            parts += [unit(activations.mean(0)), unit(activations.max(0))]
+            linear = np.array(activations)
+            parts += [unit(linear.mean(0)), unit(linear.max(0))]
             continue
         shares = np.array([softmax(a) for a in activations])
         if kind == "gated" and label == "video":

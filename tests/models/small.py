@@ -1,6 +1,7 @@
 """Every architecture at a size for tests, with random weights, run in its inference graph."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (6, 2), frame_level=False)
 FRAME = FeatureSpec(("rgb", "audio"), (6, 2), frame_level=True)
 NUM_CLASSES = 5
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "LogisticModel": {},
     "MoeModel": {},
     "FrameLevelLogisticModel": {},
@@ -38,7 +39,7 @@ SMALL = {
         "gating_reduction": 4,
     },
 }
-VARIANTS = [
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("MoeModel", {"moe_num_mixtures": 3, "moe_prob_gating": True, "gating_remove_diag": True}),
     ("MoeModel", {"moe_low_rank_gating": 2}),
     ("MoeModel", {"moe_prob_gating": True, "moe_prob_gating_input": "input"}),
@@ -64,7 +65,7 @@ VARIANTS = [
 ]  # fmt: skip
 """Options away from their defaults, so that every branch is built, run and recognised."""
 
-CASES = [(name, {}) for name in REGISTRY] + VARIANTS
+CASES: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in REGISTRY] + VARIANTS
 IDS = [name + "".join(f"-{key}={value}" for key, value in extra.items()) for name, extra in CASES]
 
 

@@ -34,7 +34,7 @@ def test_agrees_with_the_oracle(name, extra):
 
 def test_unit_length_by_hand():
     found = layers.l2_normalize(tf.constant([[3.0, 4.0], [0.0, 0.0]]), 1)
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(found, np.array([[0.6, 0.8], [0, 0]]), rtol=1e-6)
 
 
 def test_pools_by_hand():
@@ -46,10 +46,11 @@ def test_pools_by_hand():
     assert average_frames(frames, 0 * mask).numpy().tolist() == [[0, 0]]
 
 
-class Draws:
+class Draws(GraphTower):
     """A tower whose draws are given."""
 
     def __init__(self, values):
+        super().__init__()
         self.values = tf.constant(values, tf.float32)
 
     def uniform(self, shape):

@@ -4,7 +4,7 @@ import pytest
 
 from tests.models.small import VIDEO, random_weights, raw_flags, small_flags, specs_of
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.models import build_graph, make_model, recognize
+from yt8m_ensemble.models import build_graph, make_model, model_options, recognize
 from yt8m_ensemble.values import FeatureSpec, ModelFlags, TensorSpec
 
 pytestmark = pytest.mark.tf
@@ -28,14 +28,15 @@ def test_an_unknown_option_gets_the_nearest():
     ("given", "kept"), [("3", 3), (3.0, 3), (3, 3)], ids=["text", "float", "int"]
 )
 def test_values_become_the_type_of_their_default(given, kept):
-    value = make_model("MoeModel", {"moe_num_mixtures": given}).moe_num_mixtures
+    value = model_options(make_model("MoeModel", {"moe_num_mixtures": given}))["moe_num_mixtures"]
     assert value == kept
     assert type(value) is int
 
 
 def test_switches_take_the_words_of_the_originals_flags():
-    assert make_model("MoeModel", {"moe_prob_gating": "True"}).moe_prob_gating is True
-    assert make_model("MoeModel", {"moe_prob_gating": "false"}).moe_prob_gating is False
+    for word, value in (("True", True), ("false", False)):
+        made = make_model("MoeModel", {"moe_prob_gating": word})
+        assert model_options(made)["moe_prob_gating"] is value
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_the_command_spells_every_option():
 
     spelled = {name: default for name, (default, _) in TRAIN_OPTIONS.items()}
     assert spelled == {field.name: field.default for field in fields(TrainOptions)}
-    defaults = {}
+    defaults: dict[str, set[object]] = {}
     for architecture in REGISTRY.values():
         for field in fields(architecture):
             defaults.setdefault(field.name, set()).add(field.default)

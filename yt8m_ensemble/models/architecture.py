@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from yt8m_ensemble.models.layers import l2_normalize
@@ -21,6 +22,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Variable shapes by name below `tower/`."""
 
 
+@dataclass(frozen=True)
 class Architecture(ABC):
     """Describe a model without its weights; fields are the options, named as the originals' flags.
 

@@ -111,7 +111,7 @@ def _fit(
         num_classes, inferred = kind.infer(shapes)
     except (KeyError, IndexError):
         return None
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    known = {field.name for field in fields(kind)}
     stated = {key: raw_flags[key] for key in known - BASE_KEYS if key in raw_flags}
     try:
         # What the variables show outranks what the file says.

@@ -72,7 +72,7 @@ def make_model(
             f"Set `--features {wants}`, or choose another `--model`."
         )
         raise ModelError(msg, model=name, frame_level=frame_level)
-    types = {field.name: type(field.default) for field in fields(architecture)}  # type: ignore[arg-type]
+    types = {field.name: type(field.default) for field in fields(architecture)}
     values = {}
     for key, value in (options or {}).items():
         if key not in types:
@@ -87,7 +87,7 @@ def make_model(
 
 def model_options(model: Architecture) -> dict[str, Option]:
     """Return every option of an architecture with its value, as `model_flags.json` keeps them."""
-    return asdict(model)  # type: ignore[call-overload,no-any-return]
+    return asdict(model)
 
 
 def _convert(model: str, key: str, value: Any, wanted: type) -> Option:
