@@ -108,6 +108,25 @@ def test_a_missing_collection_is_named(tmp_path):
     with pytest.raises(GraphError, match="lacks the collections num_frames, predictions") as caught:
         load_meta_graph(str(tmp_path / "m.meta"))
     assert caught.value.missing == ["num_frames", "predictions"]
+    assert "`--num-frames`, `--predictions`" in str(caught.value)
+
+
+def test_tensors_may_be_named_where_collections_are_missing(tmp_path):
+    graph = tf.Graph()
+    with graph.as_default():
+        x = v1.placeholder(tf.float32, (None, 8), "x")
+        n = v1.placeholder(tf.int64, (None,), "n")
+        tf.sigmoid(x, name="scores")
+        v1.train.export_meta_graph(str(tmp_path / "m.meta"))
+    with pytest.raises(GraphError, match=r"predictions may be .*'scores:0'") as caught:
+        load_meta_graph(str(tmp_path / "m.meta"))
+    assert "'x:0', 'n:0'" in str(caught.value)
+    names = {"input_batch_raw": "x", "num_frames": n.name, "predictions": "scores"}
+    with GraphRunner(
+        load_meta_graph(str(tmp_path / "m.meta"), tensors=names), DictSource({})
+    ) as runner:
+        scores = runner.predict(INPUTS, FRAMES)
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-INPUTS)), atol=1e-6)
 
 
 def test_a_python_function_is_refused(tmp_path):

@@ -5,6 +5,7 @@ from tests.pico import flags_of, read_json, write_train_dir
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.errors import (
     CastOverflowError,
+    GraphError,
     MixtureWeightsError,
     OutputExistsError,
     UsageError,
@@ -81,7 +82,12 @@ def test_an_existing_directory_survives_without_force(members, tmp_path):
     assert (out / "precious").exists()
     merge_models(members=members, out=str(out), force=True)
     assert not (out / "precious").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "blend", "blend.provenance.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "a",
+        "b",
+        "blend",
+        "blend.provenance.json",
+    ]
 
 
 def test_an_overflow_names_the_tensor_and_writes_nothing(tmp_path):
@@ -101,3 +107,50 @@ def test_an_overflow_names_the_tensor_and_writes_nothing(tmp_path):
 def test_a_merge_needs_a_member(tmp_path):
     with pytest.raises(UsageError, match="`--member PATH`"):
         merge_models(members=[], out=str(tmp_path / "blend"))
+
+
+def export_frozen(directory, score):
+    """Write a meta graph whose weights are constants, as other tools do, and its flags."""
+    import json
+
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (None, 8), "x")
+        n = tf.compat.v1.placeholder(tf.float32, (None,), "n")
+        for name, tensor in (
+            ("input_batch_raw", x),
+            ("num_frames", n),
+            ("predictions", score(x)),
+        ):
+            tf.compat.v1.add_to_collection(name, tensor)
+        directory.mkdir()
+        tf.compat.v1.train.export_meta_graph(str(directory / "frozen.meta"))
+    flags = {"feature_names": "mean_rgb,mean_audio", "feature_sizes": "6,2"}
+    (directory / "model_flags.json").write_text(json.dumps({**flags, "frame_features": False}))
+    return str(directory / "frozen.meta")
+
+
+def test_a_frozen_graph_is_merged_with_a_trained_one(tmp_path):
+    import tensorflow as tf
+
+    weights = np.random.default_rng(0).normal(size=(8, 300)).astype(np.float32)
+    frozen = export_frozen(tmp_path / "f", lambda x: tf.sigmoid(x @ tf.constant(weights, name="w")))
+    trained = write_train_dir(tmp_path / "a", flags_of("LogisticModel", num_classes=300))
+    out = tmp_path / "blend"
+    merge_models(members=[f"f={frozen}", str(trained)], fp16="auto", out=str(out))
+    with open_checkpoint(str(out / "inference_model")) as merged:
+        assert merged.specs()["f/w"].dtype == "float16"
+        np.testing.assert_array_equal(merged.read("f/w"), weights.astype(np.float16))
+
+
+def test_what_tensorflow_1_14_does_not_know_is_refused_with_the_member(tmp_path):
+    import tensorflow as tf
+
+    frozen = export_frozen(tmp_path / "f", lambda x: tf.einsum("bf,fc->bc", x, tf.ones((8, 4))))
+    with pytest.raises(GraphError, match=r"Einsum.*f/") as caught:
+        merge_models(members=[f"f={frozen}"], out=str(tmp_path / "blend"))
+    assert not (tmp_path / "blend").exists()
+    assert "`--target any`" in str(caught.value)
+    merge_models(members=[f"f={frozen}"], target="any", out=str(tmp_path / "blend"))

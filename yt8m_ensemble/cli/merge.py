@@ -31,6 +31,11 @@ from yt8m_ensemble.cli import options
     show_default=True,
     help="Which: all of 1,024 values or more but batch-norm statistics, or the original's four.",
 )
+@click.option(
+    "--quantize",
+    type=click.Choice(["uint8", "uint8-quantile", "uint8-kmeans", "uint4"]),
+    help="Code weight matrices in 8 or 4 bits; the rest as `--fp16` says.",
+)
 @click.option("--keep-float32", multiple=True, metavar="NAME", help="A tensor to leave as it is.")
 @click.option(
     "--naming",
@@ -38,6 +43,24 @@ from yt8m_ensemble.cli import options
     default="scoped",
     show_default=True,
     help="Variables as the 10th-place solution names them, or below each member's name.",
+)
+@click.option(
+    "--fix-frames",
+    "with_fixed_frames",
+    is_flag=True,
+    help="Replace random draws of frames by evenly spaced true frames.",
+)
+@click.option(
+    "--input", "input_batch_raw", metavar="TENSOR", help="Where a graph does not name it."
+)
+@click.option("--num-frames", metavar="TENSOR", help="Where a graph does not name it.")
+@click.option("--predictions", metavar="TENSOR", help="Where a graph does not name it.")
+@click.option(
+    "--target",
+    type=click.Choice(["tf1.14", "any"]),
+    default="tf1.14",
+    show_default=True,
+    help="What must load the result: the official readers, or any TensorFlow.",
 )
 @click.option("--architecture", metavar="NAME", help="Overrides what the members' files say.")
 @options.num_classes_option
@@ -50,6 +73,9 @@ def merge(
     mix: str | None,
     fp16: bool,
     fp16_policy: str,
+    input_batch_raw: str | None,
+    num_frames: str | None,
+    predictions: str | None,
     as_json: bool,
     **others: object,
 ) -> None:
@@ -61,12 +87,18 @@ def merge(
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps.merge import merge_models
 
+    tensors = {
+        "input_batch_raw": input_batch_raw,
+        "num_frames": num_frames,
+        "predictions": predictions,
+    }
     with render.ProgressBar() as progress:
         result = merge_models(
             members=members,
             weights=options.parse_weights(weights),
             mix=mix,  # type: ignore[arg-type]  # click has checked the choice
             fp16=fp16_policy if fp16 else "none",  # type: ignore[arg-type]
+            tensors={name: tensor for name, tensor in tensors.items() if tensor},
             progress=progress,
             **others,  # type: ignore[arg-type]  # click has checked the types
         )
@@ -74,5 +106,7 @@ def merge(
     shares = zip(result.weights.names, result.weights.values, strict=True)
     rows = [[name, f"{share:.4f}", render.format_bytes(sizes[name])] for name, share in shares]
     rows.append(["merged", "1.0000", render.format_bytes(result.nbytes)])
-    table = render.Table(f"Mixed by {result.weights.space}", ["member", "weight", "size"], rows)
-    render.emit(result, as_json=as_json, tables=[table], text=result.directory)
+    tables = [render.Table(f"Mixed by {result.weights.space}", ["member", "weight", "size"], rows)]
+    if result.casts:
+        tables.append(render.cast_table(result.casts))
+    render.emit(result, as_json=as_json, tables=tables, text=result.directory)

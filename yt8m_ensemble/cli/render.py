@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+    from yt8m_ensemble.casting import CastReport
+
 SHOW_AFTER_S = 2.0
 LINE_EVERY_S = 10.0
 
@@ -78,6 +80,24 @@ def format_bytes(size: float) -> str:
     """
     power = max(0, min(3, (len(str(int(size))) - 1) // 3))
     return f"{size / 1000**power:.{2 if power else 0}f} {('B', 'kB', 'MB', 'GB')[power]}"
+
+
+def cast_table(casts: Sequence[CastReport]) -> Table:
+    """Return the table of what storing weights in fewer bits did to each."""
+    rows = [
+        [
+            cast.name,
+            f"{cast.size:,}",
+            f"{cast.largest:.4g}",
+            f"{cast.max_error:.3g}",
+            f"{cast.mean_error:.3g}",
+            f"{cast.underflow_share:.2%}",
+            f"{cast.subnormal_share:.2%}",
+        ]
+        for cast in casts
+    ]
+    columns = ["tensor", "values", "largest", "max error", "mean error", "to zero", "subnormal"]
+    return Table("Stored in fewer bits", columns, rows)
 
 
 class ProgressBar:

@@ -8,6 +8,7 @@ from yt8m_ensemble.graphs.meta_files import (
     CONTRACT,
     load_meta_graph,
     read_meta_graph,
+    to_meta_graph,
     write_meta_graph,
 )
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
@@ -22,5 +23,6 @@ __all__ = [
     "load_meta_graph",
     "node_name",
     "read_meta_graph",
+    "to_meta_graph",
     "write_meta_graph",
 ]

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 CONTRACT = ("input_batch_raw", "num_frames", "predictions")
 MEMBERS_COLLECTION = "member_predictions"
+OPTIONS = {
+    "input_batch_raw": "input",
+    "num_frames": "num-frames",
+    "predictions": "predictions",
+}
+"""The option that names a tensor whose collection is missing."""
+
+_SOURCES = ("Placeholder", "Dequeue", "IteratorGetNext")
+_SHOWN = 3
 
 
 def read_meta_graph(path: str) -> Any:
@@ -53,11 +62,12 @@ def read_meta_graph(path: str) -> Any:
     return meta
 
 
-def load_meta_graph(path: str) -> ModelGraph:
+def load_meta_graph(path: str, *, tensors: Mapping[str, str] | None = None) -> ModelGraph:
     """Read a meta graph and cut it to its inference part.
 
     Args:
         path: The `.meta` file.
+        tensors: Tensor names for collections of the contract that the file lacks or has wrong.
 
     Returns:
         The graph from `input_batch_raw` and `num_frames` to `predictions`.
@@ -66,20 +76,25 @@ def load_meta_graph(path: str) -> ModelGraph:
         GraphError: If it lacks a collection of the contract or cannot be imported.
     """
     meta = read_meta_graph(path)
-    missing = [name for name in CONTRACT if not meta.collection_def[name].node_list.value]
+    named = {
+        name: meta.collection_def[name].node_list.value[0]
+        for name in CONTRACT
+        if meta.collection_def[name].node_list.value
+    }
+    named |= {name: t if ":" in t else f"{t}:0" for name, t in (tensors or {}).items()}
+    missing = [name for name in CONTRACT if name not in named]
     if missing:
+        listed = "; ".join(f"{n} may be {_candidates(meta.graph_def, n)}" for n in missing)
+        options = ", ".join(f"`--{OPTIONS[name]}`" for name in missing)
         msg = (
             f"'{path}' lacks the collections {', '.join(missing)}, which name a graph's inputs and "
-            "predictions. Export the model with the code that trained it."
+            f"predictions. Name the tensors with {options}: {listed}."
         )
         raise GraphError(msg, path=path, missing=missing)
-    tensors = {name: meta.collection_def[name].node_list.value[0] for name in CONTRACT}
     graph = tf.Graph()
     try:
         members = dict(_read_members(meta))
-        flat, moved = lower(
-            _without_training(meta.graph_def, [*tensors.values(), *members.values()])
-        )
+        flat, moved = lower(_without_training(meta.graph_def, [*named.values(), *members.values()]))
         parts = list(_stored_parts(meta.graph_def))
         for node in flat.node:
             node.device = ""
@@ -87,9 +102,9 @@ def load_meta_graph(path: str) -> ModelGraph:
             tf.import_graph_def(flat, name="")
         return from_tf_graph(
             graph,
-            inputs=tensors["input_batch_raw"],
-            num_frames=tensors["num_frames"],
-            predictions=moved.get(tensors["predictions"], tensors["predictions"]),
+            inputs=named["input_batch_raw"],
+            num_frames=named["num_frames"],
+            predictions=moved.get(named["predictions"], named["predictions"]),
             keys={node: key for node, key, _ in parts},
             slices={node: part for node, _, part in parts if part},
             members=members,
@@ -101,6 +116,16 @@ def load_meta_graph(path: str) -> ModelGraph:
         raise GraphError(msg, path=path) from error
 
 
+def _candidates(graph_def: GraphDef, name: str) -> str:
+    """Return names of tensors that might be what a collection should name."""
+    fed = {node_name(value) for node in graph_def.node for value in node.input}
+    if name == "predictions":
+        found = [n.name for n in graph_def.node if n.name not in fed and "T" in n.attr]
+    else:
+        found = [n.name for n in graph_def.node if any(source in n.op for source in _SOURCES)]
+    return ", ".join(f"'{tensor}:0'" for tensor in found[-_SHOWN:]) or "none that can be told"
+
+
 def _without_training(graph_def: GraphDef, tensors: Iterable[str]) -> GraphDef:
     """Return the graph without initialisers, savers and optimizers, which assign variables."""
     kept = GraphDef()
@@ -110,15 +135,17 @@ def _without_training(graph_def: GraphDef, tensors: Iterable[str]) -> GraphDef:
     return kept
 
 
-def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
-    """Write a meta graph that the official readers of TensorFlow 1 load.
+def to_meta_graph(model_graph: ModelGraph) -> Any:
+    """Return the meta graph that the official readers of TensorFlow 1 load.
 
     It holds the inference part, a saver over all variables, and the three collections of the
     contract; for an ensemble also `member_predictions`, tensor names that start with the member's.
 
     Args:
-        model_graph: What to write.
-        path: The `.meta` file, replaced if it exists.
+        model_graph: The graph.
+
+    Returns:
+        A `MetaGraphDef`.
     """
     graph = tf.Graph()
     with graph.as_default():
@@ -134,11 +161,21 @@ def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
             graph.add_to_collection(MEMBERS_COLLECTION, f"{name}={tensor}".encode())
         # Old readers refuse attributes that they do not know, even at their defaults; and without
         # the list of operations they cannot tell which of the absent ones have defaults.
-        meta = tf.compat.v1.train.export_meta_graph(
+        return tf.compat.v1.train.export_meta_graph(
             graph=graph, saver_def=saver_def, strip_default_attrs=True
         )
+
+
+def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
+    """Write `to_meta_graph` of a graph.
+
+    Args:
+        model_graph: What to write.
+        path: The `.meta` file, replaced if it exists.
+    """
+    content = to_meta_graph(model_graph).SerializeToString(deterministic=True)
     with files.atomic_file(path, force=True) as part, files.open_binary(part, "wb") as file:
-        file.write(meta.SerializeToString(deterministic=True))
+        file.write(content)
 
 
 def _add_saver(graph: tf.Graph, variables: Mapping[str, TensorSpec]) -> Any:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble import files
-from yt8m_ensemble.errors import MixtureWeightsError, UsageError
+from yt8m_ensemble.errors import GraphError, MixtureWeightsError, UsageError
+from yt8m_ensemble.graphs import fix_frames, to_meta_graph
 from yt8m_ensemble.merging import (
     Member,
     build_merged_graph,
     export_inference_model,
     plan_merge,
 )
+from yt8m_ensemble.packaging import check_operations, member_of
 from yt8m_ensemble.steps.open_model import open_models
 from yt8m_ensemble.steps.provenance import write_provenance
 from yt8m_ensemble.values import MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from yt8m_ensemble.casting import CastReport
+    from yt8m_ensemble.casting import CastReport, Scheme
+    from yt8m_ensemble.graphs import ModelGraph
     from yt8m_ensemble.merging import Fp16Policy, MergePlan, Naming
 
 
@@ -52,9 +55,13 @@ def merge_models(
     weights: MixtureWeights | str | Sequence[float] | None = None,
     mix: Space | None = None,
     fp16: Fp16Policy = "none",
+    quantize: Scheme | None = None,
     keep_float32: Sequence[str] = (),
     naming: Naming = "scoped",
     normalize: bool = False,
+    with_fixed_frames: bool = False,
+    tensors: Mapping[str, str] | None = None,
+    target: Literal["tf1.14", "any"] = "tf1.14",
     num_classes: int | None = None,
     architecture: str | None = None,
     force: bool = False,
@@ -70,9 +77,13 @@ def merge_models(
             weighs all alike. A file's members are matched by name.
         mix: Mixing space; the mixture's own if it has one, else `probability`.
         fp16: Which weights to store as float16: `none`, `auto`, or `seed`.
+        quantize: How to code weight matrices in fewer bits still; `fp16` is for the rest.
         keep_float32: Names of tensors to leave alone.
         naming: How variables are named.
         normalize: Rescale numbers that do not sum to one.
+        with_fixed_frames: Replace random draws of frames by evenly spaced true frames.
+        tensors: Names of input and output tensors of graphs that lack the collections.
+        target: What must load the result: TensorFlow 1.14, or `any` that this one can.
         num_classes: Where a member's files do not tell.
         architecture: Overrides what the members' files say.
         force: Replace an existing directory.
@@ -84,23 +95,39 @@ def merge_models(
 
     Raises:
         UsageError: If no member is given.
+        GraphError: If a member uses what the target does not know.
         OutputExistsError: If `out` exists and `force` is not set.
     """
     if not members:
         msg = "No member is given. Pass `--member PATH` for each model."
         raise UsageError(msg)
     files.check_absent(out, force=force)
-    with open_models(members, architecture=architecture, num_classes=num_classes) as opened:
+    with open_models(
+        members, architecture=architecture, num_classes=num_classes, tensors=tensors
+    ) as opened:
         names = [model.name for model in opened]
         mixture = _mixture(names, weights, mix=mix, normalize=normalize)
         parts = [
-            Member(model.name, model.graph, model.source, model.features, model.num_classes)
+            Member(
+                model.name,
+                fix_frames(model.graph) if with_fixed_frames else model.graph,
+                model.source,
+                model.features,
+                model.num_classes,
+            )
             for model in opened
         ]
         plan = plan_merge(
-            parts, weights=mixture, fp16=fp16, keep_float32=keep_float32, naming=naming
+            parts,
+            weights=mixture,
+            fp16=fp16,
+            quantize=quantize,
+            keep_float32=keep_float32,
+            naming=naming,
         )
         graph = build_merged_graph(parts, plan)
+        if target == "tf1.14":
+            _check_loadable(graph, plan)
         casts: tuple[CastReport, ...] = ()
         if not dry_run:
             casts = export_inference_model(out, parts, plan, graph, force=force, progress=progress)
@@ -113,6 +140,7 @@ def merge_models(
                     "weights": mixture.values,
                     "mix": mixture.space,
                     "fp16": fp16,
+                    "quantize": quantize,
                     "naming": naming,
                 },
             )
@@ -124,6 +152,25 @@ def merge_models(
             plan=plan,
             casts=casts,
         )
+
+
+def _check_loadable(graph: ModelGraph, plan: MergePlan) -> None:
+    """Refuse a graph that the official readers' TensorFlow could not load.
+
+    Raises:
+        GraphError: If it holds operations or attributes that TensorFlow 1.14 does not know.
+    """
+    checks = check_operations(
+        to_meta_graph(graph),
+        member_of=lambda name: member_of(name, plan.weights.names, naming=plan.naming),
+    )
+    for check in checks:
+        if not check.is_ok:
+            msg = (
+                f"TensorFlow 1.14 would refuse the merged graph ({check.name}): {check.detail}. "
+                "Leave that member out, or pass `--target any` if newer readers load it."
+            )
+            raise GraphError(msg, check=check.name, detail=check.detail)
 
 
 def _mixture(

@@ -1,7 +1,8 @@
 """Open any model that a command is given: where it lies, what it reads, its graph and weights.
 
 A path is a train directory (latest checkpoint), `DIR@STEP`, a checkpoint prefix, an
-`inference_model` prefix or its directory, or a `.tgz`. Never runs the model.
+`inference_model` prefix or its directory, a `.meta` with its weights as constants, or a `.tgz`.
+Never runs the model.
 """
 
 from __future__ import annotations
@@ -16,12 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import TfCheckpoint, latest_prefix, open_checkpoint, step_prefix
+from yt8m_ensemble.checkpoints import latest_prefix, open_checkpoint, step_prefix
 from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
-from yt8m_ensemble.graphs import ModelGraph, load_meta_graph
+from yt8m_ensemble.graphs import ModelGraph, lift_constants, load_meta_graph
 from yt8m_ensemble.models import build_graph, recognize
 from yt8m_ensemble.packaging import extract_bundle
-from yt8m_ensemble.values import FeatureSpec, parse_feature_spec, parse_flags
+from yt8m_ensemble.values import (
+    CombinedSource,
+    DictSource,
+    FeatureSpec,
+    TensorSource,
+    parse_feature_spec,
+    parse_flags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,13 +52,14 @@ class OpenModel:
         num_classes: Classes that it predicts.
         architecture: Name of the architecture, or `graph` if only its meta graph is known.
         flags: `model_flags.json` as it stands.
-        digest: SHA-256 of the checkpoint's index, which holds a checksum of every tensor.
+        digest: SHA-256 of the checkpoint's index, which holds a checksum of every tensor; of the
+            meta graph if that is frozen.
     """
 
     name: str
     path: str
     graph: ModelGraph
-    source: TfCheckpoint
+    source: TensorSource
     features: FeatureSpec
     num_classes: int
     architecture: str
@@ -71,9 +80,13 @@ class OpenModel:
 
 @contextmanager
 def open_models(
-    paths: Sequence[str], *, architecture: str | None = None, num_classes: int | None = None
+    paths: Sequence[str],
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    tensors: Mapping[str, str] | None = None,
 ) -> Iterator[list[OpenModel]]:
-    """Open several models; see `open_model`.
+    """Open several models, with the options of `open_model`.
 
     Yields:
         The models in the order given.
@@ -84,7 +97,9 @@ def open_models(
     with ExitStack() as stack:
         models = [
             stack.enter_context(
-                open_model(path, architecture=architecture, num_classes=num_classes)
+                open_model(
+                    path, architecture=architecture, num_classes=num_classes, tensors=tensors
+                )
             )
             for path in paths
         ]
@@ -98,7 +113,11 @@ def open_models(
 
 @contextmanager
 def open_model(
-    path: str, *, architecture: str | None = None, num_classes: int | None = None
+    path: str,
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    tensors: Mapping[str, str] | None = None,
 ) -> Iterator[OpenModel]:
     """Open one model.
 
@@ -106,6 +125,7 @@ def open_model(
         path: Where it is; `NAME=PATH` gives it a name.
         architecture: Overrides what its flags and variables say.
         num_classes: For graphs whose files do not tell.
+        tensors: Names of the input and output tensors, by the collection that a graph lacks.
 
     Yields:
         The model; its files are open until the context ends.
@@ -120,12 +140,16 @@ def open_model(
             where = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
             extract_bundle(path, where)
         prefix = find_prefix(where)
-        source = stack.enter_context(open_checkpoint(prefix))
         raw_flags = read_flags(prefix)
-        index = files.read_bytes(f"{prefix}.index")
-        is_exported = _base(prefix).startswith(INFERENCE_MODEL)
+        has_index = files.exists(f"{prefix}.index")
+        source: TensorSource = (
+            stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
+        )
+        identity = files.read_bytes(f"{prefix}.{'index' if has_index else 'meta'}")
+        is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
         if is_exported and files.exists(f"{prefix}.meta") and architecture is None:
-            graph = load_meta_graph(f"{prefix}.meta")
+            graph, constants = lift_constants(load_meta_graph(f"{prefix}.meta", tensors=tensors))
+            source = CombinedSource(DictSource(constants), source) if constants else source
             kind, features = "graph", parse_feature_spec(raw_flags)
             classes = _num_classes(graph, raw_flags, num_classes, path=path)
         else:
@@ -143,7 +167,7 @@ def open_model(
             num_classes=classes,
             architecture=kind,
             flags=raw_flags,
-            digest=hashlib.sha256(index).hexdigest(),
+            digest=hashlib.sha256(identity).hexdigest(),
         )
 
 
@@ -159,7 +183,7 @@ def find_prefix(path: str) -> str:
         exported = f"{path.rstrip('/')}/{INFERENCE_MODEL}"
         return exported if files.exists(f"{exported}.index") else latest_prefix(path)
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
-    if not files.exists(f"{prefix}.index"):
+    if not files.exists(f"{prefix}.index") and not files.exists(f"{prefix}.meta"):
         msg = (
             f"There is no model at '{path}': neither a directory nor '{prefix}.index' exists. Give "
             "a train directory, DIR@STEP, a checkpoint prefix, an inference model or a `.tgz`."
@@ -169,7 +193,7 @@ def find_prefix(path: str) -> str:
 
 
 def read_flags(prefix: str) -> dict[str, Any]:
-    """Return the flags of a checkpoint: from its provenance, else from `model_flags.json` beside it.
+    """Return the flags of a checkpoint: of its provenance, else of `model_flags.json` beside it.
 
     Raises:
         ModelError: If there are none.

@@ -18,7 +18,7 @@ from yt8m_ensemble.values.scores import (
     Space,
     check_aligned,
 )
-from yt8m_ensemble.values.tensors import Checkpoint, DictSource, TensorSource, TensorSpec
+from yt8m_ensemble.values.tensors import Checkpoint, CombinedSource, DictSource, TensorSource, TensorSpec
 
 __all__ = [
     "BASE_KEYS",
@@ -27,6 +27,7 @@ __all__ = [
     "BundleMember",
     "Check",
     "Checkpoint",
+    "CombinedSource",
     "DictSource",
     "FeatureSpec",
     "Labels",

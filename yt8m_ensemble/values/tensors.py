@@ -93,6 +93,38 @@ class DictSource:
         return self._arrays[name]
 
 
+class CombinedSource:
+    """Serve the tensors of several sources as one.
+
+    Args:
+        sources: Where a name occurs twice, the first wins.
+
+    Examples:
+        >>> w, b = DictSource({"w": np.ones(2)}), DictSource({"b": np.zeros(1)})
+        >>> list(CombinedSource(w, b).specs())
+        ['b', 'w']
+    """
+
+    def __init__(self, *sources: TensorSource) -> None:
+        self._sources = sources
+
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Return the description of every tensor, by name, in sorted order."""
+        found = {name: spec for s in reversed(self._sources) for name, spec in s.specs().items()}
+        return {name: found[name] for name in sorted(found)}
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Return one tensor.
+
+        Raises:
+            KeyError: If no source has one of that name.
+        """
+        for source in self._sources:
+            if name in source.specs():
+                return source.read(name)
+        raise KeyError(name)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Point at one checkpoint on disk; carries no arrays.
