@@ -5,6 +5,7 @@ Dequantises and pads; never normalises and never looks at a model.
 
 from yt8m_ensemble.data.diagnosis import check_records, explained_errors
 from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
+from yt8m_ensemble.data.own_features import OwnVideo, read_own_features
 from yt8m_ensemble.data.peek import RecordInfo, peek_record
 from yt8m_ensemble.data.quantization import dequantize, quantize
 from yt8m_ensemble.data.reading import Batch, read_batches, training_dataset
@@ -24,6 +25,7 @@ from yt8m_ensemble.data.writing import encode_frames, encode_means, write_record
 __all__ = [
     "BYTE_RANGE",
     "Batch",
+    "OwnVideo",
     "RecordInfo",
     "World",
     "check_records",
@@ -40,6 +42,7 @@ __all__ = [
     "quantize",
     "read_batches",
     "read_ground_truth_csv",
+    "read_own_features",
     "sample_shards",
     "shard_paths",
     "training_dataset",
