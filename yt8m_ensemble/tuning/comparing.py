@@ -1,0 +1,217 @@
+"""How members differ and what their mixture makes of it: pairs, frequency bands, videos.
+
+Works on candidates, so it sees the classes that can matter to a mixture, not the far tail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble.metrics.ranking import average_precision, class_average_precisions
+from yt8m_ensemble.mixing import mix, to_space
+from yt8m_ensemble.tuning.scoring import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.tuning.candidates import Candidates
+    from yt8m_ensemble.values import Labels, MixtureWeights
+
+MIXTURE = "mixture"
+BANDS = (1, 3, 10, 30, 100, 300, 1000)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Compare two members.
+
+    Args:
+        members: Their names.
+        correlation: Pearson correlation of their logits over the candidates.
+        disagreement: Share of videos whose best class differs.
+        only_first: Share of videos where the first alone puts a positive on top.
+        only_second: Share of videos where the second alone does.
+    """
+
+    members: tuple[str, str]
+    correlation: float
+    disagreement: float
+    only_first: float
+    only_second: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """Hold what GAP is over the classes of one frequency band.
+
+    Args:
+        low: Fewest positives of a class in the band, in these videos.
+        high: Most of them.
+        num_classes: Classes in the band.
+        num_positives: Positives of these classes.
+        gaps: Average precision by member and mixture over the pooled pairs of these classes.
+    """
+
+    low: int
+    high: int
+    num_classes: int
+    num_positives: int
+    gaps: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """Hold what mixing did to one class.
+
+    Args:
+        class_id: The class.
+        num_positives: Its positives.
+        best_single: Average precision under the best single member (best overall).
+        mixture: Average precision under the mixture.
+    """
+
+    class_id: int
+    num_positives: int
+    best_single: float
+    mixture: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hold a comparison of members and their mixture.
+
+    Args:
+        gaps: GAP by member and mixture.
+        best_single: The member of highest GAP.
+        pairs: Every pair of members.
+        bands: Frequency bands, rare to frequent; bands without classes are left out.
+        classes: Classes that changed most, gains first.
+        fixed: Ids of videos where the mixture puts a positive on top and the best single does not.
+        broken: Ids of the reverse.
+        num_videos: Videos compared on.
+    """
+
+    gaps: Mapping[str, float]
+    best_single: str
+    pairs: tuple[Pair, ...]
+    bands: tuple[Band, ...]
+    classes: tuple[ClassChange, ...]
+    fixed: tuple[str, ...]
+    broken: tuple[str, ...]
+    num_videos: int
+
+
+def compare_members(
+    candidates: Candidates, labels: Labels, weights: MixtureWeights, *, num_listed: int = 10
+) -> Comparison:
+    """Compare members with each other and with their mixture.
+
+    Args:
+        candidates: Of all videos and members.
+        labels: Of the same videos.
+        weights: The mixture, members in the candidates' order.
+        num_listed: Classes listed at either end.
+
+    Returns:
+        The comparison.
+    """
+    scores = dict(zip(candidates.names, candidates.scores, strict=True))
+    scores[MIXTURE] = mix(list(candidates.scores), weights)
+    pools = {
+        name: Scorer(candidates.with_scores(mixed), "probability").pool([1])
+        for name, mixed in scores.items()
+    }
+    num_positives = candidates.num_positives
+    gaps = {n: average_precision(candidates.hits[p], num_positives) for n, p in pools.items()}
+    best_single = max(candidates.names, key=lambda name: gaps[name])
+    tops = {name: _best_candidates(candidates, mixed) for name, mixed in scores.items()}
+    right = {name: candidates.hits[top] for name, top in tops.items()}
+    positives = np.bincount(labels.class_ids, minlength=labels.num_classes)
+    ids = labels.video_ids.astype("U")
+    return Comparison(
+        gaps=gaps,
+        best_single=best_single,
+        pairs=_pairs(candidates, tops),
+        bands=_bands(candidates, pools, positives),
+        classes=_classes(
+            candidates,
+            tuple((scores[name], pools[name]) for name in (best_single, MIXTURE)),
+            positives,
+            num_listed,
+        ),
+        fixed=tuple(ids[right[MIXTURE] & ~right[best_single]].tolist()),
+        broken=tuple(ids[right[best_single] & ~right[MIXTURE]].tolist()),
+        num_videos=candidates.num_videos,
+    )
+
+
+def _best_candidates(candidates: Candidates, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return each video's best candidate, the lowest class among equals."""
+    videos = np.repeat(np.arange(candidates.num_videos), np.diff(candidates.indptr))
+    # Videos stay together and classes rise within them, so the first of each video is its best.
+    order = np.lexsort((candidates.class_ids, -mixed, videos))
+    return order[candidates.indptr[:-1]]
+
+
+def _pairs(candidates: Candidates, tops: Mapping[str, NDArray[np.int64]]) -> tuple[Pair, ...]:
+    names = candidates.names
+    correlations = np.atleast_2d(np.corrcoef(to_space(candidates.scores, "logit")))
+    pairs = []
+    for i in range(len(names)):
+        for j in range(i + 1, len(names)):
+            first, second = tops[names[i]], tops[names[j]]
+            hit, other_hit = candidates.hits[first], candidates.hits[second]
+            pairs.append(
+                Pair(
+                    (names[i], names[j]),
+                    float(correlations[i, j]),
+                    float(np.mean(first != second)),
+                    float(np.mean(hit & ~other_hit)),
+                    float(np.mean(other_hit & ~hit)),
+                )
+            )
+    return tuple(pairs)
+
+
+def _bands(
+    candidates: Candidates, pools: Mapping[str, NDArray[np.int64]], positives: NDArray[np.int64]
+) -> tuple[Band, ...]:
+    bands = []
+    ends = [*(edge - 1 for edge in BANDS[1:]), max(int(positives.max()), BANDS[-1])]
+    for low, high in zip(BANDS, ends, strict=True):
+        inside = (positives >= low) & (positives <= high)
+        if inside.any():
+            total = int(positives[inside].sum())
+            gaps = {}
+            for name, pool in pools.items():
+                chosen = pool[inside[candidates.class_ids[pool]]]
+                gaps[name] = average_precision(candidates.hits[chosen], total)
+            bands.append(Band(low, high, int(inside.sum()), total, gaps))
+    return tuple(bands)
+
+
+def _classes(
+    candidates: Candidates,
+    rankings: tuple[tuple[NDArray[np.float32], NDArray[np.int64]], ...],
+    positives: NDArray[np.int64],
+    num_listed: int,
+) -> tuple[ClassChange, ...]:
+    before, after = (
+        class_average_precisions(
+            candidates.class_ids[pool], scores[pool], candidates.hits[pool], positives=positives
+        )
+        for scores, pool in rankings
+    )
+    # Rare classes move most and mean least: weigh the change by the positives behind it.
+    change = np.nan_to_num((after - before) * positives)
+    order = np.argsort(-change, kind="stable").tolist()
+    return tuple(
+        ClassChange(c, int(positives[c]), float(before[c]), float(after[c]))
+        for c in dict.fromkeys([*order[:num_listed], *order[-num_listed:]])
+        if change[c] != 0
+    )
