@@ -1,6 +1,16 @@
 """Checkpoint formats and nothing else: find steps, read and write streams; needs no TensorFlow."""
 
+from yt8m_ensemble.checkpoints.keras_weights import (
+    H5Source,
+    open_keras_weights,
+    write_keras_weights,
+)
 from yt8m_ensemble.checkpoints.reader import TfCheckpoint, open_checkpoint
+from yt8m_ensemble.checkpoints.safetensors import (
+    SafetensorsSource,
+    open_safetensors,
+    write_safetensors,
+)
 from yt8m_ensemble.checkpoints.train_dir import (
     find_steps,
     last_prefixes,
@@ -13,13 +23,19 @@ from yt8m_ensemble.checkpoints.writer import CheckpointWriter, write_checkpoint
 
 __all__ = [
     "CheckpointWriter",
+    "H5Source",
+    "SafetensorsSource",
     "TfCheckpoint",
     "find_steps",
     "last_prefixes",
     "latest_prefix",
     "open_checkpoint",
+    "open_keras_weights",
+    "open_safetensors",
     "range_prefixes",
     "step_prefix",
     "write_checkpoint",
+    "write_keras_weights",
+    "write_safetensors",
     "write_state_file",
 ]

@@ -15,11 +15,13 @@ import click
 
 from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.avg_ckpt import avg_ckpt
+from yt8m_ensemble.cli.convert import convert
 from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.merge_predictions import merge_predictions
 from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
+from yt8m_ensemble.cli.quiet import QuietTensorFlow
 from yt8m_ensemble.cli.run import run
 from yt8m_ensemble.cli.synth import synth
 from yt8m_ensemble.cli.train import train
@@ -45,6 +47,7 @@ def cli(*, debug: bool) -> None:
 
 cli.add_command(merge_predictions)
 cli.add_command(avg_ckpt)
+cli.add_command(convert)
 cli.add_command(evaluate)
 cli.add_command(merge)
 cli.add_command(package)
@@ -62,7 +65,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Raises:
         EnsembleError: With `--debug`, for its traceback.
     """
-    # TensorFlow's start-up chatter would drown the one message that matters.
+    sys.meta_path.insert(0, QuietTensorFlow())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if arguments is None else arguments
     try:

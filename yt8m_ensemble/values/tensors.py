@@ -21,7 +21,8 @@ ITEM_SIZES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
     "int64": 8, "int32": 4, "int16": 2, "int8": 1,
     "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1,
-    "bool": 1, "complex64": 8, "complex128": 16,
+    "bool": 1, "complex64": 8, "complex128": 16, "float8_e5m2": 1, "float8_e4m3fn": 1,
+    "qint8": 1, "quint8": 1, "qint16": 2, "quint16": 2, "qint32": 4,
 }  # fmt: skip
 
 
