@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from yt8m_ensemble.casting import SCHEMES, dequantize, is_narrowable, quantize
+from yt8m_ensemble.checkpoints import open_checkpoint, write_checkpoint
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.mixing import mix
-from yt8m_ensemble.packaging import fresh_reader, stored_scores, write_bundle
+from yt8m_ensemble.packaging import extract_bundle, fresh_reader, stored_scores, write_bundle
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.verify import NARROW_TOLERANCE, verify_bundle
@@ -172,9 +174,43 @@ def test_float16_stays_within_its_bound_in_every_runtime(
     assert np.abs(found - mix(members, weights_of(names))).max() < NARROW_TOLERANCE
 
 
+@pytest.fixture(scope="module")
+def decoded(merged, tmp_path_factory):
+    """Return a function that merges with codes, and again from what the codes stand for."""
+
+    @functools.cache
+    def make(names, scheme):
+        folder = tmp_path_factory.mktemp(scheme)
+        extract_bundle(merged(names), str(folder / "m"))
+        with open_checkpoint(str(folder / "m/inference_model")) as source:
+            arrays = {name: np.array(source.read(name)) for name in source.specs()}
+        for name, array in arrays.items():
+            if is_narrowable(source.specs()[name]) and array.ndim > 1:
+                arrays[name] = dequantize(quantize(name, array, scheme=scheme)[0])
+        write_checkpoint(str(folder / "m/inference_model"), arrays, force=True)
+        write_bundle(str(folder / "m"), str(folder / "m.tgz"), max_size=10**9)
+        return str(folder / "m.tgz")
+
+    return make
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_codes_are_decoded_as_documented_in_every_runtime(
+    *, scores_in, merged, decoded, scheme, runtime
+):
+    names = ("FrameLevelLogistic", "c2h8_avg", "Lstm")
+    found = scores_in(merged(names, quantize=scheme), FRAME, runtime)
+    expected = scores_in(decoded(names, scheme), FRAME, runtime)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"fp16": "auto"}, {"quantize": "uint8"}, {"quantize": "uint4"}]
+)
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_was_merged_is_sound(merged, level):
-    found = verify_bundle(path=merged(LEVELS[level], fp16="auto"))
+def test_what_was_merged_is_sound(merged, level, options):
+    found = verify_bundle(path=merged(LEVELS[level], **options))
     assert all(check.is_ok for check in found.checks)
 
 
