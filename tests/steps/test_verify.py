@@ -31,7 +31,7 @@ def world(tmp_path_factory):
     data = str(write_video_records(folder / "v.tfrecord"))
     merge_models(members=members, out=str(folder / "m"), weights=WEIGHTS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yt8m_ensemble.merging.plan.FP16_MIN_SIZE", 1)
+        patch.setattr("yt8m_ensemble.casting.float16.MIN_NARROW_SIZE", 1)
         out = str(folder / "s")
         merge_models(members=members, out=out, weights=WEIGHTS, fp16="auto", naming="seed")
     for name in "ms":

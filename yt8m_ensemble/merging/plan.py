@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from yt8m_ensemble.casting import is_narrowable
 from yt8m_ensemble.errors import CheckpointError, ModelError, ShapeError, TensorMismatchError
 from yt8m_ensemble.merging.storage import Storage, stored_parts
 from yt8m_ensemble.values import TensorSpec
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 Naming = Literal["seed", "scoped"]
 Fp16Policy = Literal["none", "auto", "seed"]
 
-FP16_MIN_SIZE = 1024
-"""Smaller tensors stay float32: they weigh nothing and include biases and normalisation."""
-
-_STATISTICS = ("moving_mean", "moving_variance")
 _SEED_FP16 = (
     "hidden1_weights/hidden1_weights",
     "gates/weights",
@@ -188,7 +185,7 @@ def rename(node: str, *, naming: Naming, member: str, position: int) -> str:
 def _choose_storage(spec: TensorSpec, fp16: Fp16Policy, quantize: Scheme | None) -> Storage:
     if spec.dtype != "float32":
         return "same"
-    is_weight = spec.size >= FP16_MIN_SIZE and not spec.name.endswith(_STATISTICS)
+    is_weight = is_narrowable(spec)
     if quantize and is_weight and len(spec.shape) > 1:
         return quantize
     is_half = spec.name.endswith(_SEED_FP16) if fp16 == "seed" else fp16 == "auto" and is_weight
