@@ -71,6 +71,14 @@ def test_the_command_prints_json_and_writes_once(tmp_path, predictions):
     assert isinstance(again.exception, OutputExistsError)
 
 
+@pytest.mark.parametrize("members", [[0, 1], [0, 1, 2]])
+def test_a_picture_is_drawn(tmp_path, members):
+    plot = tmp_path / "w.png"
+    path = write(tmp_path / "p.h5", members)
+    tune_weights(predictions=[path], method="coordinate", folds=0, plot=str(plot))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_command_lists_every_tuner():
     assert tuple(TUNERS) == METHODS
 

@@ -16,13 +16,16 @@ import click
 from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.avg_ckpt import avg_ckpt
 from yt8m_ensemble.cli.convert import convert
+from yt8m_ensemble.cli.compare import compare
 from yt8m_ensemble.cli.eval import evaluate
+from yt8m_ensemble.cli.inspect import inspect
 from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.merge_predictions import merge_predictions
 from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
 from yt8m_ensemble.cli.quiet import QuietTensorFlow
 from yt8m_ensemble.cli.run import run
+from yt8m_ensemble.cli.select import select
 from yt8m_ensemble.cli.synth import synth
 from yt8m_ensemble.cli.train import train
 from yt8m_ensemble.cli.tune_weights import tune_weights
@@ -45,9 +48,12 @@ def cli(*, debug: bool) -> None:
     del debug  # read in `main`, where errors arrive
 
 
+cli.add_command(select)
+cli.add_command(compare)
 cli.add_command(merge_predictions)
 cli.add_command(avg_ckpt)
 cli.add_command(convert)
+cli.add_command(inspect)
 cli.add_command(evaluate)
 cli.add_command(merge)
 cli.add_command(package)

@@ -70,6 +70,7 @@ METHODS = (
 )
 @click.option("--per-class", is_flag=True, help="Also judge weights of each class's own.")
 @click.option("--out", metavar="W.json", help="Mixture-weights file to write.")
+@click.option("--plot", metavar="OUT.png", help="Draw GAP over the weights and the search.")
 @options.seed_option
 @options.writes_output
 def tune_weights(*, as_json: bool, **others: object) -> None:

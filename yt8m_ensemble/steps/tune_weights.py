@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble import files
-from yt8m_ensemble.steps.aligned import AlignedPredictions, open_aligned
-from yt8m_ensemble.tuning import Truncated, TuneResult, split_videos, tune
+from yt8m_ensemble.steps.aligned import open_aligned
+from yt8m_ensemble.steps.drawing import draw_tuning
+from yt8m_ensemble.tuning import Scorer, TuneResult, split_videos, tune
 from yt8m_ensemble.tuning.judging import NUM_FOLDS, NUM_RESAMPLES
+from yt8m_ensemble.tuning.landscape import sample_landscape
 from yt8m_ensemble.values import Progress, Space, no_progress
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def tune_weights(
     *,
     predictions: Sequence[str],
     out: str | None = None,
+    plot: str | None = None,
     space: Space | Literal["auto"] = "auto",
     method: str = "grid",
     step: float = 0.05,
@@ -88,6 +91,7 @@ def tune_weights(
     Args:
         predictions: Prediction files of the same videos; their members are tuned together.
         out: Mixture-weights file to write; `None` only reports.
+        plot: PNG to draw: GAP over the weights, and the way of the search.
         space: Mixing space, or `auto` to choose it on the videos tuned on.
         method: Search method.
         step: Resolution of the weights.
@@ -111,8 +115,8 @@ def tune_weights(
         PredictionsError: If a file is unfinished, lacks labels, or differs in classes.
         UsageError: If the options make no sense.
     """
-    if out:
-        files.check_absent(out, force=force)
+    for path in filter(None, (out, plot)):
+        files.check_absent(path, force=force)
     with open_aligned(predictions, intersect=intersect) as opened:
         if dry_run:
             return TuneWeightsResult(None, opened.members, None)
@@ -140,26 +144,19 @@ def tune_weights(
             "folds": folds,
             "predictions": opened.sha256(),
         }
+        tuned_on, held_out = split_videos(opened.video_ids, fraction=holdout, seed=seed)
+        inner = candidates.select(tuned_on)
         certificate = None
         if truncated is not None:
-            certificate = _certify(truncated, opened, result, holdout=holdout, seed=seed)
+            judged = held_out if len(held_out) else tuned_on
+            name = "held out" if len(held_out) else "in sample"
+            low, high = truncated.select(judged).gap_interval(result.weights)
+            certificate = Certificate(opened.top_k or opened.num_classes, name, low, high)
     result = replace(result, weights=replace(result.weights, details=details))
     if out:
         files.write_text(out, result.weights.to_json(), force=force)
+    if plot:
+        landscape = sample_landscape(Scorer(inner, result.weights.space), result.weights.array)
+        title = f"{result.method}, {result.weights.space} space, {inner.num_videos} videos tuned on"
+        draw_tuning(plot, landscape, result.trace, title=title, force=force)
     return TuneWeightsResult(out, result.weights.names, result, certificate)
-
-
-def _certify(
-    truncated: Truncated,
-    opened: AlignedPredictions,
-    result: TuneResult,
-    *,
-    holdout: float,
-    seed: int,
-) -> Certificate:
-    tuned_on, held_out = split_videos(opened.video_ids, fraction=holdout, seed=seed)
-    judged = held_out if len(held_out) else tuned_on
-    low, high = truncated.select(judged).gap_interval(result.weights)
-    return Certificate(
-        opened.top_k or opened.num_classes, "held out" if len(held_out) else "in sample", low, high
-    )

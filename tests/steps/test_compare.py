@@ -1,0 +1,45 @@
+"""The step and the command `compare`."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.tuning.builders import make_predictions
+from yt8m_ensemble.cli.root import cli
+from yt8m_ensemble.errors import MixtureWeightsError
+from yt8m_ensemble.steps.compare import compare_predictions
+from yt8m_ensemble.storage import PredictionsWriter
+from yt8m_ensemble.values import MixtureWeights
+
+SCORES, LABELS = make_predictions()
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    path = str(tmp_path / "p.h5")
+    with PredictionsWriter(path, members="abc", digests="abc", num_classes=60) as writer:
+        writer.append(np.array([b"v%03d" % n for n in range(200)]), SCORES, LABELS)
+    return path
+
+
+def test_the_command_compares_and_draws(tmp_path, predictions):
+    plot = tmp_path / "c.png"
+    arguments = ["compare", "--predictions", predictions, "--plot", str(plot), "--json"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["comparison"]["best_single"] == "a"
+    assert "a / c" in done.stderr
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_weights_may_name_some_members_in_any_order(tmp_path, predictions):
+    path = tmp_path / "w.json"
+    path.write_text(MixtureWeights.normalized("ca", [0.3, 0.7], space="logit").to_json())
+    result = compare_predictions(predictions=[predictions], weights=str(path))
+    assert list(result.comparison.gaps) == ["c", "a", "mixture"]
+    path.write_text(MixtureWeights.uniform("ax").to_json())
+    with pytest.raises(MixtureWeightsError, match="weighs x, which no prediction file") as absent:
+        compare_predictions(predictions=[predictions], weights=str(path))
+    assert absent.value.facts == {"absent": ["x"]}
