@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from yt8m_ensemble import files
 from yt8m_ensemble.data.diagnosis import check_records
 from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
 from yt8m_ensemble.errors import DataError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import FeatureSpec
 
 _READ_BUFFER = 4 << 20
+RECORD_OVERHEAD = 16
+"""Bytes of a TFRecord beside its content: length and two checksums."""
 _SHUFFLE_BYTES = 128 << 20
 _FRAMES_GUESS = 230  # mean length of a YouTube-8M video in seconds; only sizes the shuffle buffer
 _MAX_SHUFFLE = 16_384
@@ -82,6 +85,7 @@ def read_batches(
             lambda serialized, shards: {
                 **parse_records(serialized, features=features, num_classes=num_classes),
                 "shards": shards,
+                "sizes": tf.strings.length(serialized),
             },
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -89,14 +93,53 @@ def read_batches(
         .prefetch(1)
     )
     reached = 0
+    read = _BytesRead(paths)
     try:
         for fields in dataset.as_numpy_iterator():
+            read.add(fields["shards"], fields.pop("sizes"))
             reached = int(fields["shards"][-1])
             yield Batch(**{**fields, "video_ids": fields["video_ids"].astype(np.bytes_)})
     except READ_ERRORS as error:
         check_records(paths[reached:], features=features, num_classes=num_classes)
         msg = f"Cannot read '{paths[reached]}' or a file after it: {error}"
         raise DataError(msg, path=paths[reached]) from error
+    read.check(len(paths))
+
+
+class _BytesRead:
+    """Compare what was read of each file with its size.
+
+    TensorFlow takes a file that ends inside the 12-byte header of a record for a whole one.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._bytes = np.zeros(len(paths), np.int64)
+        self._records = np.zeros(len(paths), np.int64)
+        self._checked = 0
+
+    def add(self, shards: NDArray[np.int32], sizes: NDArray[np.int32]) -> None:
+        """Count a batch, and check the files that it has left behind."""
+        np.add.at(self._bytes, shards, sizes + RECORD_OVERHEAD)
+        np.add.at(self._records, shards, 1)
+        self.check(int(shards[0]))
+
+    def check(self, end: int) -> None:
+        """Check the files before `end`.
+
+        Raises:
+            DataError: If one holds more bytes than its whole records take.
+        """
+        for shard in range(self._checked, end):
+            path, index = self._paths[shard], int(self._records[shard])
+            rest = files.size(path) - int(self._bytes[shard])
+            if rest:
+                msg = (
+                    f"Record {index} of '{path}' is cut short, after {index} whole records: only "
+                    f"{rest} bytes of its header are there. Fetch or write the file again."
+                )
+                raise DataError(msg, path=path, index=index)
+        self._checked = max(self._checked, end)
 
 
 def training_dataset(
