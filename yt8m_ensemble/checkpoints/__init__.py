@@ -5,11 +5,18 @@ from yt8m_ensemble.checkpoints.keras_weights import (
     open_keras_weights,
     write_keras_weights,
 )
+from yt8m_ensemble.checkpoints.meta_graph import GraphSummary, summarize_meta_graph
 from yt8m_ensemble.checkpoints.reader import TfCheckpoint, open_checkpoint
 from yt8m_ensemble.checkpoints.safetensors import (
     SafetensorsSource,
     open_safetensors,
     write_safetensors,
+)
+from yt8m_ensemble.checkpoints.statistics import (
+    Difference,
+    TensorStatistics,
+    compare,
+    measure,
 )
 from yt8m_ensemble.checkpoints.train_dir import (
     find_steps,
@@ -23,17 +30,23 @@ from yt8m_ensemble.checkpoints.writer import CheckpointWriter, write_checkpoint
 
 __all__ = [
     "CheckpointWriter",
+    "Difference",
+    "GraphSummary",
     "H5Source",
     "SafetensorsSource",
+    "TensorStatistics",
     "TfCheckpoint",
+    "compare",
     "find_steps",
     "last_prefixes",
     "latest_prefix",
+    "measure",
     "open_checkpoint",
     "open_keras_weights",
     "open_safetensors",
     "range_prefixes",
     "step_prefix",
+    "summarize_meta_graph",
     "write_checkpoint",
     "write_keras_weights",
     "write_safetensors",

@@ -97,6 +97,21 @@ class H5Source:
             return values.astype(object)
         return values.view(numpy_dtype(spec.dtype)).reshape(spec.shape)
 
+    def read_block(self, name: str, start: int, out: NDArray[Any]) -> None:
+        """Fill a buffer with part of a numeric tensor, reading only the rows that hold it.
+
+        Args:
+            name: A name in `specs()`.
+            start: Position of the first value in row-major order.
+            out: Contiguous array of the tensor's dtype to fill.
+        """
+        spec, dataset = self._specs[name], self._file[self._paths[name]]
+        row = math.prod(spec.shape[1:]) or 1
+        first, last = start // row, -(-(start + len(out)) // row)
+        values = np.asarray(dataset[first:last] if spec.shape else dataset[()])
+        flat = values.view(out.dtype).reshape(-1)
+        out[:] = flat[start - first * row :][: len(out)]
+
 
 def write_keras_weights(path: str, source: TensorSource) -> None:
     """Write all tensors of a source, one at a time.

@@ -15,8 +15,8 @@ import click
 
 from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.avg_ckpt import avg_ckpt
-from yt8m_ensemble.cli.convert import convert
 from yt8m_ensemble.cli.compare import compare
+from yt8m_ensemble.cli.convert import convert
 from yt8m_ensemble.cli.eval import evaluate
 from yt8m_ensemble.cli.inspect import inspect
 from yt8m_ensemble.cli.merge import merge

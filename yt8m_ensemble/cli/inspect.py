@@ -1,0 +1,95 @@
+"""`yt8m-ens inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from yt8m_ensemble.cli import options
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.cli.render import Table
+    from yt8m_ensemble.steps.inspect import Comparison, Inspection
+
+
+@click.command(
+    "inspect",
+    epilog=options.epilog(
+        "yt8m-ens inspect runs/moe2",
+        "yt8m-ens inspect runs/moe2@7000 --diff runs/moe2@9000",
+        "yt8m-ens inspect blend.tgz --no-stats",
+    ),
+)
+@click.argument("path")
+@click.option("--diff", metavar="PATH", help="Compare with this one instead.")
+@click.option("--stats/--no-stats", default=True, help="Read the values, or only the index.")
+@click.option("--verify/--no-verify", default=True, help="Compare what is read with its checksums.")
+@options.json_option
+def inspect(path: str, *, diff: str | None, stats: bool, verify: bool, as_json: bool) -> None:
+    """Show the variables of PATH, their values, and the graph beside them.
+
+    PATH is a checkpoint, a model directory, a bundle, or a .safetensors or .h5 file.
+    """
+    from yt8m_ensemble.cli import render
+    from yt8m_ensemble.steps.inspect import compare_checkpoints, inspect_checkpoint
+
+    with render.ProgressBar() as progress:
+        if diff is not None:
+            compared = compare_checkpoints(path, diff, verify=verify, progress=progress)
+            text = f"{compared.num_different} of {len(compared.differences)} tensors differ."
+            render.emit(compared, as_json=as_json, tables=_difference_tables(compared), text=text)
+            return
+        found = inspect_checkpoint(path, stats=stats, verify=verify, progress=progress)
+    step = "" if found.global_step is None else f", step {found.global_step:,}"
+    text = f"{len(found.tensors)} tensors, {render.format_bytes(found.nbytes)}{step}"
+    render.emit(found, as_json=as_json, tables=_tensor_tables(found), text=text)
+
+
+def _tensor_tables(found: Inspection) -> list[Table]:
+    from yt8m_ensemble.cli.render import Table, format_bytes
+
+    columns = ["tensor", "shape", "dtype", "size"]
+    measured = [tensor.statistics for tensor in found.tensors if tensor.statistics]
+    if measured:
+        columns += ["min", "max", "mean", "zeros"]
+    # Faults are rare: their columns would only take room from the names.
+    has_faults = any(s.outside_float16 or s.nans or s.infinities for s in measured)
+    if has_faults:
+        columns += ["not in float16", "NaN", "inf"]
+    rows = []
+    for tensor in found.tensors:
+        spec, values = tensor.spec, tensor.statistics
+        row = [spec.name, str(list(spec.shape)), spec.dtype, format_bytes(tensor.nbytes)]
+        if values:
+            row += [f"{v:.4g}" for v in (values.minimum, values.maximum, values.mean)]
+            row += [f"{values.zeros / max(spec.size, 1):.1%}"]
+            counts = (values.outside_float16, values.nans, values.infinities)
+            row += [f"{count:,}" if count else "" for count in counts if has_faults]
+        rows.append(row + [""] * (len(columns) - len(row)))
+    tables = [Table(found.place, columns, rows)]
+    if found.graph:
+        lists = [[name, ", ".join(n[:4])] for name, n in found.graph.collections.items()]
+        most = list(found.graph.operations.items())[:6]
+        lists.append(["operations", ", ".join(f"{name} {count}" for name, count in most)])
+        title = f"Graph of {found.graph.num_nodes:,} nodes"
+        tables.append(Table(title, ["collection", "first of it"], lists))
+    return tables
+
+
+def _difference_tables(compared: Comparison) -> list[Table]:
+    from yt8m_ensemble.cli.render import Table
+
+    rows = [
+        [
+            d.name,
+            {"missing": "only in the first", "added": "only in the second"}.get(d.kind, d.kind),
+            d.first,
+            d.second if d.second != d.first else "same",
+            *((f"{d.largest:.4g}", f"{d.mean:.4g}", f"{d.count:,}") if d.count else ("", "", "")),
+        ]
+        for d in compared.differences
+        if d.kind != "equal"
+    ]
+    columns = ["tensor", "differs in", "first", "second", "largest", "mean", "values"]
+    return [Table(f"{compared.first} → {compared.second}", columns, rows)] if rows else []
