@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from yt8m_ensemble.cli import options
 if TYPE_CHECKING:
     from yt8m_ensemble.cli.render import Table
     from yt8m_ensemble.steps.inspect import Comparison, Inspection
+    from yt8m_ensemble.steps.inspect_graph import GraphInspection
 
 
 @click.command(
@@ -19,14 +20,28 @@ if TYPE_CHECKING:
         "yt8m-ens inspect runs/moe2",
         "yt8m-ens inspect runs/moe2@7000 --diff runs/moe2@9000",
         "yt8m-ens inspect blend.tgz --no-stats",
+        "yt8m-ens inspect blend.tgz --graph --svg blend.svg",
     ),
 )
 @click.argument("path")
 @click.option("--diff", metavar="PATH", help="Compare with this one instead.")
 @click.option("--stats/--no-stats", default=True, help="Read the values, or only the index.")
 @click.option("--verify/--no-verify", default=True, help="Compare what is read with its checksums.")
+@click.option("--graph", is_flag=True, help="Show members, shared parts and the cost of a video.")
+@click.option("--svg", metavar="OUT", help="Draw what `--graph` shows.")
+@options.num_classes_option
+@options.force_option
 @options.json_option
-def inspect(path: str, *, diff: str | None, stats: bool, verify: bool, as_json: bool) -> None:
+def inspect(
+    path: str,
+    *,
+    diff: str | None,
+    stats: bool,
+    verify: bool,
+    graph: bool,
+    as_json: bool,
+    **drawing: Any,
+) -> None:
     """Show the variables of PATH, their values, and the graph beside them.
 
     PATH is a checkpoint, a model directory, a bundle, or a .safetensors or .h5 file.
@@ -34,6 +49,12 @@ def inspect(path: str, *, diff: str | None, stats: bool, verify: bool, as_json: 
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps.inspect import compare_checkpoints, inspect_checkpoint
 
+    if graph or drawing["svg"]:
+        from yt8m_ensemble.steps.inspect_graph import inspect_graph
+
+        parts = inspect_graph(path, **drawing)
+        render.emit(parts, as_json=as_json, tables=[_part_table(parts)], text=parts.svg or "")
+        return
     with render.ProgressBar() as progress:
         if diff is not None:
             compared = compare_checkpoints(path, diff, verify=verify, progress=progress)
@@ -75,6 +96,24 @@ def _tensor_tables(found: Inspection) -> list[Table]:
         title = f"Graph of {found.graph.num_nodes:,} nodes"
         tables.append(Table(title, ["collection", "first of it"], lists))
     return tables
+
+
+def _part_table(found: GraphInspection) -> Table:
+    from yt8m_ensemble.cli.render import Table, format_bytes
+
+    rows = [
+        [
+            part.name,
+            f"{part.num_nodes:,}",
+            f"{part.flops / 1e6:,.3f}",
+            ", ".join(f"{d} {format_bytes(n)}" for d, n in sorted(part.nbytes.items())),
+            f"{found.weights[part.name]:.4f}" if part.name in found.weights else "",
+        ]
+        for part in found.parts
+    ]
+    reads = ", ".join(f"{name} {size}" for name, size in found.features.items())
+    title = f"{found.path}: {found.inputs} ({reads}) → {found.predictions} ({found.num_classes:,})"
+    return Table(title, ["part", "operations", "MFLOP a video", "variables", "weight"], rows)
 
 
 def _difference_tables(compared: Comparison) -> list[Table]:
