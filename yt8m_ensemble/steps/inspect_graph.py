@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from yt8m_ensemble import files
 from yt8m_ensemble.facts import MAX_FRAMES
 from yt8m_ensemble.graphs.anatomy import MIXTURE, SHARED, dissect
+from yt8m_ensemble.packaging.layouts import size_text
 from yt8m_ensemble.steps.open_model import open_model
 
 if TYPE_CHECKING:
@@ -176,8 +177,8 @@ def draw(found: GraphInspection) -> str:
 
 
 def _lines(part: InspectedPart, found: GraphInspection) -> list[str]:
-    lines = [f"{part.num_nodes} operations, {part.flops / 1e6:,.3g} MFLOP a video"]
-    lines += [f"{dtype}: {nbytes / 1e6:,.3g} MB" for dtype, nbytes in sorted(part.nbytes.items())]
+    lines = [f"{part.num_nodes:,} operations", f"{part.flops / 1e6:,.3g} MFLOP a video"]
+    lines += [f"{dtype}: {size_text(nbytes)}" for dtype, nbytes in sorted(part.nbytes.items())]
     if part.name in found.weights:
         lines.append(f"weight {found.weights[part.name]:.4g}")
     if part.name == MIXTURE and found.mix:
