@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tests.data.records import make_frames, make_means, sequence_example, write_shards
+from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.data import peek_record, quantize, read_batches
 from yt8m_ensemble.errors import DataError, MissingDependencyError, OutputExistsError
 from yt8m_ensemble.steps.convert_records import (
@@ -340,3 +342,17 @@ def test_outputs_are_kept_without_force_and_dry_runs_write_nothing(tmp_path):
         with pytest.raises(OutputExistsError, match="--force"):
             call()
     assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["predictions", "features", "records"])
+def test_the_commands(tmp_path, kind):
+    (tmp_path / "in").mkdir()
+    write_shards(tmp_path / "in", make_means, counts=(1,))
+    write_json(tmp_path / "in" / "p", GOOD)
+    save(tmp_path / "in" / "own.npz", video_ids=np.array([b"a"]), m=np.zeros((1, 3)))
+    source = {"predictions": "p", "features": "own.npz", "records": "part0.tfrecord"}[kind]
+    arguments = ["convert", kind, str(tmp_path / "in" / source), str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["videos"] == 1
+    assert (tmp_path / "out").exists()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import click
 
+from yt8m_ensemble.cli import convert_records as records
 from yt8m_ensemble.cli import options
 
 
 @click.group()
 def convert() -> None:
     """Convert weights, predictions or records between formats."""
+
+
+convert.add_command(records.convert_features)
+convert.add_command(records.convert_predictions)
+convert.add_command(records.convert_records)
 
 
 @convert.command(

@@ -17,20 +17,16 @@ _classes_option = click.option(
 
 @click.command(
     "predictions",
-    epilog=options.epilog(
-        "yt8m-ens convert predictions --predictions 'out/prediction.results*' --out submission.csv"
-    ),
+    epilog=options.epilog("yt8m-ens convert predictions 'out/prediction.results*' submission.csv"),
 )
-@click.option(
-    "--predictions", required=True, metavar="GLOB", help="JSON lines of a Cloud batch prediction."
-)
-@click.option("--out", required=True, metavar="CSV", help="Submission to write.")
+@click.argument("predictions", metavar="SOURCE")
+@click.argument("out")
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=20, show_default=True, help="Pairs a row."
 )
 @options.writes_output
 def convert_predictions(as_json: bool, **chosen: object) -> None:
-    """Turn the JSON of a Google Cloud batch prediction into a submission CSV."""
+    """Turn SOURCE, JSON lines of a Google Cloud batch prediction, into the submission CSV OUT."""
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps import convert_records as steps
 
@@ -42,23 +38,21 @@ def convert_predictions(as_json: bool, **chosen: object) -> None:
 @click.command(
     "features",
     epilog=options.epilog(
-        "yt8m-ens convert features --features own.npz --out records",
-        "yt8m-ens convert features --features 'mediapipe/*.pb' --labels labels.csv --out records",
+        "yt8m-ens convert features own.npz records",
+        "yt8m-ens convert features 'mediapipe/*.pb' records --labels labels.csv",
     ),
 )
-@click.option(
-    "--features",
-    required=True,
-    metavar="GLOB",
-    help="Files of .npz, .parquet, or MediaPipe's .pb or .tfrecord.",
-)
+@click.argument("features", metavar="SOURCE")
+@click.argument("out")
 @click.option("--labels", metavar="CSV", help="Lines VIDEO_ID,LABEL1 LABEL2, in place of theirs.")
 @_classes_option
 @click.option("--prefix", default="own", show_default=True, help="Start of the file names.")
-@click.option("--out", required=True, metavar="DIR", help="Directory of records to make.")
 @options.writes_output
 def convert_features(as_json: bool, **chosen: object) -> None:
-    """Turn features of your own into records of either level, frames quantised to bytes."""
+    """Turn features of your own into a directory OUT of records, frames quantised to bytes.
+
+    SOURCE is a glob of .npz, .parquet, or MediaPipe's .pb or .tfrecord files.
+    """
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps import convert_records as steps
 
@@ -73,11 +67,10 @@ def convert_features(as_json: bool, **chosen: object) -> None:
 
 @click.command(
     "records",
-    epilog=options.epilog(
-        "yt8m-ens convert records --records 'yt8m/validate*.tfrecord' --out validate.npz"
-    ),
+    epilog=options.epilog("yt8m-ens convert records 'yt8m/validate*.tfrecord' validate.npz"),
 )
-@click.option("--records", required=True, metavar="GLOB", help="Records of either level.")
+@click.argument("records", metavar="SOURCE")
+@click.argument("out")
 @click.option(
     "--feature-names",
     callback=options.split_commas,
@@ -85,10 +78,9 @@ def convert_features(as_json: bool, **chosen: object) -> None:
     help="Features to keep.  [default: all]",
 )
 @_classes_option
-@click.option("--out", required=True, metavar="NPZ", help="File to write.")
 @options.writes_output
 def convert_records(as_json: bool, **chosen: object) -> None:
-    """Turn records into one npz of ids, labels and features."""
+    """Turn records that match SOURCE into one npz OUT of ids, labels and features."""
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps import convert_records as steps
 

@@ -8,7 +8,7 @@ from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
 from yt8m_ensemble.data.own_features import OwnVideo, read_own_features
 from yt8m_ensemble.data.peek import RecordInfo, peek_record
 from yt8m_ensemble.data.quantization import dequantize, quantize
-from yt8m_ensemble.data.reading import Batch, read_batches, training_dataset
+from yt8m_ensemble.data.reading import Batch, BatchReader, read_batches, training_dataset
 from yt8m_ensemble.data.shards import sample_shards, shard_paths
 from yt8m_ensemble.data.synthesis import (
     BYTE_RANGE,
@@ -25,6 +25,7 @@ from yt8m_ensemble.data.writing import encode_frames, encode_means, write_record
 __all__ = [
     "BYTE_RANGE",
     "Batch",
+    "BatchReader",
     "OwnVideo",
     "RecordInfo",
     "World",

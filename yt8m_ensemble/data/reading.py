@@ -66,22 +66,51 @@ def read_batches(
         num_classes: C; a label at or above it is an error.
         batch_size: B.
 
-    Yields:
-        The batches.
+    Returns:
+        The batches, made while they are asked for.
 
     Raises:
         DataError: At the first bad record; carries `path` and `index` (from 0).
     """
-    dataset = (
-        tf.data.Dataset.from_tensor_slices((list(paths), np.arange(len(paths), dtype=np.int32)))
+    return iter(
+        BatchReader(paths, features=features, num_classes=num_classes, batch_size=batch_size)
+    )
+
+
+class BatchReader:
+    """Read the same records any number of times with one pipeline; see `read_batches`.
+
+    Args:
+        paths: TFRecord files, local or of TensorFlow's file layer.
+        features: Which features to read, and at which level.
+        num_classes: C; a label at or above it is an error.
+        batch_size: B.
+        cut_at_files: End a batch where a file ends, so that the batches of a file do not depend on
+            which other files are read.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        *,
+        features: FeatureSpec,
+        num_classes: int,
+        batch_size: int,
+        cut_at_files: bool = False,
+    ) -> None:
+        self._paths, self._features, self._num_classes = list(paths), features, num_classes
+
+        def tagged(path: tf.Tensor, shard: tf.Tensor) -> tf.data.Dataset:
+            tag = tf.data.Dataset.from_tensors(shard).repeat()
+            records = tf.data.Dataset.zip((_records(path), tag))
+            return records.batch(batch_size) if cut_at_files else records
+
         # One file after the other keeps the order; parsing takes the time, and runs in parallel.
-        .flat_map(
-            lambda path, shard: tf.data.Dataset.zip(
-                (_records(path), tf.data.Dataset.from_tensors(shard).repeat())
-            )
-        )
-        .batch(batch_size)
-        .map(
+        records = tf.data.Dataset.from_tensor_slices(
+            (self._paths, np.arange(len(self._paths), dtype=np.int32))
+        ).flat_map(tagged)
+        batches = records if cut_at_files else records.batch(batch_size)
+        self._dataset = batches.map(
             lambda serialized, shards: {
                 **parse_records(serialized, features=features, num_classes=num_classes),
                 "shards": shards,
@@ -89,21 +118,32 @@ def read_batches(
             },
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
-        )
-        .prefetch(1)
-    )
-    reached = 0
-    read = _BytesRead(paths)
-    try:
-        for fields in dataset.as_numpy_iterator():
-            read.add(fields["shards"], fields.pop("sizes"))
-            reached = int(fields["shards"][-1])
-            yield Batch(**{**fields, "video_ids": fields["video_ids"].astype(np.bytes_)})
-    except READ_ERRORS as error:
-        check_records(paths[reached:], features=features, num_classes=num_classes)
-        msg = f"Cannot read '{paths[reached]}' or a file after it: {error}"
-        raise DataError(msg, path=paths[reached]) from error
-    read.check(len(paths))
+        ).prefetch(1)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Read from the first record on.
+
+        Yields:
+            The batches.
+
+        Raises:
+            DataError: At the first bad record; carries `path` and `index` (from 0).
+        """
+        reached = 0
+        read = _BytesRead(self._paths)
+        try:
+            for fields in self._dataset.as_numpy_iterator():
+                read.add(fields["shards"], fields.pop("sizes"))
+                reached = int(fields["shards"][-1])
+                yield Batch(**{**fields, "video_ids": fields["video_ids"].astype(np.bytes_)})
+        except READ_ERRORS as error:
+            check_records(
+                self._paths[reached:], features=self._features, num_classes=self._num_classes
+            )
+            path = self._paths[reached]
+            msg = f"Cannot read '{path}' or a file after it: {error}"
+            raise DataError(msg, path=path) from error
+        read.check(len(self._paths))
 
 
 class _BytesRead:

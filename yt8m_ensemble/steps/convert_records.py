@@ -82,7 +82,7 @@ def convert_predictions(
     Raises:
         DataError: If a line is no prediction or repeats a video; carries `path` and `line`.
     """
-    paths = files.expand_globs(predictions, option="--predictions")
+    paths = files.expand_globs(predictions, option="SOURCE")
     files.check_absent(out, force=force)
     if dry_run:
         return Converted(out, dry_run=True)
@@ -135,7 +135,7 @@ def convert_features(
     Raises:
         DataError: If no file holds a video.
     """
-    paths = files.expand_globs(features, option="--features")
+    paths = files.expand_globs(features, option="SOURCE")
     files.check_absent(out, force=force)
     truth = _labels_by_id(labels, num_classes) if labels else None
     if dry_run:
@@ -152,7 +152,7 @@ def convert_features(
             data.write_records(f"{folder}/{names[-1]}", shard)
             progress("convert", encoder.videos, None, unit="videos")
         if not names:
-            msg = f"'{features}' holds no video. Check the files given to `--features`."
+            msg = f"'{features}' holds no video. Check the files given as `SOURCE`."
             raise DataError(msg, pattern=features)
     return Converted(
         out,
@@ -192,7 +192,7 @@ def convert_records(
     Returns:
         What was written.
     """
-    paths = files.expand_globs(records, option="--records")
+    paths = files.expand_globs(records, option="SOURCE")
     files.check_absent(out, force=force)
     info = data.peek_record(paths[0])
     names = tuple(feature_names) or tuple(info.sizes)

@@ -1,0 +1,94 @@
+"""The input pipeline beside floors of the same run: raw reading, and raw reading with bare output.
+
+    python tests/bench/bench_data.py [--frame-videos 1000] [--video-videos 20000] [--rounds 3]
+
+Rows, for each level: `raw` reads records and does nothing with them; `bound` also writes arrays of
+the size that a batch has, with nothing in them; `read` is `read_batches`, which parses, checks,
+dequantises and pads. Rates are the best of the rounds, which take turns; CPU time is of all cores.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import numpy as np
+import tensorflow as tf
+
+from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.files import expand_globs
+from yt8m_ensemble.steps.synth import synthesize
+from yt8m_ensemble.values import FeatureSpec
+
+SIZES = (1024, 128)
+LEVELS = {
+    "frame": (FeatureSpec(("rgb", "audio"), SIZES, frame_level=True), 64),
+    "video": (FeatureSpec(("mean_rgb", "mean_audio"), SIZES, frame_level=False), 1024),
+}
+NUM_CLASSES = 3862
+
+
+def read_raw(paths, batch_size, make):
+    """Read records, all files at once, and make one tensor of each batch."""
+    dataset = tf.data.Dataset.from_tensor_slices(paths).interleave(
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=4 << 20),
+        cycle_length=os.cpu_count(),
+        block_length=16,
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    dataset = dataset.batch(batch_size).map(make, num_parallel_calls=tf.data.AUTOTUNE)
+    return sum(int(n) for n, _ in dataset.prefetch(1).as_numpy_iterator())
+
+
+def measure(level, paths):
+    """Return the three readers of a level, each a function that returns how many videos it read."""
+    spec, batch_size = LEVELS[level]
+    shape = [spec.max_frames, spec.total_size] if spec.frame_level else [spec.total_size]
+
+    def fill(records):
+        count = tf.shape(records)[0]
+        return count, tf.fill([count, *shape], tf.cast(count, tf.float32))
+
+    def read():
+        batches = read_batches(paths, features=spec, num_classes=NUM_CLASSES, batch_size=batch_size)
+        return sum(len(batch.video_ids) for batch in batches)
+
+    return {
+        "raw": lambda: read_raw(paths, batch_size, lambda r: (tf.shape(r)[0], 0)),
+        "bound": lambda: read_raw(paths, batch_size, fill),
+        "read": read,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frame-videos", type=int, default=1000)
+    parser.add_argument("--video-videos", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for level, videos in (("frame", options.frame_videos), ("video", options.video_videos)):
+            out = f"{folder}/{level}"
+            synthesize(out=out, level=level, videos=videos, classes=NUM_CLASSES, shards=8)
+            readers = measure(level, expand_globs(f"{out}/*", option="--out"))
+            best = dict.fromkeys(readers, (np.inf, np.inf))
+            for _ in range(options.rounds + 1):  # the first warms the page cache
+                for name, reader in readers.items():
+                    wall, cpu = time.perf_counter(), time.process_time()
+                    assert reader() == videos
+                    spent = time.perf_counter() - wall, time.process_time() - cpu
+                    best[name] = min(best[name][0], spent[0]), min(best[name][1], spent[1])
+            for name, (wall, cpu) in best.items():
+                print(  # noqa: T201 - what a benchmark is run for
+                    f"{level} {name:6} {videos / wall:10,.0f} videos/s "
+                    f"({best['raw'][0] / wall:4.0%} of raw, {best['bound'][0] / wall:4.0%} of "
+                    f"bound)   {cpu / videos * 1e6:7.1f} us of CPU a video "
+                    f"({best['raw'][1] / cpu:4.0%}, {best['bound'][1] / cpu:4.0%})"
+                )
+
+
+if __name__ == "__main__":
+    main()
