@@ -151,3 +151,12 @@ def test_the_command_prints_a_table_or_json(world):
     assert "every variable is restored" in run.output
     run = CliRunner().invoke(cli, [*arguments, "--json"])
     assert json.loads(run.stdout)["runs"][0]["comparison"]["num_videos"] == 10
+
+
+def test_a_remote_archive_is_copied_to_be_read(world):
+    import tensorflow as tf
+
+    tf.io.gfile.copy(str(world / "m.tgz"), "ram://bundle.tgz", overwrite=True)
+    found = verify_bundle(path="ram://bundle.tgz")
+    assert found.path == found.bundle.path == "ram://bundle.tgz"
+    assert len(found.runs) == 1

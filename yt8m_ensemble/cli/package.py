@@ -32,5 +32,8 @@ def package(*, as_json: bool, **others: object) -> None:
     members = result.bundle.members if result.bundle else ()
     rows = [[file.name, render.format_bytes(file.nbytes), file.sha256[:16]] for file in members]
     rows.append(["in all", render.format_bytes(result.nbytes), ""])
-    table = render.Table("Uncompressed", ["file", "size", "sha256"], rows)
-    render.emit(result, as_json=as_json, tables=[table], text=result.out)
+    tables = [render.Table("Uncompressed", ["file", "size", "sha256"], rows)]
+    if result.member_bytes:
+        shares = [[n, render.format_bytes(size)] for n, size in result.member_bytes.items()]
+        tables.append(render.Table("Weights", ["member", "size"], shares))
+    render.emit(result, as_json=as_json, tables=tables, text=result.out)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from yt8m_ensemble.packaging.savings import Savings
 
 _MODE: Final = 0o644
-# float16 weights hardly compress: the slow levels gain less than 1 % and take many times as long.
+# Weights hardly compress: on random float16 level 6 saves 0.3 % more than level 1.
 _COMPRESSION: Final = 1
 
 

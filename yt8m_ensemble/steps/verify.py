@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -38,13 +40,14 @@ from yt8m_ensemble.values import (
     FeatureSpec,
     MixtureWeights,
     Progress,
+    TensorSpec,
     no_progress,
     parse_feature_spec,
     parse_flags,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 FLOAT32_TOLERANCE: Final = 1e-5
 """Largest difference of a score that the order of sums, or six digits in a file, explain."""
@@ -102,7 +105,7 @@ def verify_bundle(
     """Check an archive's structure, load it in a fresh process, and compare its scores.
 
     Args:
-        path: The archive, local.
+        path: The archive.
         data: Globs of records to predict, comma-separated.
         against: Stored predictions of these records: a cache of the members' predictions, which
             are mixed with the archive's own weights, or a Kaggle submission.
@@ -124,33 +127,17 @@ def verify_bundle(
         msg = "There is nothing to predict. Give the records behind `--against` with `--data`."
         raise UsageError(msg)
     records = files.expand_globs(data, option="--data") if data else []
-    with tempfile.TemporaryDirectory(prefix="yt8m-ens-") as directory:
-        bundle = extract_bundle(path, directory)
-        flags = parse_flags(files.read_text(f"{directory}/{FLAGS_FILE}"), path=FLAGS_FILE)
-        meta = read_meta_graph(f"{directory}/{INFERENCE_MODEL}.meta")
-        with open_checkpoint(f"{directory}/{INFERENCE_MODEL}") as source:
-            specs = source.specs()
-            mixture = _mixture(flags, meta, source)
-    checks = check_archive(bundle, max_size=max_size)
-    checks += check_model(meta, flags=flags, specs=specs)
-    names, naming = tuple(flags.get("members", ())), flags.get("naming")
-    checks += check_operations(
-        meta, member_of=lambda node: member_of(node, names, naming=naming) if names else None
-    )
-    if tolerance is None:
-        is_narrow = any(spec.dtype in _NARROW for spec in specs.values())
-        tolerance = NARROW_TOLERANCE if is_narrow else FLOAT32_TOLERANCE
-    # A graph that opens files may do so as soon as it is restored.
-    can_run = all(check.is_ok for check in checks if check.name == FILES_CHECK)
-    runs = []
-    for python in (sys.executable, tf1) if can_run else ():
-        if python is not None:
-            run, found = _run(
-                _Trial(path, python, parse_feature_spec(flags), records, batch_size, progress),
-                against=against,
-                mixture=mixture,
-                tolerance=tolerance,
-            )
+    with _open_archive(path) as opened:
+        checks = _check_structure(opened, max_size=max_size)
+        if tolerance is None:
+            is_narrow = any(spec.dtype in _NARROW for spec in opened.specs.values())
+            tolerance = NARROW_TOLERANCE if is_narrow else FLOAT32_TOLERANCE
+        # A graph that opens files may do so as soon as it is restored.
+        can_run = all(check.is_ok for check in checks if check.name == FILES_CHECK)
+        runs = []
+        for python in (sys.executable, *([tf1] if tf1 else [])) if can_run else ():
+            trial = _Trial(opened, python, records, batch_size, progress)
+            run, found = _run(trial, against=against, tolerance=tolerance)
             runs += [run] if run else []
             checks += found
     failed = [check for check in checks if not check.is_ok]
@@ -158,36 +145,80 @@ def verify_bundle(
         listed = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         msg = f"'{path}' fails {len(failed)} of {len(checks)} checks. {listed}"
         raise BundleError(msg, path=path, checks=checks, failed=[check.name for check in failed])
-    return Verification(path, bundle, tuple(checks), tuple(runs), tolerance)
+    return Verification(path, opened.bundle, tuple(checks), tuple(runs), tolerance)
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """Hold an archive's parts: a local copy, what it holds, graph, flags, tensors, mixture."""
+
+    path: str
+    bundle: Bundle
+    meta: Any
+    flags: Mapping[str, Any]
+    specs: Mapping[str, TensorSpec]
+    mixture: MixtureWeights | None
+
+    @property
+    def features(self) -> FeatureSpec:
+        return parse_feature_spec(self.flags)
+
+
+@contextmanager
+def _open_archive(path: str) -> Iterator[_Archive]:
+    """Yield the parts of an archive; a remote one is copied, for another process reads it."""
+    with tempfile.TemporaryDirectory(prefix="yt8m-ens-") as directory:
+        local = path
+        if files.is_remote(path):
+            local = f"{directory}/{Path(path).name}"
+            with files.open_binary(path) as source, Path(local).open("wb") as target:
+                shutil.copyfileobj(source, target)
+        model = f"{directory}/model"
+        bundle = replace(extract_bundle(local, model), path=path)
+        flags = parse_flags(files.read_text(f"{model}/{FLAGS_FILE}"), path=FLAGS_FILE)
+        meta = read_meta_graph(f"{model}/{INFERENCE_MODEL}.meta")
+        with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
+            mixture = _mixture(flags, meta, source)
+            yield _Archive(local, bundle, meta, flags, source.specs(), mixture)
+
+
+def _check_structure(archive: _Archive, *, max_size: int) -> list[Check]:
+    flags = archive.flags
+    names, naming = tuple(flags.get("members", ())), flags.get("naming")
+    return [
+        *check_archive(archive.bundle, max_size=max_size),
+        *check_model(archive.meta, flags=flags, specs=archive.specs),
+        *check_operations(
+            archive.meta,
+            member_of=lambda node: member_of(node, names, naming=naming) if names else None,
+        ),
+    ]
 
 
 @dataclass(frozen=True)
 class _Trial:
     """Hold what one interpreter is to do."""
 
-    path: str
+    archive: _Archive
     python: str
-    features: FeatureSpec
     records: list[str]
     batch_size: int
     progress: Progress
 
 
-def _run(
-    trial: _Trial, *, against: str | None, mixture: MixtureWeights | None, tolerance: float
-) -> tuple[Run | None, list[Check]]:
+def _run(trial: _Trial, *, against: str | None, tolerance: float) -> tuple[Run | None, list[Check]]:
     """Return what the interpreter made of the archive, and the checks that follow from it."""
     try:
-        with fresh_reader(trial.path, python=trial.python) as reader:
+        with fresh_reader(trial.archive.path, python=trial.python) as reader:
             model = reader.model
             where = f"TensorFlow {model.tensorflow}"
             checks = [
                 Check(f"loads in {where}", is_ok=True, detail=f"{model.operations} operations"),
-                *_probe(reader, trial.features, where=where),
+                *_probe(reader, trial.archive.features, where=where),
             ]
             if not trial.records or not all(check.is_ok for check in checks):
                 return Run(model, None), checks
-            comparison = _compare(reader, trial, against=against, mixture=mixture)
+            comparison = _compare(reader, trial, against=against)
     except BundleError as error:
         return None, [Check(f"runs in {trial.python}", is_ok=False, detail=str(error))]
     if against:
@@ -225,9 +256,7 @@ def _probe(reader: FreshReader, features: FeatureSpec, *, where: str) -> list[Ch
     return [*checks, enough]
 
 
-def _compare(
-    reader: FreshReader, trial: _Trial, *, against: str | None, mixture: MixtureWeights | None
-) -> Comparison:
+def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comparison:
     """Return how the scores of the records compare with stored ones.
 
     Raises:
@@ -235,19 +264,20 @@ def _compare(
     """
     num_classes = (reader.model.predictions["shape"] or [None])[-1]
     if num_classes is None:
-        msg = f"The graph in '{trial.path}' does not tell how many classes it predicts."
-        raise ModelError(msg, path=trial.path)
+        path = trial.archive.bundle.path
+        msg = f"The graph in '{path}' does not tell how many classes it predicts."
+        raise ModelError(msg, path=path)
     with ExitStack() as stack:
         expected = None
         if against:
             expected = stack.enter_context(
-                stored_scores(against, num_classes=num_classes, mixture=mixture)
+                stored_scores(against, num_classes=num_classes, mixture=trial.archive.mixture)
             )
         comparer = Comparer(expected, num_classes=num_classes)
         done = 0
         for batch in read_batches(
             trial.records,
-            features=trial.features,
+            features=trial.archive.features,
             num_classes=num_classes,
             batch_size=trial.batch_size,
         ):
