@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 BLOCK_VALUES = 1 << 18
 """Values of a block: 1 MB of float32, which with its sum in float64 stays in a core's cache."""
 
-_DTYPES: Mapping[str, np.dtype[Any]] = {
+DTYPES: Mapping[str, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
     **{name: np.dtype(name) for name in ("complex64", "complex128")},
 }
+"""The dtypes that are averaged, by TensorFlow's name."""
 
 
 @runtime_checkable
@@ -116,11 +117,11 @@ class _BlockMean:
     def __call__(self, spec: TensorSpec, start: int) -> NDArray[Any]:
         size = min(BLOCK_VALUES, spec.size - start)
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-            is_double = _DTYPES[spec.dtype] in {np.dtype(np.float64), np.dtype(np.complex128)}
+            is_double = DTYPES[spec.dtype] in {np.dtype(np.float64), np.dtype(np.complex128)}
             mean = (self._double_mean if is_double else self._rounded_mean)(spec, start, size)
         if not self._allow_nonfinite and not np.isfinite(mean).all():
             self._blame(spec, start, size)
-        return mean.view(_DTYPES[spec.dtype])
+        return mean.view(DTYPES[spec.dtype])
 
     def _rounded_mean(self, spec: TensorSpec, start: int, size: int) -> NDArray[Any]:
         """Return the sum in float64, rounded once, which stays in the inputs' range."""
@@ -155,7 +156,7 @@ class _BlockMean:
 
     def _read_all(self, spec: TensorSpec, start: int, size: int) -> Iterator[NDArray[Any]]:
         """Yield each input's block, valid until the next; complex values as pairs of reals."""
-        dtype = _DTYPES[spec.dtype]
+        dtype = DTYPES[spec.dtype]
         real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
         for source in self._sources.values():
             if isinstance(source, BlockSource):

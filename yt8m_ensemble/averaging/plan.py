@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yt8m_ensemble.averaging.mean import DTYPES
 from yt8m_ensemble.errors import CheckpointError, TensorMismatchError
 from yt8m_ensemble.values import DictSource
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.values import TensorSource, TensorSpec
-
-AVERAGED = frozenset({"float16", "bfloat16", "float32", "float64", "complex64", "complex128"})
-"""Dtypes that are averaged; all others are copied."""
 
 _SHOWN = 3
 _COUNTER = re.compile(
@@ -95,14 +93,14 @@ def plan_average(
     for label in sources:
         _check_alike(first, kept[first], label, kept[label])
     names = sorted(kept[newest])
-    averaged = tuple(kept[newest][n] for n in names if kept[newest][n].dtype in AVERAGED)
+    averaged = tuple(kept[newest][n] for n in names if kept[newest][n].dtype in DTYPES)
     if not averaged:
         msg = f"'{newest}' holds no float tensor to average."
         raise CheckpointError(msg, checkpoint=newest)
     copied = {
         name: _common_value(name, sources, newest)
         for name in names
-        if kept[newest][name].dtype not in AVERAGED
+        if kept[newest][name].dtype not in DTYPES
     }
     return AveragePlan(averaged, copied, tuple(sorted(dropped)))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble.averaging.mean import DTYPES, BlockSource
 from yt8m_ensemble.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -139,13 +140,17 @@ def _compare(
 
 
 def _sample(source: TensorSource, spec: TensorSpec) -> NDArray[np.float64]:
-    values = source.read(spec.name).reshape(-1)
-    if values.size > _WINDOWS * _WINDOW:
-        starts = np.linspace(0, values.size - _WINDOW, _WINDOWS).astype(int)
-        values = np.concatenate([values[start : start + _WINDOW] for start in starts])
-    real = np.abs(values) if values.dtype.kind == "c" else values
+    """Return evenly spread values, read in blocks where the source can."""
+    count = min(_WINDOWS, -(-spec.size // _WINDOW))
+    size = min(_WINDOW, spec.size)
+    windows = []
+    for start in np.linspace(0, spec.size - size, count).astype(int).tolist():
+        if isinstance(source, BlockSource):
+            values = np.empty(size, DTYPES[spec.dtype])
+            source.read_block(spec.name, start, values)
+        else:
+            values = source.read(spec.name).reshape(-1)[start : start + size]
+        windows.append(np.abs(values) if values.dtype.kind == "c" else values)
+    sample = np.concatenate(windows).astype(np.float64)
     # NaN and infinity are reported where the mean is made; here they must only not spread.
-    sample: NDArray[np.float64] = np.nan_to_num(
-        real.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0
-    )
-    return sample
+    return np.nan_to_num(sample, nan=0.0, posinf=0.0, neginf=0.0)

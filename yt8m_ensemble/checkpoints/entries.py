@@ -22,6 +22,7 @@ Extent = tuple[int, int]
 
 FULL = -1
 
+_MAX_VALUES = 1 << 58  # numpy counts bytes in 63 bits, also beside an axis of size 0
 _MAX_SHARDS = 100_000  # five digits in a data file's name
 
 _NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
@@ -204,6 +205,12 @@ def _check_entry(entry: Entry) -> None:
         raise CheckpointError(msg, shape=entry.shape, offset=entry.offset, size=entry.size)
     if any(len(extents) != len(entry.shape) for extents in entry.slices):
         msg = f"its parts have another number of axes than its shape {entry.shape}"
+        raise CheckpointError(msg, shape=entry.shape)
+    if len(set(entry.slices)) < len(entry.slices):
+        msg = "one of its parts is listed twice"
+        raise CheckpointError(msg, shape=entry.shape)
+    if math.prod(max(size, 1) for size in entry.shape) >= _MAX_VALUES:
+        msg = f"its shape {entry.shape} is too large for any machine"
         raise CheckpointError(msg, shape=entry.shape)
     values = math.prod(entry.shape)
     if entry.slices or entry.dtype in OPAQUE:

@@ -131,11 +131,11 @@ def compare(
     def work(job: tuple[TensorSpec, int]) -> tuple[str, int, float, float, int]:
         spec, start = job
         one, other = _read(first, spec, start), _read(second, spec, start)
-        count = int((_bits(one) != _bits(other)).any(axis=-1).sum())
+        count = _count_different(one, other)
         if not count:
             return spec.name, one.nbytes, 0.0, 0.0, 0
         with np.errstate(invalid="ignore", over="ignore"):
-            apart = np.abs(_widen(one) - _widen(other))
+            apart = _distances(one, other)
         return spec.name, one.nbytes, float(apart.max()), float(apart.sum()), count
 
     sums: dict[str, tuple[float, float, int]] = dict.fromkeys(numeric, (0.0, 0.0, 0))
@@ -203,13 +203,19 @@ def _run(
             yield from pool.map(work, jobs[first : first + _WINDOW])
 
 
-def _bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+def _count_different(one: NDArray[Any], other: NDArray[Any]) -> int:
+    """Return how many values differ in their bits: equal NaN are equal, -0 is not 0."""
+    width = min(one.dtype.itemsize, 8)
+    differ = one.view(f"u{width}") != other.view(f"u{width}")
+    if width < one.dtype.itemsize:
+        differ = differ.reshape(len(one), -1).any(1)
+    return int(np.count_nonzero(differ))
 
 
-def _widen(values: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers that can be subtracted and compared without wrapping or loss that matters."""
-    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+def _distances(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+    """Return |a - b| of each pair in float64, where integers cannot wrap."""
+    wide = np.complex128 if one.dtype.kind == "c" else np.float64
+    return np.abs(one.astype(wide) - other.astype(wide))
 
 
 def _measure_block(values: NDArray[Any]) -> _Part:

@@ -7,8 +7,9 @@ Bytes equal what TensorFlow writes for the same tensors in the same order. Never
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +24,12 @@ from yt8m_ensemble.checkpoints.entries import (
 )
 from yt8m_ensemble.checkpoints.strings import format_strings
 from yt8m_ensemble.checkpoints.table import format_table
-from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.errors import CheckpointError, OutputExistsError
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    import io
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -50,7 +52,7 @@ class CheckpointWriter:
         self._force = force
         self._entries: dict[str, Entry] = {}
         self._offset = 0
-        self._data: IO[bytes] | None = None
+        self._data: io.FileIO | None = None
         target = Path(prefix)
         self._index_path = target.with_name(f"{target.name}.index")
         self._data_path = target.with_name(f"{target.name}.data-00000-of-00001")
@@ -60,8 +62,10 @@ class CheckpointWriter:
 
     def __enter__(self) -> CheckpointWriter:
         files.check_absent(str(self._index_path), force=self._force)
-        self._data_part.parent.mkdir(parents=True, exist_ok=True)
-        self._data = self._data_part.open("wb")
+        with self._explained():
+            self._data_part.parent.mkdir(parents=True, exist_ok=True)
+            # Blocks are large, so a buffer would only copy them once more.
+            self._data = self._data_part.open("wb", buffering=0)
         return self
 
     def __exit__(
@@ -74,7 +78,8 @@ class CheckpointWriter:
             if self._data is not None:
                 self._data.close()
             if kind is None:
-                self._publish()
+                with self._explained():
+                    self._publish()
         finally:
             self._data_part.unlink(missing_ok=True)
             self._index_part.unlink(missing_ok=True)
@@ -131,7 +136,35 @@ class CheckpointWriter:
         if self._data is None:
             msg = f"The writer of '{self.prefix}' is used outside its `with` block."
             raise CheckpointError(msg, prefix=self.prefix)
-        return self._data.write(content)
+        view = memoryview(content)
+        done = 0
+        with self._explained():
+            while done < len(view):
+                done += self._data.write(view[done:])
+        return done
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the file system refuses into an error that says what to do.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            CheckpointError: If it refuses.
+            OutputExistsError: As it came.
+        """
+        try:
+            yield
+        except OutputExistsError:
+            raise
+        except OSError as error:
+            reason = error.strerror or str(error)
+            msg = (
+                f"Cannot write '{self.prefix}': {reason}. Nothing was left behind; make room or "
+                "choose a place that can be written to."
+            )
+            raise CheckpointError(msg, prefix=self.prefix, reason=reason) from error
 
     def _end(self, spec: TensorSpec, size: int, crc: int) -> None:
         self._entries[spec.name] = Entry(
