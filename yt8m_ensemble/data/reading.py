@@ -192,7 +192,7 @@ def training_dataset(
     seed: int,
     skip_batches: int = 0,
 ) -> tf.data.Dataset:
-    """Make a shuffled dataset whose order depends on nothing but its arguments.
+    """Make a shuffled dataset whose order depends on its arguments alone.
 
     Files are shuffled anew each epoch and read several at a time; records are shuffled in a buffer
     of at most 128 MB. Batches run over the end of an epoch; only the very last may be smaller.
@@ -204,7 +204,7 @@ def training_dataset(
         num_classes: C; a label at or above it is an error.
         batch_size: B.
         num_epochs: Passes over the records; `None` repeats for ever.
-        seed: Seed of the order.
+        seed: Seed of the order; TensorFlow mixes its global seed in where one is set.
         skip_batches: Batches to leave out at the start, unparsed: where a resumed run goes on.
 
     Returns:
