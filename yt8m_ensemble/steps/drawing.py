@@ -80,7 +80,7 @@ def draw_selection(path: str, selection: Selection, *, max_bytes: float, force: 
         axes.axvline(max_bytes / 1e6, color="gray", ls="--", label="budget")
     axes.set(xlabel="MB (numbers: members in the set)", ylabel="GAP")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="small")
+    axes.legend(loc="best", fontsize="small")
     _save(figure, path, force=force)
 
 
@@ -103,7 +103,8 @@ def draw_comparison(path: str, comparison: Comparison, *, force: bool) -> None:
     left.set_xticks(range(len(names)), names, rotation=30, ha="right")
     left.set_yticks(range(len(names)), names)
     for (i, j), share in np.ndenumerate(disagreement):
-        left.text(j, i, f"{share:.2f}", ha="center", va="center", color="white", fontsize="small")
+        color = "black" if share > disagreement.max() / 2 else "white"
+        left.text(j, i, f"{share:.2f}", ha="center", va="center", color=color, fontsize="small")
     figure.colorbar(image, ax=left, shrink=0.8)
     places = np.arange(len(comparison.bands))
     shown = list(comparison.gaps)
@@ -111,7 +112,8 @@ def draw_comparison(path: str, comparison: Comparison, *, force: bool) -> None:
         offset = (position - (len(shown) - 1) / 2) * 0.8 / len(shown)
         gaps = [band.gaps[name] for band in comparison.bands]
         right.bar(places + offset, gaps, width=0.8 / len(shown), label=name)
-    right.set_xticks(places, [f"{band.low} to {band.high}" for band in comparison.bands])
+    labels = [f"{band.low} to {band.high}" for band in comparison.bands]
+    right.set_xticks(places, labels, rotation=30, ha="right")
     right.set(xlabel="positives of a class", ylabel="GAP within the band", title="Rare to frequent")
     right.legend(fontsize="small")
     _save(figure, path, force=force)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MARGIN = 1e-4
 """Relative excess of one score over another that float32 mixing cannot turn into a tie."""
 
+PER_CLASS_SPARE = 40
+"""Ranks kept beyond the metric's where weights differ from class to class."""
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -98,8 +101,8 @@ def collect_candidates(
         blocks: Row blocks of scores `(M, B, C)`, float32 in `[0, 1]`, and labels `(B, C)`, bool.
         names: Member names.
         top_k: Pairs kept per video.
-        per_class: Also keep what only weights that differ from class to class could lift: leave a
-            class out only if its highest score is below the `top_k`-th best of the lowest scores.
+        per_class: Also keep `PER_CLASS_SPARE` more ranks, for weights that differ from class to
+            class: these may lift a class over others that rank before it in every shared mixture.
 
     Returns:
         The candidates of all videos.
@@ -110,21 +113,21 @@ def collect_candidates(
     from yt8m_ensemble.tuning import kernels
 
     gathered = Gathered(names, top_k)
+    num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
     for block, labels in blocks:
         # Below EPSILON scores are alike in the logarithmic spaces, so they must count as ties.
         floor = np.maximum(block.min(axis=0), np.float32(EPSILON))
         ceiling = np.maximum(block.max(axis=0), np.float32(EPSILON))
         _refuse_nan(ceiling, block, names)
-        kept = top_k_classes(floor, top_k)
+        kept = top_k_classes(floor, num_ranks)
         border = np.take_along_axis(floor, kept, axis=1).min(axis=1, keepdims=True)
         rows, classes = np.nonzero(ceiling * np.float32(1 + MARGIN) >= border)
         scores = np.ascontiguousarray(block[:, rows, classes])
         keep = np.ones(len(rows), np.bool_)
-        if not per_class:
-            starts = np.searchsorted(rows, np.arange(len(labels) + 1))
-            kernels.keep_undominated(
-                starts, scores, scores.sum(axis=0), classes, top_k, MARGIN, EPSILON, keep
-            )
+        starts = np.searchsorted(rows, np.arange(len(labels) + 1))
+        kernels.keep_undominated(
+            starts, scores, scores.sum(axis=0), classes, num_ranks, MARGIN, EPSILON, keep
+        )
         rows, classes = rows[keep], classes[keep]
         gathered.add(rows, classes, scores[:, keep], labels[rows, classes], labels)
     return gathered.candidates()
