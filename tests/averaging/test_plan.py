@@ -78,6 +78,7 @@ def test_optimizers_of_object_based_checkpoints():
     names = [
         f"model/kernel{end}", f"opt/_iterations{end}", f"opt/_variables/0{end}",
         f"model/kernel/.OPTIMIZER_SLOT/old/m{end}", f"model/optional{end}",
+        f"opt/_trainable_variables/0{end}",
     ]  # fmt: skip
     assert find_optimizer_tensors(names) == set(names[1:4])
 

@@ -118,7 +118,9 @@ def main():
         prefixes = [f"{directory}/model.ckpt-{1000 + n * 100}" for n in range(options.count)]
         data = [f"{prefix}.data-00000-of-00001" for prefix in prefixes]
         size = Path(data[0]).stat().st_size
-        print(f"{options.count} checkpoints of {size / 1e6:.0f} MB, best of {options.rounds}; x = floor")
+        print(
+            f"{options.count} checkpoints of {size / 1e6:.0f} MB, best of {options.rounds}; x = floor"
+        )
         command = ["-m", "yt8m_ensemble"]
         average = [*command, "avg-ckpt", "--prefix", directory, "--last", str(options.count)]
         cases = {

@@ -298,6 +298,38 @@ def test_the_command(train_dir, out):
 
 
 @pytest.mark.tf
+def test_object_based_checkpoints_restore_with_and_without_their_optimizer(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+
+    def make():
+        model = tf.keras.Sequential([tf.keras.Input((40,)), tf.keras.layers.Dense(30)])
+        optimizer = tf.keras.optimizers.Adam()
+        optimizer.build(model.trainable_variables)
+        step = tf.Variable(1, dtype=tf.int64)
+        return tf.train.Checkpoint(model=model, optimizer=optimizer, global_step=step)
+
+    run = make()
+    kernel = run.model.layers[0].kernel
+    first = kernel.numpy()
+    prefixes = []
+    for step in (1, 5):
+        run.global_step.assign(step)
+        run.optimizer.iterations.assign(step)
+        kernel.assign(first + 0.01 * step)
+        prefixes.append(run.save(str(tmp_path / "ckpt")))
+    for keep_optimizer in (False, True):
+        out = str(tmp_path / f"avg{keep_optimizer}")
+        result = average_checkpoints(checkpoints=prefixes, keep_optimizer=keep_optimizer, out=out)
+        assert result.global_step == 5
+        assert len(result.dropped) == (0 if keep_optimizer else 6)
+        other = make()
+        other.restore(out).expect_partial()
+        assert np.allclose(other.model.layers[0].kernel.numpy(), first + 0.03, atol=1e-6)
+        assert other.global_step.numpy() == 5
+        assert other.optimizer.iterations.numpy() == (5 if keep_optimizer else 0)
+
+
+@pytest.mark.tf
 @pytest.mark.slow
 def test_soup_search_and_batch_norm_on_a_run_of_the_original(fixtures, tmp_path):
     data = str(fixtures / "data_const/frame/validate*.tfrecord")

@@ -124,7 +124,11 @@ def find_optimizer_tensors(names: Iterable[str]) -> frozenset[str]:
         if _POWER.fullmatch(name)
         or _OBJECT_SLOT in name
         or ((slot := _SLOT.fullmatch(name)) and slot["variable"] in all_names)
-        or any(name.startswith(f"{root}/") for root in roots)
+        or any(
+            # Keras 3 lists a model's own weights among its optimizer's.
+            name.startswith(f"{root}/") and not name.startswith(f"{root}/_trainable_variables/")
+            for root in roots
+        )
     )
 
 

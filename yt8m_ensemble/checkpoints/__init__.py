@@ -6,6 +6,7 @@ from yt8m_ensemble.checkpoints.keras_weights import (
     write_keras_weights,
 )
 from yt8m_ensemble.checkpoints.meta_graph import GraphSummary, summarize_meta_graph
+from yt8m_ensemble.checkpoints.object_graph import OBJECT_GRAPH, prune_object_graph
 from yt8m_ensemble.checkpoints.reader import TfCheckpoint, open_checkpoint
 from yt8m_ensemble.checkpoints.safetensors import (
     SafetensorsSource,
@@ -29,6 +30,7 @@ from yt8m_ensemble.checkpoints.train_dir import (
 from yt8m_ensemble.checkpoints.writer import CheckpointWriter, write_checkpoint
 
 __all__ = [
+    "OBJECT_GRAPH",
     "CheckpointWriter",
     "Difference",
     "GraphSummary",
@@ -44,6 +46,7 @@ __all__ = [
     "open_checkpoint",
     "open_keras_weights",
     "open_safetensors",
+    "prune_object_graph",
     "range_prefixes",
     "step_prefix",
     "summarize_meta_graph",

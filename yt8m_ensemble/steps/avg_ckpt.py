@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from yt8m_ensemble import files
 from yt8m_ensemble.averaging import (
     AveragePlan,
@@ -25,7 +27,12 @@ from yt8m_ensemble.averaging import (
     plan_average,
     search_last,
 )
-from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
+from yt8m_ensemble.checkpoints import (
+    OBJECT_GRAPH,
+    CheckpointWriter,
+    open_checkpoint,
+    prune_object_graph,
+)
 from yt8m_ensemble.errors import CheckpointError, UsageError
 from yt8m_ensemble.steps.find_checkpoints import index_digest, select_checkpoints, step_of
 from yt8m_ensemble.steps.provenance import write_provenance
@@ -151,7 +158,9 @@ def average_checkpoints(
     with ExitStack() as stack:
         sources = {path: stack.enter_context(open_checkpoint(path)) for path in prefixes}
         by_step = sorted(prefixes, key=lambda path: step_of(sources[path]))
-        plan = plan_average(sources, newest=by_step[-1], keep_optimizer=keep_optimizer)
+        plan = _without_dropped(
+            plan_average(sources, newest=by_step[-1], keep_optimizer=keep_optimizer)
+        )
         nbytes = sum(spec.nbytes for spec in plan.specs.values())
         _check_space(out, nbytes)
         result = AveragedCheckpoint(
@@ -224,6 +233,15 @@ def _check_options(
     if (soup and search) or ((soup or search) and weights != "uniform"):
         msg = "`--soup`, `--search` and `--weights` each say how inputs count. Give one of them."
         raise UsageError(msg, soup=soup, search=search, weights=weights)
+
+
+def _without_dropped(plan: AveragePlan) -> AveragePlan:
+    """Return the plan with an object graph that does not speak of the tensors left out."""
+    if not plan.dropped or OBJECT_GRAPH not in plan.copied:
+        return plan
+    graph = np.asarray(plan.copied[OBJECT_GRAPH])
+    pruned = prune_object_graph(graph.item(), frozenset(plan.dropped))
+    return plan.override({OBJECT_GRAPH: np.array(pruned, object)})
 
 
 def _check_space(out: str, nbytes: int) -> None:
