@@ -93,7 +93,7 @@ def main():
                     out=out,
                     videos=1200,
                     classes=classes,
-                    level=level,
+                    level="frame" if make_model(model).frame_level else "video",
                     feature_sizes=tuple(map(int, sizes.split(","))),
                 )
             rounds = [
