@@ -36,7 +36,7 @@ def train_dir(tmp_path):
                 "beta1_power": np.array(0.9**step, np.float32),
                 "global_step": np.array(step, np.int64),
                 "tower/w": start + np.float32(0.01 * position),
-                "tower/w/Adam": np.ones((30, 20), np.float32),
+                "tower/w/Adam": generator.normal(size=(30, 20)).astype(np.float32),
                 "zz_names": np.array([b"a", b"b"], object),
             },
         )

@@ -22,6 +22,7 @@ from yt8m_ensemble.averaging import (
     average_weights,
     check_one_run,
     chosen,
+    find_optimizer_tensors,
     greedy_soup,
     mean_blocks,
     plan_average,
@@ -177,7 +178,9 @@ def average_checkpoints(
             samples = {
                 path: stack.enter_context(open_checkpoint(path, verify=False)) for path in by_step
             }
-            result = replace(result, neighbors=tuple(check_one_run(samples, plan.averaged)))
+            slots = find_optimizer_tensors(plan.specs)  # moments forget; only weights tell
+            weighed = [spec for spec in plan.averaged if spec.name not in slots]
+            result = replace(result, neighbors=tuple(check_one_run(samples, weighed)))
         if dry_run:
             return result
         if eval_data:
