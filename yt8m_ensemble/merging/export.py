@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble import files
+from yt8m_ensemble.averaging import BlockSource
 from yt8m_ensemble.casting import CastReport, Float16Cast, quantize
 from yt8m_ensemble.checkpoints import CheckpointWriter
 from yt8m_ensemble.facts import MIXTURE_VARIABLE
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.merging.plan import Member, MergePlan
+    from yt8m_ensemble.merging.plan import Member, MergePlan, PlannedTensor
 
-_BLOCK_VALUES = 1 << 18
+_BLOCK_VALUES = 1 << 20
 
 
 def export_inference_model(
@@ -78,15 +79,15 @@ def export_inference_model(
                 if kind:
                     writer.add(name, tables.pop(name))
                     continue
-                member = by_name[tensor.member]
-                values = member.graph.read(tensor.node, member.source)
+                blocks = _blocks(by_name[tensor.member], tensor)
                 if tensor.storage == "same":
-                    writer.add(name, values)
+                    writer.add_blocks(tensor.target, blocks)
                 elif tensor.storage == "float16":
                     cast = Float16Cast(name)
-                    writer.add_blocks(tensor.parts[""], cast.blocks(_blocks(values)))
+                    writer.add_blocks(tensor.parts[""], cast.blocks(blocks))
                     casts.append(cast.report())
                 else:
+                    values = np.concatenate(list(blocks)).reshape(tensor.target.shape)
                     coded, report = quantize(name, values, scheme=tensor.storage)
                     writer.add(name, coded.codes)
                     tables |= {f"{name}/{kind}": table for kind, table in coded.tables.items()}
@@ -98,9 +99,18 @@ def export_inference_model(
     return tuple(casts)
 
 
-def _blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    flat = values.reshape(-1)
-    return (flat[start : start + _BLOCK_VALUES] for start in range(0, flat.size, _BLOCK_VALUES))
+def _blocks(member: Member, tensor: PlannedTensor) -> Iterator[NDArray[Any]]:
+    """Yield a weight in blocks; without mapping all of it into memory where the source can."""
+    source, size = member.source, tensor.target.size
+    is_part = tensor.node in member.graph.slices
+    if isinstance(source, BlockSource) and not is_part and tensor.target.dtype == "float32":
+        for start in range(0, size, _BLOCK_VALUES):
+            block = np.empty(min(_BLOCK_VALUES, size - start), np.float32)
+            source.read_block(tensor.source, start, block)
+            yield block
+        return
+    flat = member.graph.read(tensor.node, source).reshape(-1)
+    yield from (flat[start : start + _BLOCK_VALUES] for start in range(0, size, _BLOCK_VALUES))
 
 
 def _flags(members: Sequence[Member], plan: MergePlan) -> str:
