@@ -4,6 +4,8 @@ import tarfile
 import tracemalloc
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.packaging.archives import CONTENTS, build, entry, sound, write_model
 from yt8m_ensemble.errors import BundleError
@@ -164,6 +166,45 @@ def test_what_follows_the_end_of_the_archive_is_bounded(tmp_path):
     assert list_bundle(path).members
     with pytest.raises(BundleError, match="would unpack to more than"):
         list_bundle(path, max_unpacked=2_000_000)
+
+
+def test_a_name_cannot_play_with_the_terminal(tmp_path):
+    path = build(tmp_path / "a.tgz", [entry("\x1b[2Jinference_model.meta\udcff")])
+    with pytest.raises(BundleError) as caught:
+        list_bundle(path)
+    assert r"its member '\x1b[2Jinference_model.meta\udcff' is an unknown file" in str(caught.value)
+
+
+WHOLE = io.BytesIO()
+for _header, _content in [*sound(), entry("inference_model", kind=tarfile.DIRTYPE)]:
+    WHOLE.write(_header.tobuf() + _content + bytes(-len(_content) % tarfile.BLOCKSIZE))
+WHOLE.write(bytes(1024))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(WHOLE.getvalue()) - 1), st.binary(min_size=1, max_size=12)),
+        max_size=4,
+    ),
+    is_signed=st.booleans(),
+)
+def test_whatever_the_bytes_an_archive_is_read_or_refused(tmp_path_factory, changes, is_signed):
+    data = bytearray(WHOLE.getvalue())
+    for position, content in changes:
+        data[position : position + len(content)] = content
+    if is_signed:  # headers whose checksum holds reach the rules behind it
+        for start in range(0, len(data) - 512, 512):
+            if data[start + 257 : start + 262] == b"ustar":
+                blank = data[start : start + 148] + b" " * 8 + data[start + 156 : start + 512]
+                data[start + 148 : start + 156] = b"%06o\0 " % sum(blank)
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "a.tgz").write_bytes(gzip.compress(bytes(data), 1))
+    try:
+        extract_bundle(str(folder / "a.tgz"), str(folder / "out"))
+        assert {file.name for file in (folder / "out").iterdir()} == set(BUNDLE_FILES)
+    except BundleError:
+        assert [file.name for file in folder.iterdir()] == ["a.tgz"]
 
 
 def test_two_different_copies_are_refused(tmp_path):

@@ -19,15 +19,15 @@ from yt8m_ensemble.packaging.operations import (
 )
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
 from yt8m_ensemble.packaging.savings import Savings, plan_savings
-from yt8m_ensemble.packaging.structure import FILES_CHECK, check_archive, check_model
+from yt8m_ensemble.packaging.structure import RUN_CHECKS, check_archive, check_model
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
 __all__ = [
     "BUNDLE_FILES",
-    "FILES_CHECK",
     "FLAGS_FILE",
     "INFERENCE_MODEL",
     "MODEL_FILES",
+    "RUN_CHECKS",
     "Comparer",
     "Comparison",
     "Expected",

@@ -201,7 +201,7 @@ def _walk(path: str, limit: int) -> Iterator[_Entry]:
             elif header.type == tarfile.LNKTYPE:
                 target = _check_name(path, header.linkname)
                 if not seen.get(target) or Path(target).name != Path(name).name:
-                    _refuse(path, header.name, f"is a hard link to '{header.linkname}'")
+                    _refuse(path, header.name, f"is a hard link to {header.linkname!r}")
                 yield _Entry(name, 0, None)
             elif name not in _KNOWN | _IGNORED:
                 _refuse(path, header.name, "is an unknown file")
@@ -273,7 +273,7 @@ def _check_directory(path: str, written: str, name: str) -> None:
 
 def _refuse(path: str, name: str, fault: str) -> NoReturn:
     msg = (
-        f"'{path}' is refused: its member '{name}' {fault}. "
+        f"'{path}' is refused: its member {name!r} {fault}. "
         f"A bundle holds only {', '.join(BUNDLE_FILES)}, at the root or under '{INFERENCE_MODEL}/'."
     )
     raise BundleError(msg, path=path, member=name, fault=fault)

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 MetaGraphDef = Any
 NodeDef = Any
 
-FILES_CHECK: Final = "touches no files"
-"""Name of the check that must hold before a stranger's graph is run."""
+_FILES_CHECK: Final = "touches no files"
+_FED_CHECK: Final = "predictions need only what is fed"
+RUN_CHECKS: Final = frozenset({_FILES_CHECK, _FED_CHECK})
+"""Names of the checks that must hold before a stranger's graph is run: else it may write, or wait
+for ever."""
 
 _CONTRACT: Final = ("input_batch_raw", "num_frames", "predictions")
 _SHOWN: Final = 3
@@ -104,7 +107,7 @@ def check_model(
             _describe,
         ),
         _none("no Python functions", (node for node in every if node.op in _PYTHON_OPS), _describe),
-        _none(FILES_CHECK, (node for node in every if node.op in _FILE_OPS), _describe),
+        _none(_FILES_CHECK, (node for node in every if node.op in _FILE_OPS), _describe),
         _none(
             "no device strings",
             (node for node in every if node.device),
@@ -116,6 +119,15 @@ def check_model(
             repr,
         ),
         _check_saver(meta, nodes),
+        _none(
+            _FED_CHECK,
+            (
+                nodes[name]
+                for name in sorted(_needed(meta, nodes))
+                if nodes[name].op == "Placeholder" or nodes[name].op.endswith(_READER_OPS)
+            ),
+            _describe,
+        ),
         _check_restored(nodes, specs),
         _check_filled(meta, nodes),
     ]

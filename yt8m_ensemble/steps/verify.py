@@ -19,9 +19,9 @@ from yt8m_ensemble.errors import BundleError, ModelError, UsageError
 from yt8m_ensemble.facts import MAX_BUNDLE_BYTES, MIXTURE_VARIABLE, TOP_K
 from yt8m_ensemble.graphs import read_meta_graph
 from yt8m_ensemble.packaging import (
-    FILES_CHECK,
     FLAGS_FILE,
     INFERENCE_MODEL,
+    RUN_CHECKS,
     Comparer,
     Comparison,
     FreshReader,
@@ -132,8 +132,7 @@ def verify_bundle(
         if tolerance is None:
             is_narrow = any(spec.dtype in _NARROW for spec in opened.specs.values())
             tolerance = NARROW_TOLERANCE if is_narrow else FLOAT32_TOLERANCE
-        # A graph that opens files may do so as soon as it is restored.
-        can_run = all(check.is_ok for check in checks if check.name == FILES_CHECK)
+        can_run = all(check.is_ok for check in checks if check.name in RUN_CHECKS)
         runs = []
         for python in (sys.executable, *([tf1] if tf1 else [])) if can_run else ():
             trial = _Trial(opened, python, records, batch_size, progress)
