@@ -146,16 +146,22 @@ class Float16Cast:
     def _cast(self, block: NDArray[Any]) -> NDArray[np.float16]:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             half = block.astype(np.float16)
+            self._size += block.size
             if not block.size:
                 return half
-            magnitude = np.abs(half)
-            error = np.abs(half - block)
-            self._nans += int(np.isnan(half).sum())
-        self._size += block.size
-        self._overflows += int(np.isinf(half).sum())
-        self._underflows += int(((half == 0) & (block != 0)).sum())
-        self._subnormals += int(((magnitude < SMALLEST_NORMAL) & (half != 0)).sum())
-        self._largest = max(self._largest, float(np.abs(block).max()))
+            # numpy works on float16 by converting every value, so look at what it decodes to.
+            wide = half.astype(block.dtype)
+            magnitude = np.abs(wide)
+            if not np.isfinite(magnitude.max()):
+                self._nans += int(np.isnan(wide).sum())
+                self._overflows += int(np.isinf(wide).sum())
+            error = np.subtract(wide, block, out=wide)
+            np.abs(error, out=error)
+        kept = np.count_nonzero(magnitude)
+        self._underflows += int(np.count_nonzero(block) - kept)
+        below = np.count_nonzero(magnitude < SMALLEST_NORMAL)
+        self._subnormals += int(below - (block.size - kept))
+        self._largest = max(self._largest, float(block.max()), -float(block.min()))
         self._max_error = max(self._max_error, float(error.max()))
         self._error_sum += float(error.sum(dtype=np.float64))
         return half

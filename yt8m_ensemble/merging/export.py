@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.merging.plan import Member, MergePlan, PlannedTensor
 
-_BLOCK_VALUES = 1 << 20
+_BLOCK_VALUES = 1 << 18
 
 
 def export_inference_model(
