@@ -51,6 +51,11 @@ batch_size_option = click.option(
     show_default=True,
     help="Videos a batch.",
 )
+scoring_batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Videos a batch; by default as many as take 64 MiB, at most 1024.",
+)
 num_classes_option = click.option(
     "--num-classes",
     type=click.IntRange(min=1),
@@ -73,6 +78,21 @@ def writes_output(command: Callable[..., T]) -> Callable[..., T]:
 def split_commas(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Return `a,b,c` as a tuple; a click callback."""
     return tuple(part.strip() for part in value.split(",")) if value else ()
+
+
+def parse_shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Return `I/N` as two numbers; a click callback.
+
+    Raises:
+        BadParameter: If it is none, or I is not below N.
+    """
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if match is None or int(match[1]) >= int(match[2]):
+        msg = f"'{value}' is no share I/N with I from 0 to N - 1, such as 0/4 or 3/4."
+        raise click.BadParameter(msg)
+    return int(match[1]), int(match[2])
 
 
 def parse_weights(text: str | None) -> str | tuple[float, ...] | None:

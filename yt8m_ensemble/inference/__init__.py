@@ -4,7 +4,16 @@ Takes graphs and weights from whoever opened them; never decides where a model l
 """
 
 from yt8m_ensemble.inference.evaluation import Report, evaluate
+from yt8m_ensemble.inference.pacing import default_batch_size, score_ahead
 from yt8m_ensemble.inference.runner import GraphRunner
 from yt8m_ensemble.inference.submission import SUBMISSION_HEADER, format_submission
 
-__all__ = ["SUBMISSION_HEADER", "GraphRunner", "Report", "evaluate", "format_submission"]
+__all__ = [
+    "SUBMISSION_HEADER",
+    "GraphRunner",
+    "Report",
+    "default_batch_size",
+    "evaluate",
+    "format_submission",
+    "score_ahead",
+]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import tensorflow as tf
 
-from yt8m_ensemble.errors import CheckpointError, ShapeError
+from yt8m_ensemble.errors import CheckpointError, ShapeError, TensorMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,41 +31,64 @@ class GraphRunner:
 
     Raises:
         CheckpointError: If a variable is not among the weights.
+        TensorMismatchError: If one has another shape.
     """
 
     def __init__(self, model: ModelGraph, source: TensorSource) -> None:
+        self._model = model
         self._graph = tf.Graph()
         with self._graph.as_default():
             tf.import_graph_def(model.graph_def, name="")
-            fills = {
+            self._fills = {
                 node: (
-                    spec,
                     value := tf.raw_ops.Placeholder(dtype=spec.dtype, name="restore/value"),
                     tf.raw_ops.Assign(ref=self._graph.get_tensor_by_name(f"{node}:0"), value=value),
                 )
                 for node, spec in model.variables.items()
             }
         self._session = tf.compat.v1.Session(graph=self._graph)
-        specs = source.specs()
-        for node, (spec, placeholder, assign) in fills.items():
-            if spec.name not in specs:
-                msg = f"'{spec.name}' is in the graph but not in the checkpoint."
-                raise CheckpointError(msg, tensor=spec.name)
-            # Running the operation, not its output, spares a copy of the tensor on the way back.
-            self._session.run(assign.op, {placeholder: model.read(node, source)})
+        self.load(source)
         names = (model.inputs, model.num_frames)
         self._inputs = [self._graph.get_tensor_by_name(name) for name in names]
         self._frames_dtype = self._inputs[1].dtype.as_numpy_dtype
-        self._members = tuple(model.members)
+        members = list(model.members.values()) or [model.predictions]
         self._predict = self._session.make_callable(model.predictions, self._inputs)
-        self._predict_members = self._session.make_callable(
-            list(model.members.values()) or [model.predictions], self._inputs
-        )
+        self._predict_members = self._session.make_callable(members, self._inputs)
+        self._predict_all = self._session.make_callable([model.predictions, *members], self._inputs)
+
+    def load(self, source: TensorSource) -> None:
+        """Replace the weights, e.g. by those of the next checkpoint of one training run.
+
+        Args:
+            source: The weights; read once, tensor by tensor.
+
+        Raises:
+            CheckpointError: If a variable is not among the weights.
+            TensorMismatchError: If one has another shape; the runner then holds a mixture of both
+                checkpoints and must not be used before another load.
+        """
+        specs = source.specs()
+        for node, (placeholder, assign) in self._fills.items():
+            spec = self._model.variables[node]
+            if spec.name not in specs:
+                msg = f"'{spec.name}' is in the graph but not in the checkpoint."
+                raise CheckpointError(msg, tensor=spec.name)
+            value = self._model.read(node, source)
+            if value.shape != spec.shape:
+                msg = (
+                    f"'{spec.name}' is {spec.shape} in the graph but {value.shape} in the "
+                    "checkpoint. Is it of another training run?"
+                )
+                raise TensorMismatchError(
+                    msg, tensor=spec.name, expected=spec.shape, found=value.shape
+                )
+            # Running the operation, not its output, spares a copy of the tensor on the way back.
+            self._session.run(assign.op, {placeholder: value})
 
     @property
     def members(self) -> tuple[str, ...]:
         """Names of the members; empty for a single model."""
-        return self._members
+        return tuple(self._model.members)
 
     def predict(
         self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
@@ -95,6 +118,21 @@ class GraphRunner:
             Confidences, shape `(M, B, C)`, float32; M is 1 for a single model.
         """
         return np.stack(self._call(self._predict_members, features, num_frames))
+
+    def predict_all(
+        self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Score a batch with every member and mix them, in one run.
+
+        Args:
+            features: Shape `(B, F)` or `(B, T, F)`.
+            num_frames: Shape `(B,)`.
+
+        Returns:
+            What `predict` and what `predict_members` returns.
+        """
+        mixed, *members = self._call(self._predict_all, features, num_frames)
+        return mixed, np.stack(members)
 
     def close(self) -> None:
         """Free the session and the weights."""

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from yt8m_ensemble import files
-from yt8m_ensemble.data import read_batches
-from yt8m_ensemble.errors import ModelError, UsageError
+from yt8m_ensemble.data import BatchReader, shard_paths
+from yt8m_ensemble.errors import PredictionsError, UsageError
 from yt8m_ensemble.facts import TOP_K
-from yt8m_ensemble.inference import SUBMISSION_HEADER, GraphRunner, format_submission
-from yt8m_ensemble.steps.open_model import OpenModel, open_models
-from yt8m_ensemble.storage import PredictionsWriter
+from yt8m_ensemble.inference import (
+    SUBMISSION_HEADER,
+    default_batch_size,
+    format_submission,
+    score_ahead,
+)
+from yt8m_ensemble.steps.member_scorer import MemberScorer, shard_name
+from yt8m_ensemble.steps.open_model import open_models
+from yt8m_ensemble.storage import open_predictions
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from yt8m_ensemble.data import Batch
+    from yt8m_ensemble.storage import PredictionsWriter
 
 
 @dataclass(frozen=True)
@@ -30,15 +37,17 @@ class PredictResult:
 
     Args:
         members: Names of the members that were scored.
-        num_videos: Videos scored.
+        num_videos: Videos in the outputs.
         csv: The submission, if one was written.
         cache: The prediction file, if one was written.
+        num_resumed: Videos among them whose scores an earlier run had left in the cache.
     """
 
     members: tuple[str, ...]
     num_videos: int
     csv: str | None
     cache: str | None
+    num_resumed: int = 0
 
 
 def predict_scores(
@@ -48,7 +57,9 @@ def predict_scores(
     csv: str | None = None,
     cache: str | None = None,
     top_k: int = TOP_K,
-    batch_size: int = 1024,
+    cache_top_k: int | None = None,
+    shard: tuple[int, int] | None = None,
+    batch_size: int | None = None,
     num_classes: int | None = None,
     architecture: str | None = None,
     force: bool = False,
@@ -57,13 +68,20 @@ def predict_scores(
 ) -> PredictResult:
     """Score records with one or more models.
 
+    A cache grows by whole record files. One that an interrupted run left is continued; the result
+    is the same as of one unbroken run, because no batch spans two record files.
+
     Args:
         models: Paths to models (see `steps.open_model`); a merged one brings all its members.
         data: Globs of records, comma-separated.
         csv: Kaggle submission to write; needs exactly one model, whose mixed scores it holds.
         cache: Prediction file (`.h5`) to write: the scores of every member.
         top_k: Pairs a row of the submission.
-        batch_size: Videos a batch.
+        cache_top_k: Scores kept a video and member in the cache; `None` keeps all.
+        shard: Score only this process's share of the record files: its number, counted from 0, and
+            how many processes there are. A cache of that very share which is complete is then left
+            as it is, so that a scheduler may call twice.
+        batch_size: Videos a batch; `None` for as many as take 64 MiB, at most 1,024.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace outputs that exist.
@@ -74,8 +92,43 @@ def predict_scores(
         What was written.
 
     Raises:
-        UsageError: If neither output or a CSV of several models is asked for.
+        UsageError: If neither output or a CSV of several models is asked for, or no such share.
         ModelError: If the models differ in features or classes.
+        OutputExistsError: If an output is there and complete, and `force` is not set.
+        PredictionsError: If an unfinished cache is of other models, options or records.
+    """
+    _check_outputs(models, csv=csv, cache=cache)
+    if csv:
+        files.check_absent(csv, force=force)
+    paths = files.expand_globs(data, option="--data")
+    if shard is not None:
+        paths = shard_paths(paths, *shard)
+    with open_models(models, architecture=architecture, num_classes=num_classes) as opened:
+        scorer = MemberScorer(opened)
+        result = PredictResult(scorer.members, 0, csv, cache)
+        to_write = cache
+        if cache and shard is not None and not force:
+            done = _videos_of_complete(cache, scorer, paths, top_k=cache_top_k)
+            if done is not None:
+                to_write, result = None, replace(result, num_videos=done, num_resumed=done)
+        writer = scorer.writer(to_write, top_k=cache_top_k, force=force) if to_write else None
+        if dry_run or not (csv or writer):
+            return result
+        size = batch_size or default_batch_size(scorer.features)
+        with scorer, ExitStack() as stack:
+            text = stack.enter_context(_Submission(csv, force=force)) if csv else None
+            store = stack.enter_context(_Cache(writer, paths)) if writer else None
+            videos, resumed = _score(
+                scorer, paths, text=text, store=store, size=size, top_k=top_k, progress=progress
+            )
+        return replace(result, num_videos=videos, num_resumed=max(resumed, result.num_resumed))
+
+
+def _check_outputs(models: Sequence[str], *, csv: str | None, cache: str | None) -> None:
+    """Refuse options that ask for nothing or for too much.
+
+    Raises:
+        UsageError: If they do.
     """
     if not csv and not cache:
         msg = "Nothing to write. Pass `--csv OUT`, `--cache OUT.h5`, or both."
@@ -86,85 +139,128 @@ def predict_scores(
             "`yt8m-ens merge`, or write `--cache` only."
         )
         raise UsageError(msg, models=tuple(models))
-    for path in filter(None, (csv, cache)):
-        files.check_absent(path, force=force)
-    paths = files.expand_globs(data, option="--data")
-    with open_models(models, architecture=architecture, num_classes=num_classes) as opened:
-        first = opened[0]
-        for other in opened[1:]:
-            if (other.features, other.num_classes) != (first.features, first.num_classes):
-                msg = (
-                    f"'{first.name}' and '{other.name}' read different features or predict "
-                    f"different classes ({first.num_classes}, {other.num_classes}). Cache them "
-                    "separately."
-                )
-                raise ModelError(msg, models=(first.name, other.name))
-        members = tuple(name for model in opened for name in model.members)
-        if dry_run:
-            return PredictResult(members, 0, csv, cache)
-        with _Outputs(opened, csv=csv, cache=cache, top_k=top_k, force=force) as outputs:
-            done = 0
-            for batch in read_batches(
-                paths,
-                features=first.features,
-                num_classes=first.num_classes,
-                batch_size=batch_size,
-            ):
-                outputs.write(batch)
-                done += len(batch.video_ids)
-                progress("predict", done, None, unit="videos")
-        return PredictResult(members, done, csv, cache)
 
 
-class _Outputs:
-    """Score batches and write them; both files appear when all of it went well."""
+def _videos_of_complete(
+    cache: str, scorer: MemberScorer, paths: Sequence[str], *, top_k: int | None
+) -> int | None:
+    """Return the videos of a cache that is already all it should become; `None` if it is not."""
+    if not files.exists(cache):
+        return None
+    with open_predictions(cache) as found:
+        is_same = (
+            (found.members, found.digests) == (scorer.members, scorer.digests)
+            and (found.num_classes, found.top_k) == (scorer.num_classes, top_k)
+            and set(found.shards) == set(map(shard_name, paths))
+        )
+        return found.num_videos if found.is_complete and is_same else None
 
-    def __init__(
-        self,
-        models: Sequence[OpenModel],
-        *,
-        csv: str | None,
-        cache: str | None,
-        top_k: int,
-        force: bool,
-    ) -> None:
-        self._models, self._csv, self._cache = models, csv, cache
-        self._top_k, self._force = top_k, force
-        self._stack = ExitStack()
 
-    def __enter__(self) -> _Outputs:
+def _score(
+    scorer: MemberScorer,
+    paths: Sequence[str],
+    *,
+    text: _Submission | None,
+    store: _Cache | None,
+    size: int,
+    top_k: int,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Return the videos in the outputs and those that were there before, having scored the rest."""
+    # A submission is written anew, and needs every record; a cache only what it does not hold.
+    wanted = list(paths) if text or store is None else store.missing
+    resumed = store.num_resumed if store else 0
+    done = 0 if text else resumed
+    reader = BatchReader(
+        wanted,
+        features=scorer.features,
+        num_classes=scorer.num_classes,
+        batch_size=size,
+        cut_at_files=True,
+    )
+
+    def run(batch: Batch) -> tuple[Any, Any]:
+        if text and store:
+            return scorer.both(batch)
+        return (scorer.mixed(batch), None) if text else (None, scorer.members_of(batch))
+
+    for batch, (mixed, members) in score_ahead(reader, run):
+        if text:
+            text.write(batch, mixed, top_k=top_k)
+        if store:
+            store.write(batch, members, path=wanted[int(batch.shards[0])])
+        done += len(batch.video_ids)
+        progress("predict", done, None, unit="videos")
+    return done, resumed
+
+
+class _Submission:
+    """The Kaggle CSV; it appears when all of it is written."""
+
+    def __init__(self, path: str, *, force: bool) -> None:
+        self._path, self._force = path, force
+
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._runners = [
-                stack.enter_context(GraphRunner(model.graph, model.source))
-                for model in self._models
-            ]
-            self._text: Any = None
-            if self._csv:
-                part = stack.enter_context(files.atomic_file(self._csv, force=self._force))
-                self._text = stack.enter_context(Path(part).open("w", encoding="utf-8"))
-                self._text.write(SUBMISSION_HEADER)
-            self._writer: PredictionsWriter | None = None
-            if self._cache:
-                self._writer = stack.enter_context(
-                    PredictionsWriter(
-                        self._cache,
-                        members=[name for model in self._models for name in model.members],
-                        digests=[model.digest for model in self._models for _ in model.members],
-                        num_classes=self._models[0].num_classes,
-                        force=self._force,
-                    )
-                )
+            part = stack.enter_context(files.atomic_file(self._path, force=self._force))
+            self._file = stack.enter_context(files.open_binary(part, "wb"))
+            self._file.write(SUBMISSION_HEADER.encode())
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def write(self, batch: Batch) -> None:
-        """Score one batch with every model and write its rows."""
-        if self._text is not None:
-            scores = self._runners[0].predict(batch.features, batch.num_frames)
-            self._text.writelines(format_submission(batch.video_ids, scores, top_k=self._top_k))
-        if self._writer is not None:
-            members = [r.predict_members(batch.features, batch.num_frames) for r in self._runners]
-            self._writer.append(batch.video_ids, np.concatenate(members), batch.labels)
+    def write(self, batch: Batch, scores: NDArray[np.float32], *, top_k: int) -> None:
+        """Add the rows of a batch."""
+        self._file.write("".join(format_submission(batch.video_ids, scores, top_k=top_k)).encode())
+
+
+class _Cache:
+    """The cache, ended after every record file."""
+
+    def __init__(self, writer: PredictionsWriter, paths: Sequence[str]) -> None:
+        self._writer, self._paths = writer, paths
+
+    def __enter__(self) -> Self:
+        """Lock the file and see what it holds.
+
+        Returns:
+            Itself.
+
+        Raises:
+            PredictionsError: If it holds other records than those to score.
+        """
+        with ExitStack() as stack:
+            self._writer = stack.enter_context(self._writer)
+            finished = set(self._writer.finished_shards)
+            foreign = sorted(finished - set(map(shard_name, self._paths)))
+            if foreign:
+                msg = (
+                    f"The unfinished cache holds scores of '{foreign[0]}', which `--data` and "
+                    "`--shard` do not name now. Run it as before, or pass `--force` to start over."
+                )
+                raise PredictionsError(msg, shards=foreign)
+            self.missing = [path for path in self._paths if shard_name(path) not in finished]
+            self._positions = {path: position for position, path in enumerate(self.missing)}
+            self._next = 0  # the first file that is not ended yet
+            self.num_resumed = self._writer.num_videos
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if kind is None:
+            self._end_until(len(self.missing))
+        self._stack.__exit__(kind, *error)
+
+    def write(self, batch: Batch, members: NDArray[np.float32], *, path: str) -> None:
+        """Add a batch of one record file, unless the cache holds that file."""
+        if path in self._positions:
+            self._end_until(self._positions[path])
+            self._writer.append(batch.video_ids, members, batch.labels)
+
+    def _end_until(self, position: int) -> None:
+        """End the files before a position; those without a record leave an empty shard."""
+        for path in self.missing[self._next : position]:
+            self._writer.end_shard(shard_name(path))
+        self._next = max(self._next, position)

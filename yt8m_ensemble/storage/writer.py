@@ -70,6 +70,11 @@ class PredictionsWriter:
         if Path(path).exists() and not force:
             self._continue()
 
+    @property
+    def num_videos(self) -> int:
+        """Videos in the file: those it is continued with, and those appended since."""
+        return self._num_videos
+
     def __enter__(self) -> Self:
         """Take the file's lock and open it.
 

@@ -9,12 +9,14 @@ from yt8m_ensemble.training.losses import LOSSES
 from yt8m_ensemble.training.optimizers import OPTIMIZERS
 from yt8m_ensemble.training.options import TrainOptions
 from yt8m_ensemble.training.recalibration import estimate_batch_norm
+from yt8m_ensemble.training.summaries import ScalarWriter
 from yt8m_ensemble.training.trainer import StepResult, Trainer
 
 __all__ = [
     "LOSSES",
     "OPTIMIZERS",
     "Cluster",
+    "ScalarWriter",
     "StepResult",
     "TrainOptions",
     "Trainer",

@@ -1,0 +1,100 @@
+"""Models scored together: that they fit each other, their sessions, the cache of their scores."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.storage import PredictionsWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.data import Batch
+    from yt8m_ensemble.steps.open_model import OpenModel
+
+_MAX_NAME_BYTES: Final = 256  # what a predictions file has room for
+
+
+class MemberScorer:
+    """Score batches with every member of several models; a context manager that holds sessions.
+
+    Args:
+        models: The models, open as long as this is used.
+
+    Raises:
+        ModelError: If they differ in features or classes.
+    """
+
+    def __init__(self, models: Sequence[OpenModel]) -> None:
+        first = models[0]
+        for other in models[1:]:
+            if (other.features, other.num_classes) != (first.features, first.num_classes):
+                msg = (
+                    f"'{first.name}' and '{other.name}' read different features or predict "
+                    f"different classes ({first.num_classes}, {other.num_classes}). Cache them "
+                    "separately."
+                )
+                raise ModelError(msg, models=(first.name, other.name))
+        self._models = models
+        self.features, self.num_classes = first.features, first.num_classes
+        self.members = tuple(name for model in models for name in model.members)
+        self.digests = tuple(model.digest for model in models for _ in model.members)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._runners = [
+                stack.enter_context(GraphRunner(model.graph, model.source))
+                for model in self._models
+            ]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def mixed(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""
+        return self._runners[0].predict(batch.features, batch.num_frames)
+
+    def members_of(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the scores of every member: `(M, B, C)`."""
+        scores = [r.predict_members(batch.features, batch.num_frames) for r in self._runners]
+        return scores[0] if len(scores) == 1 else np.concatenate(scores)
+
+    def both(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `mixed` and `members_of` of one model, in one run of its graph."""
+        return self._runners[0].predict_all(batch.features, batch.num_frames)
+
+    def writer(self, path: str, *, top_k: int | None, force: bool) -> PredictionsWriter:
+        """Return a writer of a cache of these members; see `PredictionsWriter`."""
+        return PredictionsWriter(
+            path,
+            members=self.members,
+            digests=self.digests,
+            num_classes=self.num_classes,
+            top_k=top_k,
+            force=force,
+        )
+
+
+def shard_name(path: str) -> str:
+    """Return the name by which a cache knows a record file: its path, a long one cut.
+
+    Examples:
+        >>> shard_name("records/validate00.tfrecord")
+        'records/validate00.tfrecord'
+        >>> len(shard_name("x" * 300))
+        218
+    """
+    if len(path.encode()) <= _MAX_NAME_BYTES:
+        return path
+    tail = path.encode()[-200:].decode(errors="ignore")
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:16]}: {tail}"
