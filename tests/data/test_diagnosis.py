@@ -148,10 +148,11 @@ def test_batches_before_the_bad_record_are_handed_out(tmp_path):
     [
         (lambda content: content[:-1], 4, "is cut short, after 4 whole records"),
         (lambda content: content[: len(content) // 2], 2, "is cut short, after 2 whole records"),
+        (lambda content: content + content[:5], 5, "is cut short, after 5 whole records"),
         (lambda content: content[:200] + b"!" + content[201:], 1, "is damaged, after 1 whole"),
         (lambda content: b"VideoId,Labels\n" + content, 0, "is damaged, after 0 whole records"),
     ],
-    ids=["one-byte", "half", "flipped", "other-file"],
+    ids=["one-byte", "half", "in-header", "flipped", "other-file"],
 )
 def test_a_damaged_file_is_named(tmp_path, spoil, index, words):
     paths = write_shards(tmp_path, make_means, counts=(2, 5))

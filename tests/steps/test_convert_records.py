@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.data.records import make_frames, make_means, sequence_example, write_shards
 from yt8m_ensemble.cli.root import cli
-from yt8m_ensemble.data import peek_record, quantize, read_batches
+from yt8m_ensemble.data import dequantize, peek_record, quantize, read_batches
 from yt8m_ensemble.errors import DataError, MissingDependencyError, OutputExistsError
 from yt8m_ensemble.steps.convert_records import (
     convert_features,
@@ -221,11 +222,20 @@ def test_parquet_of_both_levels(tmp_path):
     np.testing.assert_allclose(batch.features[0, :2], [[1, 2], [0, 1]], atol=2 / 255)
 
 
-@pytest.mark.parametrize(
-    "column",
-    [[[[1.0, 2.0], [3.0]]], [[[1.0, 2.0, 3.0], [4.0]]], [[]], [None], [["x"]], [1.0], [[None]]],
-    ids=["ragged", "ragged-even", "empty", "null", "text", "number", "null-inside"],
-)
+BAD_COLUMNS: dict[str, list[Any]] = {
+    "ragged": [[[1.0, 2.0], [3.0]]],
+    "ragged-even": [[[1.0, 2.0, 3.0], [4.0]]],
+    "empty": [[]],
+    "empty-frames": [[[], []]],
+    "null": [None],
+    "null-inside": [[None]],
+    "text": [["x"]],
+    "text-frames": [[["x"], ["y"]]],
+    "number": [1.0],
+}
+
+
+@pytest.mark.parametrize("column", BAD_COLUMNS.values(), ids=BAD_COLUMNS)
 def test_parquet_columns_that_are_no_vectors(tmp_path, column):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
@@ -234,6 +244,34 @@ def test_parquet_columns_that_are_no_vectors(tmp_path, column):
     with pytest.raises(DataError) as caught:
         convert_features(features=str(tmp_path / "x.parquet"), out=str(tmp_path / "o"))
     assert caught.value.path == str(tmp_path / "x.parquet")
+
+
+def test_parquet_without_ids(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"name": ["a"], "f": [[1.0]]}), str(tmp_path / "x.parquet"))
+    with pytest.raises(DataError, match=r"a column `id` .* its columns are name, f") as caught:
+        convert_features(features=str(tmp_path / "x.parquet"), out=str(tmp_path / "o"))
+    assert caught.value.found == ("name", "f")
+
+
+def test_parquet_with_a_video_that_has_no_name(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pa.table({"id": ["a", None], "f": [[1.0], [2.0]]})
+    pq.write_table(table, str(tmp_path / "x.parquet"))
+    with pytest.raises(DataError, match="holds None, expected text"):
+        convert_features(features=str(tmp_path / "x.parquet"), out=str(tmp_path / "o"))
+
+
+def test_quantised_means_are_dequantised(tmp_path):
+    means = np.array([[0, 255]], np.uint8)
+    npz = save(tmp_path / "own.npz", video_ids=np.array([b"a"]), m=means)
+    convert_features(features=npz, out=str(tmp_path / "o"))
+    batch = read(tmp_path / "o", ("m",), (2,), frame_level=False)
+    np.testing.assert_array_equal(batch.features, dequantize(means))
 
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):

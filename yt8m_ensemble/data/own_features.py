@@ -142,32 +142,35 @@ def _read_parquet(path: str) -> Iterator[OwnVideo]:
 
 
 def _parquet_videos(path: str, columns: dict[str, Any]) -> Iterator[OwnVideo]:
+    names = tuple(columns)
     ids = columns.pop("id", None)
+    labels = columns.pop("labels", None)
     if ids is None or not columns:
         msg = (
-            f"'{path}' must have a column `id` and one a feature; "
-            f"its columns are {', '.join([*columns] if ids is None else ['id'])}."
+            f"'{path}' must have a column `id` and one for each feature; "
+            f"its columns are {', '.join(names)}."
         )
-        raise DataError(msg, path=path, found=tuple(columns))
-    labels = columns.pop("labels", None)
+        raise DataError(msg, path=path, found=names)
     for n, video_id in enumerate(ids.to_pylist()):
+        if not isinstance(video_id, (str, bytes)):
+            msg = f"Column `id` of '{path}' holds {video_id!r}, expected text. Name each video."
+            raise DataError(msg, path=path, found=video_id)
         features = {name: _parquet_value(path, name, column[n]) for name, column in columns.items()}
         classes = None if labels is None else tuple(labels[n].as_py() or ())
-        whole = video_id if isinstance(video_id, bytes) else str(video_id).encode()
+        whole = video_id.encode() if isinstance(video_id, str) else video_id
         yield OwnVideo(whole, classes, features)
 
 
 def _parquet_value(path: str, name: str, value: Any) -> NDArray[Any]:
-    # A list of numbers, or a list of frames that are lists of one length.
-    inner = getattr(value, "values", None)  # a null has none
-    nested = hasattr(inner, "value_lengths")
-    try:
-        if nested and len(inner.value_lengths().unique()) == 1:
-            return np.asarray(inner.flatten()).reshape(len(inner), -1)
-        array = np.asarray(inner)
-    except (TypeError, ValueError):
+    # A list of numbers, or a list of frames that are lists of one length; a null has no values.
+    values: Any = getattr(value, "values", None)
+    if not hasattr(values, "value_lengths"):
+        array = np.asarray(values)
+    elif len(values.value_lengths().unique()) == 1:
+        array = np.asarray(values.flatten()).reshape(len(values), -1)
+    else:
         array = np.array(None)
-    if nested or array.ndim != 1 or array.dtype.kind not in "fiu":
+    if array.ndim == 0 or array.dtype.kind not in "fiu":
         msg = f"Column '{name}' of '{path}' holds no list of numbers, nor frames of one length."
         raise DataError(msg, path=path, feature=name)
     return array

@@ -296,6 +296,8 @@ class _Encoder:
             fault = "mixes mean features and frames"
         elif min(lengths) < 1 or max(lengths) - min(lengths) > MAX_FRAME_DIFFERENCE:
             fault = f"has features of {min(lengths)} to {max(lengths)} frames"
+        elif not all(values.size for values in features.values()):
+            fault = "has a feature without values"
         elif not all(values.dtype.kind in _FLOAT_KINDS for values in features.values()):
             fault = "has a feature that is no number"
         elif not all(np.isfinite(values).all() for values in features.values()):
