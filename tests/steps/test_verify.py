@@ -105,17 +105,23 @@ def test_every_fault_is_told_at_once(world, tmp_path):
     assert failed[:2] == ["no device strings", "operations of TensorFlow 1.14.0"]  # type: ignore[index]
 
 
-def test_a_graph_that_writes_files_is_not_run(world, tmp_path):
+@pytest.mark.parametrize(
+    ("op", "inputs", "user", "fault"),
+    [
+        ("WriteFile", ["save/Const", "save/Const"], "save/restore_all", "touches no files"),
+        ("QueueDequeueV2", [], "predictions", "predictions need only what is fed"),
+    ],
+)
+def test_a_graph_that_writes_or_waits_is_not_run(*, world, tmp_path, op, inputs, user, fault):
     directory = tmp_path / "m"
     extract_bundle(str(world / "m.tgz"), str(directory))
     meta = read_meta_graph(str(directory / "inference_model.meta"))
-    evil = meta.graph_def.node.add(name="evil", op="WriteFile")
-    evil.input.extend(["save/Const", "save/Const"])
-    next(n for n in meta.graph_def.node if n.name == "save/restore_all").input.append("^evil")
+    meta.graph_def.node.add(name="evil", op=op, input=inputs)
+    next(node for node in meta.graph_def.node if node.name == user).input.append("^evil")
     (directory / "inference_model.meta").write_bytes(meta.SerializeToString())
     path = str(tmp_path / "x.tgz")
     write_bundle(str(directory), path, max_size=10**9)
-    with pytest.raises(BundleError, match="touches no files: WriteFile 'evil'") as caught:
+    with pytest.raises(BundleError, match=f"{fault}: {op} 'evil'") as caught:
         verify_bundle(path=path)
     assert not any("loads" in check.name for check in caught.value.facts["checks"])  # type: ignore[attr-defined]
 

@@ -148,7 +148,8 @@ def fresh_reader(path: str, *, python: str = sys.executable) -> Iterator[FreshRe
         with process:
             try:
                 yield FreshReader(path, process, log)
-                # The end of its input tells it to tidy up and leave.
-                process.communicate(timeout=_STOP_S)
+                # The end of its input tells it to tidy up and leave; a graph's own threads may not.
+                with suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=_STOP_S)
             finally:
                 process.kill()

@@ -5,6 +5,7 @@ The checks are those of the official readers: what they crash on, or silently do
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from yt8m_ensemble.errors import EnsembleError
@@ -38,7 +39,7 @@ _FILE_OPS: Final = frozenset(
         "WriteFile",
     }
 )
-_READER_OPS: Final = ("Reader", "ReaderV2", "ReaderReadV2", "ReaderRead", "Queue", "QueueV2")
+_READER_OPS: Final = re.compile("Queue|Reader|Iterator|Dataset")
 # The official reader builds its own input before it imports the graph, all below this name.
 _READER_SCOPE: Final = "input"
 _DTYPES: Final = {
@@ -103,7 +104,7 @@ def check_model(
         ),
         _none(
             "no readers or queues",
-            (node for node in every if node.op.endswith(_READER_OPS)),
+            (node for node in every if _READER_OPS.search(node.op)),
             _describe,
         ),
         _none("no Python functions", (node for node in every if node.op in _PYTHON_OPS), _describe),
@@ -124,7 +125,7 @@ def check_model(
             (
                 nodes[name]
                 for name in sorted(_needed(meta, nodes))
-                if nodes[name].op == "Placeholder" or nodes[name].op.endswith(_READER_OPS)
+                if nodes[name].op == "Placeholder" or _READER_OPS.search(nodes[name].op)
             ),
             _describe,
         ),
