@@ -102,7 +102,8 @@ train_model(model="MoeModel", train_data={glob!r}, train_dir={str(train_dir)!r},
 @pytest.mark.slow
 def test_two_workers_learn_what_one_process_learns(tmp_path):
     glob = write_records(tmp_path / "data")
-    workers = start_workers(glob, tmp_path / "two", max_steps=8, save_steps=4)
+    validated = {"validation_data": glob, "early_stop": 9}
+    workers = start_workers(glob, tmp_path / "two", max_steps=8, save_steps=4, **validated)
     results = [worker.communicate(timeout=300) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], results
     one = run(tmp_path / "one", glob, max_steps=8, **SETTINGS)

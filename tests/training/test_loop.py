@@ -1,5 +1,6 @@
 """The loop around the step: what it leaves behind, how it resumes, when it stops."""
 
+import json
 import os
 import signal
 import subprocess
@@ -191,6 +192,14 @@ def test_training_stops_when_validation_does_not_rise(tmp_path, video_glob):
     # Nothing is learnt: the first score is the best, the two after it are no better.
     assert last.global_step == 6
     assert sorted(scalars_of(tmp_path)["Epoch/Eval_GAP"]) == [2, 4, 6]
+
+
+def test_a_resumed_run_stops_where_an_unbroken_one_would(tmp_path, video_glob):
+    stopping = {"save_steps": 1, "learning_rate": 0.0, "validation_data": "x", "early_stop": 3}
+    run(tmp_path, video_glob, max_steps=2, validation=video_glob, **stopping)
+    last = run(tmp_path, video_glob, max_steps=50, validation=video_glob, **stopping)
+    assert last.global_step == 4
+    assert list(json.loads((tmp_path / "validation.json").read_text())) == ["1", "2", "3", "4"]
 
 
 def test_averaged_weights_become_a_checkpoint_of_their_own(tmp_path, video_glob):

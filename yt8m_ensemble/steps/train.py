@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from yt8m_ensemble.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 FLAGS_FILE = "model_flags.json"
 DEFAULT_NAMES = {"video": "mean_rgb,mean_audio", "frame": "rgb,audio"}
@@ -42,6 +43,7 @@ _OWN_FILES = (
     "events.out.tfevents.*",
     "train.provenance.json",
     "ema.ckpt-*",
+    "validation.json",
 )
 
 
@@ -103,7 +105,7 @@ def train_model(
         return Checkpoint(f"{train_dir.rstrip('/')}/model.ckpt-{step}", step, specs)
     if cluster.is_chief:
         if start_new_model:
-            _remove(p for pattern in _OWN_FILES for p in Path(train_dir).glob(pattern))
+            _remove_old_run(Path(train_dir))
         files.write_text(flags_path, flags.to_json(), force=True)
     checkpoint = train(
         train_dir,
@@ -222,6 +224,9 @@ def _check_same_model(flags: ModelFlags, found: Mapping[str, Any], train_dir: st
         raise ModelError(msg, train_dir=train_dir, different=different)
 
 
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink()
+def _remove_old_run(directory: Path) -> None:
+    """Remove what training wrote, and nothing else."""
+    for pattern in _OWN_FILES:
+        for path in directory.glob(pattern):
+            path.unlink()
+    shutil.rmtree(directory / "export", ignore_errors=True)

@@ -11,10 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.checkpoints import find_steps, open_checkpoint, step_prefix
-from yt8m_ensemble.data import explained_errors, read_batches, training_dataset
+from yt8m_ensemble.data import explained_errors, training_dataset
 from yt8m_ensemble.errors import DataError, TrainingError, UsageError
 from yt8m_ensemble.metrics import (
-    EvaluationMetrics,
     global_average_precision,
     hit_at_one,
     precision_at_equal_recall_rate,
@@ -25,6 +24,7 @@ from yt8m_ensemble.training.serving import export_saved_model
 from yt8m_ensemble.training.summaries import ScalarWriter
 from yt8m_ensemble.training.teacher import Teacher
 from yt8m_ensemble.training.trainer import StepResult, Trainer
+from yt8m_ensemble.training.validation import Validation, has_stalled
 from yt8m_ensemble.values import Checkpoint, ModelFlags, Progress, no_progress
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.training.options import TrainOptions
 
-VALIDATION_BATCH = 256
 _CONNECTION_ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.InternalError,
@@ -74,15 +73,20 @@ def train(
         TrainingError: If the loss is no longer finite, or another worker is lost.
         UsageError: If the workers cannot share the work.
     """
-    run = _Run(train_dir, flags, options, cluster or Cluster())
-    return run.go(paths, validation_paths, progress)
+    run = _Run(train_dir, validation_paths, flags, options, cluster or Cluster())
+    return run.go(paths, progress)
 
 
 class _Run:
     """Hold what the steps of one call share."""
 
     def __init__(
-        self, train_dir: str, flags: ModelFlags, options: TrainOptions, cluster: Cluster
+        self,
+        train_dir: str,
+        validation_paths: Sequence[str],
+        flags: ModelFlags,
+        options: TrainOptions,
+        cluster: Cluster,
     ) -> None:
         self._train_dir = train_dir
         self._flags = flags
@@ -100,11 +104,13 @@ class _Run:
             else None
         )
         self._saver = Saver(train_dir, flags)
-        self._best_gap, self._checkpoints_since_best = -math.inf, 0
+        self._validation = (
+            Validation(train_dir, validation_paths, flags, writes=cluster.is_chief)
+            if validation_paths
+            else None
+        )
 
-    def go(
-        self, paths: Sequence[str], validation_paths: Sequence[str], progress: Progress
-    ) -> Checkpoint:
+    def go(self, paths: Sequence[str], progress: Progress) -> Checkpoint:
         trainer, options = self._trainer, self._options
         first, done, note, started = trainer.step, 0, "", time.monotonic()
         total = (options.max_steps - first) * options.batch_size if options.max_steps else None
@@ -126,7 +132,7 @@ class _Run:
                 progress(f"train {self._flags.model}", done, total, unit="examples", note=note)
                 if trainer.step % options.save_steps == 0:
                     self._save(last=False)
-                    if validation_paths and self._should_stop(validation_paths, writer):
+                    if self._validation and self._should_stop(self._validation, writer):
                         break
         if not trainer.step:
             msg = f"The {len(own)} record files hold no record. Check `--train-data`."
@@ -210,24 +216,11 @@ class _Run:
             export_saved_model(trainer, self._flags, directory)
         return checkpoint
 
-    def _should_stop(self, paths: Sequence[str], writer: ScalarWriter) -> bool:
-        """Return whether the score of the validation records has not risen for too long."""
-        metrics = EvaluationMetrics(self._flags.num_classes)
-        batches = read_batches(
-            paths,
-            features=self._flags.features,
-            num_classes=self._flags.num_classes,
-            batch_size=VALIDATION_BATCH,
-        )
-        for batch in batches:
-            metrics.update(self._trainer.scores(batch.features, batch.num_frames), batch.labels)
-        gap = metrics.result().gap
+    def _should_stop(self, validation: Validation, writer: ScalarWriter) -> bool:
+        gap = validation.score(self._trainer)
         writer.write(self._trainer.step, {"Epoch/Eval_GAP": gap})
-        if gap > self._best_gap:
-            self._best_gap, self._checkpoints_since_best = gap, 0
-        else:
-            self._checkpoints_since_best += 1
-        return 0 < self._options.early_stop <= self._checkpoints_since_best
+        history = {**validation.history(before=self._trainer.step), self._trainer.step: gap}
+        return has_stalled(history, patience=self._options.early_stop)
 
     @contextmanager
     def _explained_loss_of_workers(self) -> Iterator[None]:
