@@ -15,7 +15,7 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from yt8m_ensemble.errors import DataError, OutputExistsError
+from yt8m_ensemble.errors import DataError, OutputExistsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,8 +169,12 @@ def atomic_directory(path: str, *, force: bool = False) -> Iterator[str]:
         The directory to write into.
 
     Raises:
+        UsageError: If the path is remote: nothing there appears as a whole.
         OutputExistsError: If the target exists and `force` is not set.
     """
+    if is_remote(path):
+        msg = f"'{path}' is not on a local disk. Write the directory locally, then copy it there."
+        raise UsageError(msg, path=path)
     target = Path(path)
     if not (target.is_dir() and not any(target.iterdir())):
         check_absent(path, force=force)

@@ -239,6 +239,17 @@ def test_nothing_is_overwritten_without_force(tmp_path):
     assert digests(out) != before
 
 
+def test_a_remote_directory_is_refused_and_remote_sources_are_read(tmp_path):
+    with pytest.raises(UsageError, match="not on a local disk") as caught:
+        synthesize(out="ram://o", **SMALL)
+    assert caught.value.path == "ram://o"
+    write_records("ram://source.tfrecord", [make_means(0), make_means(1)])
+    out = str(tmp_path / "o")
+    options: dict[str, Any] = {"level": "frame", "from_video_level": "ram://source*", "classes": 5}
+    assert synthesize(out=out, **options).videos == 2
+    assert read(out, EXPANDED, num_classes=5).video_ids.tolist() == [b"v0", b"v1"]
+
+
 def test_progress_counts_videos(tmp_path):
     seen = []
     synthesize(out=str(tmp_path / "o"), progress=lambda *a, **_: seen.append(a), **SMALL)
