@@ -1,0 +1,195 @@
+"""`eval` of several checkpoints: chosen, sampled, waited for, written for TensorBoard."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.pico import flags_of, write_train_dir, write_video_records
+from yt8m_ensemble import steps
+from yt8m_ensemble.errors import CheckpointNotFoundError, TensorMismatchError, UsageError
+from yt8m_ensemble.steps.eval import Evaluation, evaluate_model, evaluate_models
+from yt8m_ensemble.steps.eval_targets import Watch
+
+pytestmark = pytest.mark.tf
+
+FLAGS = flags_of("LogisticModel")
+
+
+@pytest.fixture
+def setting(tmp_path):
+    for step in (1, 3, 10):
+        write_train_dir(tmp_path / "run", FLAGS, seed=step, step=step)
+    for number in range(3):
+        write_video_records(tmp_path / f"r{number}.tfrecord", seed=number)
+    return tmp_path
+
+
+def run(setting, **options):
+    return evaluate_models(
+        **{"models": [f"{setting}/run"], "data": f"{setting}/r*.tfrecord", **options}
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "found_steps"),
+    [
+        ({}, [10]),
+        ({"all_checkpoints": True}, [1, 3, 10]),
+        ({"checkpoints": ["3", "1"]}, [3, 1]),
+    ],
+    ids=["latest", "all", "listed"],
+)
+def test_the_checkpoints_chosen_are_evaluated_as_if_alone(setting, options, found_steps):
+    found = run(setting, **options)
+    assert [evaluation.global_step for evaluation in found.evaluations] == found_steps
+    for step, evaluation in zip(found_steps, found.evaluations, strict=True):
+        alone = evaluate_model(model=f"{setting}/run@{step}", data=f"{setting}/r*.tfrecord")
+        assert evaluation.report == alone.report
+        assert evaluation.digest == alone.digest
+    gaps = {e.path: e.report.metrics.gap for e in found.evaluations}
+    assert len(set(gaps.values())) == len(found_steps)
+    assert found.best == max(gaps, key=gaps.__getitem__)
+
+
+def test_graph_and_reader_are_made_once_for_a_train_directory(setting, monkeypatch):
+    made = []
+
+    def counted(name):
+        original = getattr(steps.eval, name)
+
+        def make(*arguments, **options):
+            made.append(name)
+            return original(*arguments, **options)
+
+        return make
+
+    for name in ("GraphRunner", "BatchReader"):
+        monkeypatch.setattr(steps.eval, name, counted(name))
+    run(setting, all_checkpoints=True)
+    assert sorted(made) == ["BatchReader", "GraphRunner"]
+
+
+def test_models_of_different_architectures_are_evaluated_in_one_call(setting):
+    write_train_dir(setting / "moe", flags_of("MoeModel"))
+    found = run(setting, models=[f"{setting}/run", f"{setting}/moe"])
+    assert [e.architecture for e in found.evaluations] == ["LogisticModel", "MoeModel"]
+    alone = evaluate_model(model=f"{setting}/moe", data=f"{setting}/r*.tfrecord")
+    assert found.evaluations[1].report == alone.report
+
+
+def test_a_sample_of_record_files_is_drawn_by_its_seed(setting):
+    first, again, other = (run(setting, sample=1, seed=seed) for seed in (0, 0, 1))
+    assert len(first.record_files) == 1
+    assert first == again
+    assert first.record_files != other.record_files
+    assert first.evaluations[0].report.metrics.num_videos == 10
+
+
+class FakeTime:
+    """A clock that only sleeping advances; a checkpoint may appear during a sleep."""
+
+    def __init__(self, appearing):
+        self.now, self.slept, self.appearing = 0.0, [], dict(appearing)
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+        for when in [when for when in self.appearing if when <= self.now]:
+            self.appearing.pop(when)()
+
+    def watch(self, **options):
+        return Watch(clock=lambda: self.now, sleep=self.sleep, **options)
+
+
+def test_watching_evaluates_what_appears_and_stops_when_idle(setting):
+    time = FakeTime({25: lambda: write_train_dir(setting / "run", FLAGS, seed=5, step=20)})
+    told: list[Evaluation] = []
+    found = run(setting, watch=time.watch(poll_s=10, idle_s=32), on_evaluation=told.append)
+    assert [evaluation.global_step for evaluation in found.evaluations] == [10, 20]
+    assert told == list(found.evaluations)
+    # Seen at 30; then idle until 62.
+    assert time.slept == [10, 10, 10, 10, 10, 10, 2]
+
+
+def test_watching_waits_for_the_first_checkpoint(tmp_path):
+    (tmp_path / "run").mkdir()
+    write_video_records(tmp_path / "r.tfrecord")
+    time = FakeTime({10: lambda: write_train_dir(tmp_path / "run", FLAGS, step=7)})
+    found = run(tmp_path, watch=time.watch(poll_s=10, idle_s=20))
+    assert [evaluation.global_step for evaluation in found.evaluations] == [7]
+
+
+def test_watching_that_sees_nothing_finds_nothing(tmp_path):
+    (tmp_path / "run").mkdir()
+    write_video_records(tmp_path / "r.tfrecord")
+    found = run(tmp_path, watch=FakeTime({}).watch(idle_s=20))
+    assert (found.evaluations, found.best) == ((), None)
+
+
+def scalars(directory):
+    (path,) = directory.glob("events.*")
+    return {
+        (event.step, value.tag): value.simple_value
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+
+
+def test_scalars_have_the_starter_codes_names(setting):
+    found = run(setting, checkpoints=["1", "10"], tensorboard=f"{setting}/board")
+    written = scalars(setting / "board")
+    assert len(written) == 10
+    for evaluation in found.evaluations:
+        metrics, step = evaluation.report.metrics, evaluation.global_step
+        for tag, value in [
+            ("Epoch/Eval_Avg_Hit@1", metrics.hit_at_one),
+            ("Epoch/Eval_Avg_Perr", metrics.perr),
+            ("Epoch/Eval_Avg_Loss", evaluation.report.loss),
+            ("Epoch/Eval_MAP", metrics.mean_average_precision),
+            ("Epoch/Eval_GAP", metrics.gap),
+        ]:
+            assert written[step, tag] == np.float32(value)
+
+
+def test_several_models_get_a_folder_each(setting):
+    write_train_dir(setting / "moe", flags_of("MoeModel"), step=2)
+    run(setting, models=[f"{setting}/run", f"{setting}/moe"], tensorboard=f"{setting}/board")
+    assert {step for step, _ in scalars(setting / "board/run")} == {10}
+    assert {step for step, _ in scalars(setting / "board/moe")} == {2}
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "fact"),
+    [
+        ({"checkpoints": ["1"], "all_checkpoints": True}, "one train directory", "checkpoints"),
+        ({"checkpoints": ["1"], "models": ["a", "b"]}, "one train directory", "models"),
+        ({"checkpoints": ["1", "x"]}, "'1,x' are not steps", "checkpoints"),
+        ({"models": ["r0.tfrecord"], "all_checkpoints": True}, "is no train directory", "model"),
+        ({"models": ["r0.tfrecord"], "watch": Watch()}, "is no train directory", "model"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(setting, options, message, fact):
+    with pytest.raises(UsageError, match=message) as caught:
+        run(setting, **options)
+    assert fact in caught.value.facts
+
+
+def test_a_step_that_is_not_there_is_refused_before_any_work(setting):
+    told: list[Evaluation] = []
+    with pytest.raises(CheckpointNotFoundError, match=r"Steps found: 1, 3, 10") as caught:
+        run(setting, checkpoints=["1", "2"], on_evaluation=told.append)
+    assert (caught.value.step, told) == (2, [])
+
+
+def test_all_checkpoints_of_an_empty_directory_are_refused(setting):
+    (setting / "empty").mkdir()
+    with pytest.raises(CheckpointNotFoundError, match="no finished"):
+        run(setting, models=[f"{setting}/empty"], all_checkpoints=True)
+
+
+def test_a_checkpoint_of_another_run_in_the_directory_is_refused(setting):
+    write_train_dir(setting / "other", flags_of("LogisticModel", num_classes=5), step=11)
+    for path in (setting / "other").glob("model.ckpt-11.*"):
+        path.rename(setting / "run" / path.name)
+    with pytest.raises(TensorMismatchError, match=r"in the graph but \(.*5.*Is it of another"):
+        run(setting, all_checkpoints=True)
