@@ -15,7 +15,8 @@ from yt8m_ensemble.errors import PredictionsError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ROWS = 256  # rows a block: the folded maxima and the candidates stay in the second-level cache
+_ROWS = 128  # rows a block: it stays in the cache while it is folded
+_MAX_GROUPS = 256  # rows up to this width sort within vector registers
 
 
 def top_k_classes(scores: NDArray[np.floating], top_k: int) -> NDArray[np.int32]:
@@ -53,42 +54,49 @@ def top_k_classes(scores: NDArray[np.floating], top_k: int) -> NDArray[np.int32]
 def _top_k_of_block(
     block: NDArray[np.floating], top_k: int, *, first_row: int
 ) -> NDArray[np.int32]:
-    num_classes = block.shape[1]
-    num_groups = max(top_k + 1, int((top_k * num_classes) ** 0.5))
-    # Class c belongs to group c % num_groups, so that a group's maximum is a maximum of slices.
-    maxima = block[:, :num_groups].copy()
-    for offset in range(num_groups, num_classes, num_groups):
-        piece = block[:, offset : offset + num_groups]
-        np.maximum(maxima[:, : piece.shape[1]], piece, out=maxima[:, : piece.shape[1]])
-    # np.maximum hands nan on, so looking at the maxima is looking at every score.
-    if np.isnan(maxima).any():
+    num_rows, num_classes = block.shape
+    num_groups = max(top_k + 1, min(int((top_k * num_classes) ** 0.5), _MAX_GROUPS))
+    # One straight read brings the block into the cache, and a maximum hands nan on.
+    if np.isnan(block.max(initial=-np.inf)):
         row, class_id = map(int, np.argwhere(np.isnan(block))[0])
         msg = f"The score of class {class_id} in row {first_row + row} is nan. Predict it again."
         raise PredictionsError(msg, row=first_row + row, class_id=class_id)
     if num_classes <= top_k:
         return np.broadcast_to(np.arange(num_classes, dtype=np.int32), block.shape)
+    # Class c belongs to group c % num_groups, so that a group's maximum is a maximum of slices.
+    maxima = block[:, :num_groups].copy()
+    for offset in range(num_groups, num_classes, num_groups):
+        piece = block[:, offset : offset + num_groups]
+        np.maximum(maxima[:, : piece.shape[1]], piece, out=maxima[:, : piece.shape[1]])
     groups, ambiguous = _best_columns(maxima, top_k)
-    folds = np.arange(0, num_classes, num_groups, dtype=np.int32)
-    candidates = (groups[:, :, None] + folds).reshape(len(block), -1)
-    # The last fold may be short: fold it onto the row's first classes with a score that never wins.
-    values = np.take_along_axis(block, np.minimum(candidates, num_classes - 1), axis=1)
-    values[candidates >= num_classes] = -np.inf
-    best, also_ambiguous = _best_columns(values, top_k)
-    classes = np.sort(np.take_along_axis(candidates, best, axis=1), axis=1)
+    folds = np.arange(0, num_classes, num_groups)
+    places = (groups + (np.arange(num_rows) * num_classes)[:, None])[:, :, None] + folds
+    values = block.ravel().take(places, mode="clip")
+    # The last fold may be short; what lies beyond it must never win.
+    values[:, :, -1][groups + folds[-1] >= num_classes] = -np.inf
+    best, also_ambiguous = _best_columns(values.reshape(num_rows, -1), top_k)
+    group, fold = np.divmod(best, len(folds))
+    classes = np.take_along_axis(groups, group, axis=1) + fold * num_groups
+    chosen = np.sort(classes.astype(np.int32), axis=1)
     ties = np.flatnonzero(ambiguous | also_ambiguous)
     if len(ties):
-        classes[ties] = _top_k_by_rule(block[ties], top_k)
-    return classes
+        chosen[ties] = _top_k_by_rule(block[ties], top_k)
+    return chosen
 
 
 def _best_columns(
     values: NDArray[np.floating], top_k: int
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    # Each row's `top_k` best columns, and whether a tie made that choice arbitrary.
-    num_columns = values.shape[1]
-    order = np.argpartition(values, num_columns - top_k, axis=1)[:, num_columns - top_k :]
-    border = np.take_along_axis(values, order[:, :1], axis=1)
-    return order.astype(np.int32), np.count_nonzero(values >= border, axis=1) > top_k
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    # Each row's `top_k` best columns, and whether a tie made that choice arbitrary. A full sort of
+    # short rows is vectorized, and faster than a partition of positions.
+    num_rows, width = values.shape
+    chosen = values >= np.sort(values, axis=1)[:, width - top_k, None]
+    tied = np.zeros(num_rows, np.bool_)
+    if np.count_nonzero(chosen) > num_rows * top_k:
+        tied = np.count_nonzero(chosen, axis=1) > top_k
+        chosen[tied] &= np.cumsum(chosen[tied], axis=1) <= top_k
+    columns = np.flatnonzero(chosen).reshape(num_rows, top_k)
+    return columns - (np.arange(num_rows) * width)[:, None], tied
 
 
 def _top_k_by_rule(rows: NDArray[np.floating], top_k: int) -> NDArray[np.int32]:

@@ -17,6 +17,7 @@ import numpy as np
 _VIDEOS = 32  # a chunk: its mixed scores stay in the first-level cache
 _DIGIT_BITS = 11
 _MAX = 0x7FFFFFFF
+_FIRST_STEP = 1 << 19  # a sixteenth of a score, as float32 bits go
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -73,9 +74,9 @@ def _dominates(scores: Any, j: int, i: int, factor: float, floor: float) -> bool
 
 @_compiled  # type: ignore[untyped-decorator]
 def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
-    indptr: Any, linked: Any, weights: Any, hits: Any, top_k: int, first: int, last: int, pool: Any
+    indptr: Any, linked: Any, weights: Any, hits: Any, top_k: int, guesses: Any, pool: Any
 ) -> int:
-    """Mix the candidates of videos `first:last` and write each one's `top_k` best into `pool`.
+    """Mix every video's candidates and write the `top_k` best of each into `pool`.
 
     Args:
         indptr: Where each video's candidates start, `(N + 1,)`, int64.
@@ -83,21 +84,22 @@ def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
         weights: Mixture weights, `(M,)`, float32.
         hits: Whether a candidate is a positive, `(n,)`, bool.
         top_k: Pairs kept per video.
-        first: First video.
-        last: One past the last video.
-        pool: Output, uint64, room for `top_k * (last - first) + 1` numbers.
+        guesses: Each video's border in the last mixture scored, `(N,)`, int32; updated. It saves
+            time and never changes the result.
+        pool: Output, uint64, room for `top_k * N + 1` numbers.
 
     Returns:
         Pairs written.
     """
+    num_videos = len(guesses)
     widest = 0
-    for chunk in range(first, last, _VIDEOS):
-        widest = max(widest, indptr[min(chunk + _VIDEOS, last)] - indptr[chunk])
+    for chunk in range(0, num_videos, _VIDEOS):
+        widest = max(widest, indptr[min(chunk + _VIDEOS, num_videos)] - indptr[chunk])
     mixed = np.empty(widest, np.float32)
     bits = mixed.view(np.int32)
     count = 0
-    for chunk in range(first, last, _VIDEOS):
-        end = min(chunk + _VIDEOS, last)
+    for chunk in range(0, num_videos, _VIDEOS):
+        end = min(chunk + _VIDEOS, num_videos)
         origin = indptr[chunk]
         size = indptr[end] - origin
         # The arithmetic of `mixing.mix`, in its order, so that both agree bit for bit.
@@ -114,7 +116,8 @@ def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
         for video in range(chunk, end):
             begin = indptr[video]
             row = bits[begin - origin : indptr[video + 1] - origin]
-            border, room = _border(row, top_k)
+            border, room = _border(row, guesses[video], top_k)
+            guesses[video] = border
             for i in range(len(row)):
                 falling = np.uint64(np.int64(_MAX) - np.int64(row[i])) << np.uint64(32)
                 tag = np.uint64(begin + i) << np.uint64(1)
@@ -122,38 +125,57 @@ def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
                 pool[count] = falling | tag | np.uint64(hits[begin + i])
                 count += int(row[i] >= border)
                 if row[i] == border:
-                    if room == 0:
-                        count -= 1
-                    else:
-                        room -= 1
+                    count -= int(room == 0)
+                    room -= int(room > 0)
     return count
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def _border(row: Any, top_k: int) -> tuple[Any, int]:
+def _border(row: Any, guess: Any, top_k: int) -> tuple[Any, int]:
     # The value from which to keep, and how many of those that equal it.
-    low = high = row[0]
-    for i in range(len(row)):
-        low = min(low, row[i])
-        high = max(high, row[i])
     if len(row) <= top_k:
-        return low, len(row)
-    # Bisection: at least top_k values are >= low, fewer than top_k are > high.
+        return np.int32(-_MAX - 1), len(row)
+    at_least = _count_at_least(row, guess)
+    if at_least == top_k:
+        return guess, len(row)
+    # The border is in low .. high: at least top_k are >= low, fewer are > high. Look near the
+    # guess first, in growing steps, then halve.
+    low = high = np.int64(row[0])
+    for i in range(len(row)):
+        low = min(low, np.int64(row[i]))
+        high = max(high, np.int64(row[i]))
+    upward = at_least > top_k
+    if upward:
+        low = max(low, np.int64(guess))
+    else:
+        high = min(high, np.int64(guess) - 1)
+    step = np.int64(_FIRST_STEP)
     while low < high:
-        middle = np.int32((np.int64(low) + np.int64(high) + 1) >> 1)
-        at_least = np.int32(0)
-        for i in range(len(row)):
-            at_least += np.int32(row[i] >= middle)
+        middle = low + step if upward else high + 1 - step
+        if step > high - low:
+            middle = (low + high + 1) >> 1
+        at_least = _count_at_least(row, np.int32(middle))
         if at_least == top_k:
-            return middle, len(row)
+            return np.int32(middle), len(row)
+        if (at_least > top_k) != upward:
+            step = np.int64(_MAX)  # overshot: halve from here on
+        step *= 2
         if at_least > top_k:
             low = middle
         else:
-            high = np.int32(middle - 1)
+            high = middle - 1
     above = 0
     for i in range(len(row)):
-        above += row[i] > low
-    return low, top_k - above
+        above += int(row[i] > low)
+    return np.int32(low), top_k - above
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def _count_at_least(row: Any, border: Any) -> Any:
+    count = np.int32(0)
+    for i in range(len(row)):
+        count += np.int32(row[i] >= border)
+    return count
 
 
 @_compiled  # type: ignore[untyped-decorator]

@@ -88,10 +88,17 @@ class Scorer:
             room = held.top_k * held.num_videos + 1
             self._buffers.pool = np.empty(room, np.uint64)
             self._buffers.scratch = np.empty(room, np.uint64)
+            self._buffers.guesses = np.zeros(held.num_videos, np.int32)
         pool, scratch = self._buffers.pool, self._buffers.scratch
         weights = np.asarray(values, np.float32)
         count = kernels.fill_pool(
-            held.indptr, self.linked, weights, held.hits, held.top_k, 0, held.num_videos, pool
+            held.indptr,
+            self.linked,
+            weights,
+            held.hits,
+            held.top_k,
+            self._buffers.guesses,
+            pool,
         )
         ranked: NDArray[np.uint64] = kernels.sort_pool(pool[:count], scratch[:count])
         return ranked
