@@ -16,7 +16,7 @@ from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.packaging import extract_bundle, fresh_reader, stored_scores, write_bundle
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
-from yt8m_ensemble.steps.verify import NARROW_TOLERANCE, verify_bundle
+from yt8m_ensemble.steps.verify import TOLERANCES, verify_bundle
 from yt8m_ensemble.values import FeatureSpec, MixtureWeights
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
@@ -171,7 +171,7 @@ def test_float16_stays_within_its_bound_in_every_runtime(
     features = ORIGINALS[names[0]].features
     members = [scores_in(archive_of(name), features, runtime) for name in names]
     found = scores_in(merged(names, fp16="auto"), features, runtime)
-    assert np.abs(found - mix(members, weights_of(names))).max() < NARROW_TOLERANCE
+    assert np.abs(found - mix(members, weights_of(names))).max() < TOLERANCES["float16"]
 
 
 @pytest.fixture(scope="module")

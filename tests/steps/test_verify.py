@@ -12,7 +12,7 @@ from yt8m_ensemble.packaging import extract_bundle, write_bundle
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.predict import predict_scores
-from yt8m_ensemble.steps.verify import FLOAT32_TOLERANCE, NARROW_TOLERANCE, verify_bundle
+from yt8m_ensemble.steps.verify import TOLERANCES, verify_bundle
 from yt8m_ensemble.values import MixtureWeights
 
 # Each run starts a fresh interpreter that imports TensorFlow.
@@ -55,9 +55,9 @@ def compared(verification):
 @pytest.mark.parametrize(
     ("archive", "stored", "tolerance"),
     [
-        ("m", "p.h5", FLOAT32_TOLERANCE),
-        ("m", "p.csv", FLOAT32_TOLERANCE),
-        ("s", "p.h5", NARROW_TOLERANCE),
+        ("m", "p.h5", TOLERANCES["float32"]),
+        ("m", "p.csv", TOLERANCES["float32"]),
+        ("s", "p.h5", TOLERANCES["float16"]),
     ],
 )
 def test_a_sound_archive_agrees_with_what_its_members_predicted(world, archive, stored, tolerance):
