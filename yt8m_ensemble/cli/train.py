@@ -124,11 +124,21 @@ def spelled(table: Mapping[str, tuple[object, str]]) -> Callable[..., Callable[.
 @click.option("--train-data", required=True, metavar="GLOB", help="Labelled records.")
 @click.option("--train-dir", required=True, metavar="DIR", help="Where checkpoints go.")
 @click.option(
-    "--features", type=click.Choice(["video", "frame"]), default="video", show_default=True
+    "--features",
+    type=click.Choice(["video", "frame"]),
+    default="video",
+    show_default=True,
+    help="Level of the records.",
 )
 @click.option("--feature-names", help="Comma-separated. [default: all of YouTube-8M]")
 @click.option("--feature-sizes", help="Comma-separated. [default: YouTube-8M's]")
-@click.option("--num-classes", type=click.IntRange(min=1), default=3862, show_default=True)
+@click.option(
+    "--num-classes",
+    type=click.IntRange(min=1),
+    default=3862,
+    show_default=True,
+    help="Size of the vocabulary.",
+)
 @click.option("--start-new-model", is_flag=True, help="Remove an earlier run from the directory.")
 @options.dry_run_option
 @options.json_option

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +14,7 @@ from yt8m_ensemble.models.frames import sample_frames
 from yt8m_ensemble.models.layers import glorot_uniform, ones, zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from yt8m_ensemble.models.architecture import Shapes
     from yt8m_ensemble.models.tower import Tower
@@ -97,7 +96,7 @@ class _RecurrentModel(FrameModel):
             ]
         counts = [layer.num_states for layer in self.layers()]
         states = [[_start(frames, size)] * n for n, size in zip(counts, sizes[1:], strict=True)]
-        return self.summary(run_stack(cells, states, frames, mask, training=tower.training))
+        return self.summary(run_stack(cells, states, frames, mask, tower))
 
 
 @dataclass(frozen=True)
@@ -254,8 +253,7 @@ def run_stack(
     states: Sequence[State],
     frames: tf.Tensor,
     mask: tf.Tensor,
-    *,
-    training: bool,
+    tower: Tower,
 ) -> Sequence[State]:
     """Feed frames to a stack of cells; a video's states stop changing at its last true frame.
 
@@ -264,7 +262,7 @@ def run_stack(
         states: Their first states.
         frames: Shape `(B, T, F)`, float32.
         mask: Shape `(B, T)`, float32: ones, then zeros.
-        training: Whether gradients are wanted; otherwise the loop is one of TensorFlow 1.
+        tower: Makes the loop.
 
     Returns:
         The last states, shaped as `states`.
@@ -283,23 +281,9 @@ def run_stack(
             value = new[-1]
         return time + 1, after
 
-    loop = tf.while_loop if training else tf.compat.v1.while_loop
-    with _control_flow_of_version(2 if training else 1):
-        _, last = loop(lambda time, _: time < steps, advance, (0, list(states)))
-    return last  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _control_flow_of_version(version: int) -> Iterator[None]:
-    """Choose which loop operations are emitted; TensorFlow 1.14 and older know version 1 only."""
-    if version == 1 and tf.compat.v1.control_flow_v2_enabled():
-        tf.compat.v1.disable_control_flow_v2()
-        try:
-            yield
-        finally:
-            tf.compat.v1.enable_control_flow_v2()
-    else:
-        yield
+    last: Sequence[State]
+    _, last = tower.while_loop(lambda time, _: time < steps, advance, (0, list(states)))
+    return last
 
 
 def _start(frames: tf.Tensor, size: int) -> tf.Tensor:

@@ -105,6 +105,12 @@ class Tower(ABC):
         """Return a product of matrices, which a training tower may take in a shorter dtype."""
         return tf.matmul(left, right)
 
+    def while_loop(
+        self, condition: Callable[..., tf.Tensor], body: Callable[..., Any], variables: Any
+    ) -> Any:
+        """Return the variables after the loop, structured as they came."""
+        return tf.while_loop(condition, body, variables)
+
     @abstractmethod
     def _read(self, declaration: Declaration) -> tf.Tensor: ...
 
@@ -120,6 +126,18 @@ class GraphTower(Tower):
         super().__init__(training=False)
         self.declarations: dict[str, Declaration] = {}
         self._values: dict[str, Any] = {}
+
+    def while_loop(
+        self, condition: Callable[..., tf.Tensor], body: Callable[..., Any], variables: Any
+    ) -> Any:
+        """Return the variables after a loop of version 1, the only one that 1.14 and older know."""
+        enabled = tf.compat.v1.control_flow_v2_enabled()
+        tf.compat.v1.disable_control_flow_v2()
+        try:
+            return tf.compat.v1.while_loop(condition, body, variables)
+        finally:
+            if enabled:
+                tf.compat.v1.enable_control_flow_v2()
 
     def _read(self, declaration: Declaration) -> tf.Tensor:
         name = declaration.name
