@@ -25,7 +25,7 @@ from yt8m_ensemble.cli import options
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    help="Largest difference of a score.  [default: 1e-5; 0.005 if weights are float16, 0.1 if codes]",
+    help="Largest difference of a score.  [default: 1e-5; 0.005 with float16, 0.1 with codes]",
 )
 @click.option(
     "--batch-size",
