@@ -1,7 +1,7 @@
 """Weights of checkpoints."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.averaging.oracle import ema_weights
@@ -24,11 +24,13 @@ def test_by_hand(scheme, weights):
     assert average_weights(scheme, 4) == pytest.approx(weights, abs=1e-15)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 0.99), st.integers(1, 12))
 def test_ema_is_the_running_average(decay, count):
     assert average_weights(f"ema:{decay!r}", count) == pytest.approx(ema_weights(decay, count))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["uniform", "linear", "ema:0.7"]), st.integers(1, 50))
 def test_they_sum_to_one_and_are_not_negative(scheme, count):
     weights = average_weights(scheme, count)

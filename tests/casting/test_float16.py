@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,6 +28,7 @@ def test_by_hand():
     assert report.mean_error == pytest.approx((1 + 1e-9) / 6)
 
 
+@settings(deadline=None)
 @given(st.lists(fitting, max_size=30))
 def test_agrees_with_the_oracle(numbers):
     values = np.array(numbers, np.float32)
@@ -43,6 +44,7 @@ def test_agrees_with_the_oracle(numbers):
     assert report.subnormal_share == subnormal / size
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=3), elements=fitting), st.integers(1, 9))
 def test_blocks_change_nothing(values, block):
     half, whole = cast_to_float16("w", values)
@@ -55,6 +57,7 @@ def test_blocks_change_nothing(values, block):
     assert vars(report) | {"mean_error": 0} == vars(whole) | {"mean_error": 0}
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float16, 9, elements=st.floats(-65504, 65504, width=16)))
 def test_what_fits_comes_back(values):
     half, report = cast_to_float16("w", values.astype(np.float32))

@@ -6,7 +6,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -39,6 +39,7 @@ def test_the_limit_of_float16_is_where_rounding_passes_it():
     assert found.outside_float16 == 2
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, np.float16]),

@@ -35,6 +35,8 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 """The dtypes that are averaged, by TensorFlow's name."""
 
+_MAX_ITEM_SIZE = 16
+
 
 @runtime_checkable
 class BlockSource(Protocol):
@@ -66,7 +68,8 @@ def mean_blocks(
         threads: Blocks computed at a time; one a core if `None`.
 
     Yields:
-        Each spec with the blocks of its mean, row-major, which must be taken in this order.
+        Each spec with the blocks of its mean, row-major, which must be taken in this order. A block
+        is valid until the next is taken, for then its memory is used again.
 
     Raises:
         CheckpointError: If an input holds NaN or an infinity.
@@ -86,7 +89,9 @@ def mean_blocks(
         def blocks_of(spec: TensorSpec) -> Iterator[NDArray[Any]]:
             for _ in range(0, spec.size, BLOCK_VALUES):
                 submit()
-                yield pending.popleft().result()
+                block = pending.popleft().result()
+                yield block
+                mean.recycle(block)
 
         try:
             for _ in range(2 * threads):
@@ -109,23 +114,43 @@ class _BlockMean:
         allow_nonfinite: bool,
     ) -> None:
         self._sources = sources
+        # Asking a protocol whether it is met takes as long as reading a small block.
+        self._blocks = [s if isinstance(s, BlockSource) else None for s in sources.values()]
         self._weights = weights
         self._is_uniform = len(set(weights)) == 1
         self._allow_nonfinite = allow_nonfinite
         self._local = threading.local()
+        # Fresh memory costs a page fault every 4 kB, which can take longer than the arithmetic.
+        self._free: list[NDArray[Any]] = []
+
+    def recycle(self, block: NDArray[Any]) -> None:
+        """Take back a block that nobody needs any more."""
+        if block.base is not None:
+            self._free.append(block.base)
 
     def __call__(self, spec: TensorSpec, start: int) -> NDArray[Any]:
+        dtype = DTYPES[spec.dtype]
         size = min(BLOCK_VALUES, spec.size - start)
+        out = self._new_block()[: size * dtype.itemsize].view(dtype)
+        real = out.view(_real(dtype))
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-            is_double = DTYPES[spec.dtype] in {np.dtype(np.float64), np.dtype(np.complex128)}
-            mean = (self._double_mean if is_double else self._rounded_mean)(spec, start, size)
-        if not self._allow_nonfinite and not np.isfinite(mean).all():
-            self._blame(spec, start, size)
-        return mean.view(DTYPES[spec.dtype])
+            is_double = real.dtype == np.float64
+            (self._double_mean if is_double else self._rounded_mean)(spec, start, real)
+        if not self._allow_nonfinite:
+            finite = self._buffer("finite", np.dtype(bool), len(real))
+            if not np.isfinite(real, out=finite).all():
+                self._blame(spec, start, size)
+        return out
 
-    def _rounded_mean(self, spec: TensorSpec, start: int, size: int) -> NDArray[Any]:
-        """Return the sum in float64, rounded once, which stays in the inputs' range."""
-        inputs = self._read_all(spec, start, size)
+    def _new_block(self) -> NDArray[Any]:
+        try:
+            return self._free.pop()
+        except IndexError:  # another thread may have been faster
+            return np.empty(BLOCK_VALUES * _MAX_ITEM_SIZE, np.uint8)
+
+    def _rounded_mean(self, spec: TensorSpec, start: int, out: NDArray[Any]) -> None:
+        """Sum in float64 and round once, which cannot leave the inputs' range."""
+        inputs = self._read_all(spec, start, len(out))
         first = next(inputs)
         total = self._buffer("total", np.dtype(np.float64), len(first))
         if self._is_uniform:
@@ -138,30 +163,31 @@ class _BlockMean:
             np.multiply(first, self._weights[0], out=total, dtype=np.float64)
             for values, weight in zip(inputs, self._weights[1:], strict=True):
                 np.add(total, np.multiply(values, weight, out=term, dtype=np.float64), out=total)
-        return total.astype(first.dtype)
+        np.copyto(out, total, casting="same_kind")
 
-    def _double_mean(self, spec: TensorSpec, start: int, size: int) -> NDArray[Any]:
-        """Return the first input plus weighted differences, as nothing wider than float64 is there.
+    def _double_mean(self, spec: TensorSpec, start: int, out: NDArray[Any]) -> None:
+        """Add weighted differences to the first input, as nothing wider than float64 is there.
 
         Equal inputs differ by nothing, which a sum of weighted inputs would not give.
         """
-        inputs = self._read_all(spec, start, size)
+        inputs = self._read_all(spec, start, len(out))
         first = next(inputs).copy()
         mean, low, high = first.copy(), first.copy(), first.copy()
         for values, weight in zip(inputs, self._weights[1:], strict=True):
             mean += weight * (values - first)
             np.minimum(low, values, out=low)
             np.maximum(high, values, out=high)
-        return np.where(low == high, first, np.clip(mean, low, high))
+        np.copyto(out, np.where(low == high, first, np.clip(mean, low, high)))
 
-    def _read_all(self, spec: TensorSpec, start: int, size: int) -> Iterator[NDArray[Any]]:
+    def _read_all(self, spec: TensorSpec, start: int, count: int) -> Iterator[NDArray[Any]]:
         """Yield each input's block, valid until the next; complex values as pairs of reals."""
         dtype = DTYPES[spec.dtype]
-        real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-        for source in self._sources.values():
-            if isinstance(source, BlockSource):
+        real = _real(dtype)
+        size = count * real.itemsize // dtype.itemsize
+        for source, in_blocks in zip(self._sources.values(), self._blocks, strict=True):
+            if in_blocks is not None:
                 values = self._buffer("values", dtype, size)
-                source.read_block(spec.name, start, values)
+                in_blocks.read_block(spec.name, start, values)
             else:
                 values = source.read(spec.name).reshape(-1)[start : start + size]
             yield values.view(real)
@@ -171,7 +197,7 @@ class _BlockMean:
         buffers = self._local.__dict__
         key = f"{use} {dtype}"
         if key not in buffers:
-            buffers[key] = np.empty(BLOCK_VALUES, dtype)
+            buffers[key] = np.empty(2 * BLOCK_VALUES, dtype)  # pairs, where values are complex
         buffer: NDArray[Any] = buffers[key][:size]
         return buffer
 
@@ -181,7 +207,8 @@ class _BlockMean:
         Raises:
             CheckpointError: Always, unless the inputs are finite and only their sum is not.
         """
-        blocks = self._read_all(spec, start, size)
+        dtype = DTYPES[spec.dtype]
+        blocks = self._read_all(spec, start, size * dtype.itemsize // _real(dtype).itemsize)
         for label, values in zip(self._sources, blocks, strict=True):
             count = int((~np.isfinite(values)).sum())
             if count:
@@ -193,3 +220,8 @@ class _BlockMean:
                 raise CheckpointError(
                     msg, tensor=spec.name, checkpoint=label, count=count, start=start
                 )
+
+
+def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of a complex dtype's parts; any other as it is."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype

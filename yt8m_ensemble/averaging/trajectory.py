@@ -30,7 +30,7 @@ MIN_COSINE = 0.3
 """Below it two weight matrices are of different runs."""
 
 _MIN_SIZE = 256  # the cosine of n random values is off from 0 by about 1 / sqrt(n)
-_WINDOWS, _WINDOW = 16, 1024  # values looked at of one matrix
+_WINDOWS, _WINDOW = 8, 1024  # values looked at of one matrix
 _NEGLIGIBLE = 1e-3  # a matrix that much smaller than the others may be noise around zero
 
 
@@ -56,7 +56,7 @@ class Neighbors:
 def compare_neighbors(
     sources: Mapping[str, TensorSource], specs: Sequence[TensorSpec]
 ) -> list[Neighbors]:
-    """Compare each input with the next by a sample of up to 16,384 values of every weight matrix.
+    """Compare each input with the next by a sample of up to 8,192 values of every weight matrix.
 
     Args:
         sources: The inputs by label, oldest first.
@@ -118,7 +118,7 @@ def _compare(
     a: Sequence[NDArray[np.float64]],
     b: Sequence[NDArray[np.float64]],
 ) -> Neighbors:
-    squares = [(float(x @ x), float(y @ y), float(x @ y)) for x, y in zip(a, b, strict=True)]
+    squares = [(_dot(x, x), _dot(y, y), _dot(x, y)) for x, y in zip(a, b, strict=True)]
     total = sum((xx + yy) / 2 for xx, yy, _ in squares)
     apart = sum(max(xx + yy - 2 * xy, 0.0) for xx, yy, xy in squares)
     # Mean squares, so that the sizes of the samples do not matter.
@@ -139,18 +139,25 @@ def _compare(
     )
 
 
+def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the inner product, without the threads that BLAS would start and keep spinning."""
+    return float(np.einsum("i,i->", x, y))
+
+
 def _sample(source: TensorSource, spec: TensorSpec) -> NDArray[np.float64]:
     """Return evenly spread values, read in blocks where the source can."""
     count = min(_WINDOWS, -(-spec.size // _WINDOW))
     size = min(_WINDOW, spec.size)
     windows = []
+    in_blocks = source if isinstance(source, BlockSource) else None
     for start in np.linspace(0, spec.size - size, count).astype(int).tolist():
-        if isinstance(source, BlockSource):
+        if in_blocks is not None:
             values = np.empty(size, DTYPES[spec.dtype])
-            source.read_block(spec.name, start, values)
+            in_blocks.read_block(spec.name, start, values)
         else:
             values = source.read(spec.name).reshape(-1)[start : start + size]
         windows.append(np.abs(values) if values.dtype.kind == "c" else values)
     sample = np.concatenate(windows).astype(np.float64)
     # NaN and infinity are reported where the mean is made; here they must only not spread.
-    return np.nan_to_num(sample, nan=0.0, posinf=0.0, neginf=0.0)
+    sample[~np.isfinite(sample)] = 0
+    return sample

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,11 +90,12 @@ def measure(
     """
     specs = [spec for spec in source.specs().values() if _is_numeric(spec)]
     parts: dict[str, list[_Part]] = {spec.name: [] for spec in specs}
+    buffers = _Buffers()
     jobs = [(spec, start) for spec in specs for start in range(0, spec.size, _BLOCK)]
 
     def work(job: tuple[TensorSpec, int]) -> tuple[str, int, _Part]:
         spec, start = job
-        values = _read(source, spec, start)
+        values = _read(source, spec, start, buffers)
         with np.errstate(invalid="ignore", over="ignore"):
             return spec.name, values.nbytes, _measure_block(values)
 
@@ -126,11 +128,13 @@ def compare(
     a, b = first.specs(), second.specs()
     found = {name: _compare_specs(name, a, b) for name in sorted(a.keys() | b.keys())}
     numeric = [name for name, d in found.items() if d.kind == "equal" and _is_numeric(a[name])]
+    buffers = _Buffers()
     jobs = [(a[name], start) for name in numeric for start in range(0, a[name].size, _BLOCK)]
 
     def work(job: tuple[TensorSpec, int]) -> tuple[str, int, float, float, int]:
         spec, start = job
-        one, other = _read(first, spec, start), _read(second, spec, start)
+        one = _read(first, spec, start, buffers)
+        other = _read(second, spec, start, buffers, 1)
         count = _count_different(one, other)
         if not count:
             return spec.name, one.nbytes, 0.0, 0.0, 0
@@ -179,13 +183,29 @@ def _is_numeric(spec: TensorSpec) -> bool:
     return spec.dtype != "string" and spec.dtype not in OPAQUE
 
 
-def _read(source: TensorSource, spec: TensorSpec, start: int) -> NDArray[Any]:
+class _Buffers(threading.local):
+    """Give each thread memory of its own to read into, touched afresh only once."""
+
+    def __init__(self) -> None:
+        self._memory: dict[int, NDArray[np.uint8]] = {}
+
+    def take(self, number: int, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
+        """Return one of the thread's arrays."""
+        nbytes = size * dtype.itemsize
+        if number not in self._memory or len(self._memory[number]) < nbytes:
+            self._memory[number] = np.empty(nbytes, np.uint8)
+        return self._memory[number][:nbytes].view(dtype)
+
+
+def _read(
+    source: TensorSource, spec: TensorSpec, start: int, buffers: _Buffers, number: int = 0
+) -> NDArray[Any]:
     """Return a block of a tensor; without mapping or reading all of it where the source can."""
     size = min(_BLOCK, spec.size - start)
     read_block = getattr(source, "read_block", None)
     if read_block is None:
         return source.read(spec.name).reshape(-1)[start : start + size]
-    values: NDArray[Any] = np.empty(size, numpy_dtype(spec.dtype))
+    values = buffers.take(number, numpy_dtype(spec.dtype), size)
     read_block(spec.name, start, values)
     return values
 
