@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from tests.training.records import FRAME, NUM_CLASSES, VIDEO, write_records
 from yt8m_ensemble.errors import DataError, ModelError, UsageError
+from yt8m_ensemble.files import sha256
 from yt8m_ensemble.steps.train import choose_features, split_settings, train_model
 
 pytestmark = pytest.mark.tf
@@ -38,7 +39,15 @@ def test_writes_flags_checkpoint_and_provenance(tmp_path, glob):
     facts = json.loads((tmp_path / "run" / "train.provenance.json").read_text())
     assert facts["options"]["batch_size"] == 32
     assert facts["last_step"] == 2
+    assert all(digest == sha256(path) for path, digest in facts["inputs"].items())
     assert len(facts["inputs"]) == 2
+
+
+def test_records_too_large_to_hash_are_only_named(tmp_path, glob, monkeypatch):
+    monkeypatch.setattr("yt8m_ensemble.steps.train.HASHED_BYTES", 10)
+    step(glob, tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "train.provenance.json").read_text())
+    assert set(facts["inputs"].values()) == {"not hashed"}
 
 
 def test_what_is_none_keeps_its_default():

@@ -28,9 +28,12 @@ from yt8m_ensemble.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FLAGS_FILE = "model_flags.json"
+HASHED_BYTES = 1_000_000_000
+"""Records of up to this size in all are hashed for the provenance file; a second or two."""
+
 DEFAULT_NAMES = {"video": "mean_rgb,mean_audio", "frame": "rgb,audio"}
 TRAIN_ARGUMENTS = (
     "model", "train_data", "train_dir", "num_classes", "start_new_model", "dry_run",
@@ -121,8 +124,7 @@ def train_model(
     write_provenance(
         f"{train_dir.rstrip('/')}/train",
         command="train",
-        # Records are large and many: their names say which they are, their bytes are not hashed.
-        inputs=dict.fromkeys(paths, ""),
+        inputs=_digest_records(paths),
         options={f.name: getattr(training, f.name) for f in fields(training)},
         flags={"model": model, **flags.options},
         first_step=steps[-1] if steps else 0,
@@ -222,6 +224,14 @@ def _check_same_model(flags: ModelFlags, found: Mapping[str, Any], train_dir: st
             "Train with the same options, in another `--train-dir`, or with `--start-new-model`."
         )
         raise ModelError(msg, train_dir=train_dir, different=different)
+
+
+def _digest_records(paths: Sequence[str]) -> dict[str, str]:
+    """Return the digest of each file, or only its name where all are too large to hash in passing."""
+    local = [path for path in paths if not files.is_remote(path)]
+    if len(local) < len(paths) or sum(Path(p).stat().st_size for p in local) > HASHED_BYTES:
+        return dict.fromkeys(paths, "not hashed")
+    return {path: files.sha256(path) for path in paths}
 
 
 def _remove_old_run(directory: Path) -> None:
