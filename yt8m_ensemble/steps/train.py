@@ -227,7 +227,7 @@ def _check_same_model(flags: ModelFlags, found: Mapping[str, Any], train_dir: st
 
 
 def _digest_records(paths: Sequence[str]) -> dict[str, str]:
-    """Return the digest of each file, or only its name where all are too large to hash in passing."""
+    """Return the digest of each file, or none where they are too large to hash in passing."""
     local = [path for path in paths if not files.is_remote(path)]
     if len(local) < len(paths) or sum(Path(p).stat().st_size for p in local) > HASHED_BYTES:
         return dict.fromkeys(paths, "not hashed")
