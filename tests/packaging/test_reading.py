@@ -61,6 +61,10 @@ HOSTILE = {
         entry("inference_model/inference_model.meta", kind=tarfile.LNKTYPE, link=BUNDLE_FILES[0]),
         "is a hard link to 'model_flags.json'",
     ),
+    "hard link in another place": (
+        entry("x/inference_model.meta", kind=tarfile.LNKTYPE, link="inference_model.meta"),
+        "is an unknown file",
+    ),
     "character device": (entry("null", kind=tarfile.CHRTYPE), "is a character device"),
     "block device": (entry("disk", kind=tarfile.BLKTYPE), "is a block device"),
     "named pipe": (entry("pipe", kind=tarfile.FIFOTYPE), "is a named pipe"),

@@ -197,14 +197,15 @@ def _walk(path: str, limit: int) -> Iterator[_Entry]:
             if name in seen:
                 _refuse(path, header.name, "appears twice")
             if header.isdir():
-                _check_directory(path, header.name, name)
+                if name not in ("", INFERENCE_MODEL):
+                    _refuse(path, header.name, "is an unknown directory")
+            elif name not in _KNOWN | _IGNORED:
+                _refuse(path, header.name, "is an unknown file")
             elif header.type == tarfile.LNKTYPE:
                 target = _check_name(path, header.linkname)
                 if not seen.get(target) or Path(target).name != Path(name).name:
                     _refuse(path, header.name, f"is a hard link to {header.linkname!r}")
                 yield _Entry(name, 0, None)
-            elif name not in _KNOWN | _IGNORED:
-                _refuse(path, header.name, "is an unknown file")
             else:
                 content = _content(stream, header.size)
                 if name in _KNOWN:
@@ -264,11 +265,6 @@ def _check_name(path: str, name: str) -> str:
     if ".." in name.split("/"):
         _refuse(path, name, "leads to a parent directory")
     return "/".join(part for part in name.split("/") if part not in ("", "."))
-
-
-def _check_directory(path: str, written: str, name: str) -> None:
-    if name not in ("", INFERENCE_MODEL):
-        _refuse(path, written, "is an unknown directory")
 
 
 def _refuse(path: str, name: str, fault: str) -> NoReturn:
