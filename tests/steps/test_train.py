@@ -74,6 +74,12 @@ def test_unknown_settings_get_the_nearest(tmp_path, glob, settings, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("settings", [{"batch_size": "many"}, {"moe_num_mixtures": "two"}])
+def test_values_of_the_wrong_type_are_refused(settings):
+    with pytest.raises(ModelError, match=r"Option '\w+' of \w+ must be int, not '\w+'"):
+        split_settings("MoeModel", settings)
+
+
 def test_nothing_is_written_when_no_file_matches(tmp_path):
     with pytest.raises(DataError, match="No file matches"):
         step(str(tmp_path / "none*"), tmp_path / "run")

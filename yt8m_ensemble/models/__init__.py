@@ -7,7 +7,7 @@ inference graphs alike. Never reads records or writes checkpoints.
 from yt8m_ensemble.models.architecture import Architecture
 from yt8m_ensemble.models.graph import build_graph, declare_variables, model_of_flags
 from yt8m_ensemble.models.recognition import recognize
-from yt8m_ensemble.models.registry import REGISTRY, make_model, model_options
+from yt8m_ensemble.models.registry import REGISTRY, convert_option, make_model, model_options
 from yt8m_ensemble.models.tower import Declaration, Tower
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Declaration",
     "Tower",
     "build_graph",
+    "convert_option",
     "declare_variables",
     "make_model",
     "model_of_flags",

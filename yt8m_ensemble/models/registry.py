@@ -81,7 +81,7 @@ def make_model(
             known = ", ".join(types) or "none"
             msg = f"{name} has no option '{key}'{hint} Its options: {known}."
             raise ModelError(msg, model=name, option=key)
-        values[key] = _convert(name, key, value, types[key])
+        values[key] = convert_option(name, key, value, types[key])
     return architecture(**values)
 
 
@@ -90,11 +90,21 @@ def model_options(model: Architecture) -> dict[str, Option]:
     return asdict(model)
 
 
-def _convert(model: str, key: str, value: Any, wanted: type) -> Option:
+def convert_option(owner: str, key: str, value: Any, wanted: type) -> Option:
     """Return text or a number as the type of an option's default.
 
+    Args:
+        owner: What has the option, for the message.
+        key: The option's name, for the message.
+        value: What was given.
+        wanted: `bool`, `int`, `float` or `str`.
+
     Raises:
-        ModelError: If it cannot be one.
+        ModelError: If the value cannot be of that type without loss.
+
+    Examples:
+        >>> convert_option("MoeModel", "moe_num_mixtures", "3", int)
+        3
     """
     if wanted is bool and isinstance(value, str) and value.lower() in {"true", "false"}:
         return value.lower() == "true"
@@ -109,5 +119,5 @@ def _convert(model: str, key: str, value: Any, wanted: type) -> Option:
         else:
             if isinstance(value, str) or converted == value:
                 return converted
-    msg = f"Option '{key}' of {model} must be {wanted.__name__}, not {value!r}."
-    raise ModelError(msg, model=model, option=key, value=value)
+    msg = f"Option '{key}' of {owner} must be {wanted.__name__}, not {value!r}."
+    raise ModelError(msg, owner=owner, option=key, value=value)

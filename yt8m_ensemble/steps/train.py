@@ -13,7 +13,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps
 from yt8m_ensemble.errors import ModelError, UsageError
 from yt8m_ensemble.facts import FEATURE_SIZES
-from yt8m_ensemble.models import declare_variables, make_model, model_options
+from yt8m_ensemble.models import convert_option, declare_variables, make_model, model_options
 from yt8m_ensemble.steps.provenance import write_provenance
 from yt8m_ensemble.training import LOSSES, OPTIMIZERS, TrainOptions, read_cluster, train
 from yt8m_ensemble.values import (
@@ -182,8 +182,9 @@ def split_settings(
         UsageError: If a loss, an optimizer or a name is not known.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    ours = {field.name for field in fields(TrainOptions)}
-    training = TrainOptions(**{k: v for k, v in given.items() if k in ours})  # type: ignore[arg-type]
+    ours = {field.name: type(field.default) for field in fields(TrainOptions)}
+    own = {k: convert_option("training", k, v, ours[k]) for k, v in given.items() if k in ours}
+    training = TrainOptions(**own)  # type: ignore[arg-type]
     for option, table in (("loss", LOSSES), ("optimizer", OPTIMIZERS)):
         value = getattr(training, option)
         if value not in table:
@@ -194,11 +195,12 @@ def split_settings(
     known = set(model_options(make_model(model)))
     for name in rest:
         if name not in known:
-            close_names = difflib.get_close_matches(name, ours | known, n=1)
+            close_names = difflib.get_close_matches(name, {*ours, *known}, n=1)
             hint = f"; did you mean '{close_names[0]}'?" if close_names else ""
             options = ", ".join(sorted(known)) or "none"
             msg = f"{model} has no option '{name}'{hint} Its options: {options}."
             raise UsageError(msg, option=name, model=model)
+    make_model(model, rest)  # refuses values that no option takes
     return training, rest
 
 
