@@ -106,6 +106,24 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
+def copy(source: str, target: str) -> None:
+    """Copy a file, either end local or remote; an existing target is replaced."""
+    if is_remote(source) or is_remote(target):
+        with open_binary(source) as reader, open_binary(target, "wb") as writer:
+            while block := reader.read(_BLOCK):
+                writer.write(block)
+    else:
+        shutil.copyfile(source, target)
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
+    if not is_remote(path):
+        Path(path).unlink(missing_ok=True)
+    elif exists(path):
+        _gfile().remove(path)
+
+
 def check_absent(path: str, *, force: bool) -> None:
     """Refuse an output that is already there.
 

@@ -19,6 +19,7 @@ from yt8m_ensemble.errors import (
     UsageError,
 )
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
+from yt8m_ensemble.steps.find_checkpoints import index_digest
 
 STEPS = (5, 60, 110, 1000)
 
@@ -236,6 +237,59 @@ def test_nan_in_an_input(train_dir, out):
     )
     with open_checkpoint(out) as source:
         assert np.isnan(source.read("tower/w")).sum() == 1
+
+
+def test_an_output_may_replace_an_input(train_dir):
+    out = f"{train_dir}/model.ckpt-1000"
+    with open_checkpoint(out) as source:
+        newest = source.read("tower/w").copy()
+    digest = index_digest(out)
+    average_checkpoints(prefix=train_dir, last=2, out=out, force=True)
+    with open_checkpoint(out) as source:
+        assert np.allclose(source.read("tower/w"), newest - 0.005, atol=1e-6)
+    assert not Path(f"{out}.meta").exists()  # it spoke of slots that are no longer there
+    facts = json.loads(Path(f"{out}.provenance.json").read_text())
+    assert facts["inputs"][out] == digest
+
+
+def test_an_input_that_changes_during_the_run(train_dir, out):
+    data = Path(f"{train_dir}/model.ckpt-60.data-00000-of-00001")
+
+    def disturb(*_, **__):
+        with data.open("r+b") as file:
+            file.seek(-500, 2)
+            file.write(bytes(400))
+
+    # Progress is told once a block is written; the last tensor's blocks come after.
+    big = np.zeros((2, 300_000), np.float32)
+    for step in (60, 110):
+        change(f"{train_dir}/model.ckpt-{step}", tower__v=big, zz_names=None, zzz=np.ones(99))
+    with pytest.raises(CheckpointError, match=r"'zzz' in .*ckpt-60.* is damaged"):
+        average_checkpoints(prefix=train_dir, checkpoints=[60, 110], out=out, progress=disturb)
+    assert not list(Path(out).parent.iterdir())
+
+
+@pytest.mark.tf
+def test_paths_of_tensorflows_file_layer():
+    tf = pytest.importorskip("tensorflow")
+    for step in (1, 2):
+        values = np.full((4, 3), step, np.float32)
+        arrays = {"global_step": np.array(step), "w": values}
+        write_checkpoint(f"ram://avg/run/model.ckpt-{step}", arrays)
+    result = average_checkpoints(prefix="ram://avg/run", last=2, out="ram://avg/out/model")
+    assert result.global_step == 2
+    (restored,) = tf.raw_ops.RestoreV2(
+        prefix=result.prefix, tensor_names=["w"], shape_and_slices=[""], dtypes=[tf.float32]
+    )
+    assert restored.numpy().tolist() == [[1.5] * 3] * 4
+    assert tf.io.gfile.exists("ram://avg/out/model.provenance.json")
+    with pytest.raises(OutputExistsError):
+        average_checkpoints(prefix="ram://avg/run", last=2, out="ram://avg/out/model")
+    average_checkpoints(prefix="ram://avg/run", last=1, out="ram://avg/out/model", force=True)
+    with open_checkpoint("ram://avg/out/model") as source:
+        block = np.empty(2, np.float32)
+        source.read_block("w", 3, block)
+        assert block.tolist() == [2.0, 2.0]
 
 
 def test_a_flipped_bit_in_an_input_leaves_no_output(train_dir, out):

@@ -7,6 +7,7 @@ Bytes equal what TensorFlow writes for the same tensors in the same order. Never
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ class CheckpointWriter:
     index are synced and renamed, the data first, so that no index ever points at missing bytes. On
     error both temporary files are removed and an older checkpoint at `prefix` stays as it was.
 
+    A remote prefix is written to a local directory first and copied when it is whole.
+
     Args:
         prefix: Path without `.index`; missing directories are made.
         force: Replace an existing checkpoint.
@@ -53,7 +56,10 @@ class CheckpointWriter:
         self._entries: dict[str, Entry] = {}
         self._offset = 0
         self._data: io.FileIO | None = None
-        target = Path(prefix)
+        self._stage: tempfile.TemporaryDirectory[str] | None = None
+        if files.is_remote(prefix):
+            self._stage = tempfile.TemporaryDirectory(prefix="yt8m-ens-")
+        target = Path(self._stage.name, "stage") if self._stage else Path(prefix)
         self._index_path = target.with_name(f"{target.name}.index")
         self._data_path = target.with_name(f"{target.name}.data-00000-of-00001")
         part = f".{target.name}.part-{os.getpid()}-{os.urandom(3).hex()}"
@@ -61,7 +67,7 @@ class CheckpointWriter:
         self._data_part = target.with_name(f"{part}.data")
 
     def __enter__(self) -> CheckpointWriter:
-        files.check_absent(str(self._index_path), force=self._force)
+        files.check_absent(f"{self.prefix}.index", force=self._force)
         with self._explained():
             self._data_part.parent.mkdir(parents=True, exist_ok=True)
             # Blocks are large, so a buffer would only copy them once more.
@@ -83,6 +89,8 @@ class CheckpointWriter:
         finally:
             self._data_part.unlink(missing_ok=True)
             self._index_part.unlink(missing_ok=True)
+            if self._stage is not None:
+                self._stage.cleanup()
 
     def add(self, name: str, array: NDArray[Any]) -> None:
         """Write one tensor.
@@ -178,7 +186,12 @@ class CheckpointWriter:
         self._index_part.write_bytes(format_table([(b"", format_header()), *rows]))
         files.fsync(str(self._data_part))
         files.fsync(str(self._index_part))
-        files.check_absent(str(self._index_path), force=self._force)
+        files.check_absent(f"{self.prefix}.index", force=self._force)
+        if self._stage is not None:
+            files.remove(f"{self.prefix}.index")
+            files.copy(str(self._data_part), f"{self.prefix}.data-00000-of-00001")
+            files.copy(str(self._index_part), f"{self.prefix}.index")
+            return
         # An old index must not outlive its data: without it there is no checkpoint for a moment,
         # with it there would be a wrong one.
         self._index_path.unlink(missing_ok=True)

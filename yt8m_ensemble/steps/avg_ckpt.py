@@ -203,12 +203,24 @@ def average_checkpoints(
                 plan = found if after > before else plan
                 result = replace(result, recalibration=Recalibration(before, after, plan is found))
         used = {path: sources[path] for path in result.inputs}
+        # Before anything is written: the output may replace an input.
+        digests = {path: index_digest(path) for path in result.inputs}
+        flags = _find_flags(by_step[-1])
         means = mean_blocks(used, plan.averaged, result.weights, allow_nonfinite=allow_nonfinite)
         _write(out, plan, means, force=force, progress=progress)
         if search:
             plot_search(result.trials, f"{out}.search.png")
         _carry_meta_graph(by_step[-1], out, plan)
-        _write_provenance(result, newest=by_step[-1], keep_optimizer=keep_optimizer)
+        write_provenance(
+            out,
+            command="avg-ckpt",
+            inputs=digests,
+            options={"weights": result.weights, "keep_optimizer": keep_optimizer},
+            global_step=result.global_step,
+            trials=[vars(trial) for trial in result.trials],
+            recalibration=vars(result.recalibration) if result.recalibration else None,
+            model_flags=flags,
+        )
         return result
 
 
@@ -296,22 +308,11 @@ def _write(
 
 def _carry_meta_graph(newest: str, out: str, plan: AveragePlan) -> None:
     """Copy the newest input's meta graph if its saver would find every variable in the average."""
-    if not plan.dropped and files.exists(f"{newest}.meta"):
+    if plan.dropped or not files.exists(f"{newest}.meta"):
+        files.remove(f"{out}.meta")  # of an output that was replaced
+    elif newest != out:
         with files.atomic_file(f"{out}.meta", force=True) as part:
-            Path(part).write_bytes(files.read_bytes(f"{newest}.meta"))
-
-
-def _write_provenance(result: AveragedCheckpoint, *, newest: str, keep_optimizer: bool) -> None:
-    write_provenance(
-        result.prefix,
-        command="avg-ckpt",
-        inputs={path: index_digest(path) for path in result.inputs},
-        options={"weights": result.weights, "keep_optimizer": keep_optimizer},
-        global_step=result.global_step,
-        trials=[vars(trial) for trial in result.trials],
-        recalibration=vars(result.recalibration) if result.recalibration else None,
-        model_flags=_find_flags(newest),
-    )
+            files.copy(f"{newest}.meta", part)
 
 
 def _find_flags(prefix: str) -> Mapping[str, Any] | None:

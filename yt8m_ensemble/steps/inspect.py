@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
@@ -162,5 +161,5 @@ def _open(path: str, *, verify: bool) -> Iterator[tuple[TensorSource, str]]:
                 place = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
                 extract_bundle(path, place)
             # A prefix may itself be the name of a directory.
-            prefix = place if Path(f"{place}.index").is_file() else find_prefix(place)
+            prefix = place if files.exists(f"{place}.index") else find_prefix(place)
             yield stack.enter_context(open_checkpoint(prefix, verify=verify)), prefix
