@@ -10,7 +10,9 @@ list of class ids), and one column a feature: a list of F values, or a list of T
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePath
@@ -20,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from yt8m_ensemble.errors import DataError, MissingDependencyError
+from yt8m_ensemble.errors import DataError, EnsembleError, MissingDependencyError
 from yt8m_ensemble.files import open_binary, read_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ _MEDIAPIPE_LABELS = ("labels", "clip/label/index")
 _NOT_FEATURES = {"video_ids", "labels", "labels_indptr", "labels_class_ids", "frames_indptr"}
 _NOT_FEATURES |= {"num_classes"}
 _PARQUET_ROWS = 256
+_DAMAGES = (
+    *(OSError, EOFError, ValueError, KeyError, NotImplementedError),
+    *(struct.error, zlib.error, zipfile.BadZipFile, DecodeError, tf.errors.OpError),
+)
+"""What numpy, pyarrow, protocol buffers and TensorFlow raise on damaged files."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,15 @@ def read_own_features(path: str) -> Iterator[OwnVideo]:
 
     Raises:
         DataError: If the file does not hold what its ending says; carries `path`.
+        EnsembleError: If a package that the format needs is absent.
     """
     suffix = PurePath(path).suffix
     readers = {".npz": _read_npz, ".parquet": _read_parquet, ".tfrecord": _read_mediapipe_records}
     try:
         yield from readers.get(suffix, _read_mediapipe)(path)
-    except (zipfile.BadZipFile, DecodeError, tf.errors.OpError, EOFError) as error:
+    except EnsembleError:
+        raise
+    except _DAMAGES as error:
         kind = suffix or "MediaPipe"
         msg = f"'{path}' is no whole {kind} file: {error}. Fetch or write it again."
         raise DataError(msg, path=path) from error
@@ -125,20 +135,14 @@ def _npz_labels(
 
 def _read_parquet(path: str) -> Iterator[OwnVideo]:
     try:
-        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         msg = "Reading parquet needs pyarrow. Install it with `pip install yt8m-ensemble[parquet]`."
         raise MissingDependencyError(msg, package="pyarrow") from error
-    try:
-        with open_binary(path) as file:
-            for batch in pq.ParquetFile(file).iter_batches(_PARQUET_ROWS):
-                yield from _parquet_videos(
-                    path, dict(zip(batch.schema.names, batch.columns, strict=True))
-                )
-    except pa.ArrowInvalid as error:
-        msg = f"'{path}' is no whole parquet file: {error}. Fetch or write it again."
-        raise DataError(msg, path=path) from error
+    with open_binary(path) as file:
+        for batch in pq.ParquetFile(file).iter_batches(_PARQUET_ROWS):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            yield from _parquet_videos(path, columns)
 
 
 def _parquet_videos(path: str, columns: dict[str, Any]) -> Iterator[OwnVideo]:
