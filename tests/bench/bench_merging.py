@@ -50,7 +50,7 @@ def run(command):
     """Return wall seconds and peak resident MB of a command."""
     started = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    error = child.stderr.read()
+    error = child.stderr.read() if child.stderr else b""
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -72,13 +72,17 @@ def main():
     out = directory / "merged"
     merge = [sys.executable, "-m", "yt8m_ensemble", "merge", *members, "--fp16", "--force"]
     rows = {
-        "read and write": ["sh", "-c", f"cat {' '.join(map(str, inputs))} >/dev/null && "
-                           f"head -c 670000000 /dev/zero >{directory}/floor && sync {directory}/floor"],
+        "read and write": [
+            "sh",
+            "-c",
+            f"cat {' '.join(map(str, inputs))} >/dev/null && "
+            f"head -c 670000000 /dev/zero >{directory}/floor && sync {directory}/floor",
+        ],
         "import TensorFlow": [sys.executable, "-c", "import tensorflow"],
         "merge --fp16": [*merge, "--out", str(out)],
         "merge --quantize uint8": [*merge, "--quantize", "uint8", "--out", str(out)],
-    }  # fmt: skip
-    results = {name: [] for name in rows}
+    }
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
     for _ in range(options.rounds):
         for name, command in rows.items():
             results[name].append(run(command))

@@ -41,7 +41,7 @@ def test_without_json_tables_are_the_result(capsys):
 
 def test_progress_is_silent_for_two_seconds_and_then_prints_lines(capsys, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(render.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     with render.ProgressBar() as progress:
         progress("work", 0, 100, unit="steps")
         now = 1.9

@@ -13,10 +13,11 @@ def lint(directory: Path) -> subprocess.CompletedProcess[str]:
         [
             sys.executable,
             "-c",
-            "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command; "
-            "lint_imports_command()",
+            "import sys; sys.path.insert(0, '.'); "
+            "from importlinter.cli import lint_imports_command as lint; lint()",
         ],
         cwd=directory,
+        check=False,
         capture_output=True,
         text=True,
         timeout=120,

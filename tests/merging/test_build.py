@@ -116,7 +116,7 @@ def test_quantised_weights_decode_in_the_graph_as_in_numpy(tmp_path, scheme):
     with open_model(merged) as opened:
         assert opened.source.specs()[f"m/{name}"].dtype == "uint8"
         found, _ = predict(opened.graph, opened.source, batch)
-        assert opened.nbytes < 0.75 * member.source.checkpoint.nbytes
+        assert opened.nbytes < 0.75 * source.checkpoint.nbytes
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     assert report.max_error > 0
 

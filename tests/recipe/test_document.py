@@ -63,7 +63,12 @@ def test_overrides_replace_values_before_names_are_put_in(write):
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
-        ("num_classes = 4\n\n[ensembles.e.train]", "[ensembles.e.train]", RecipeError, "lacks `num"),
+        (
+            "num_classes = 4\n\n[ensembles.e.train]",
+            "[ensembles.e.train]",
+            RecipeError,
+            "lacks `num",
+        ),
         ("train_data =", "trian_data =", RecipeError, "did you mean `train_data`"),
         ("classes = 4\n\n[ens", "clases = 4\n\n[ens", RecipeError, r"\[synth.train\] .*`classes`"),
         ("[synth.train]", "[sinth.train]", RecipeError, "did you mean `synth`"),

@@ -36,9 +36,9 @@ def test_a_merge_writes_a_whole_inference_model(members, tmp_path):
     flags = read_json(out / "model_flags.json")
     assert (flags["members"], flags["mix"], flags["num_classes"]) == (["a", "b"], "logit", 4)
     with open_checkpoint(str(out / "inference_model")) as merged:
-        np.testing.assert_array_equal(merged.read("mixture_weights"), np.float32([0.75, 0.25]))
+        assert merged.read("mixture_weights").tolist() == [0.75, 0.25]
     provenance = read_json(tmp_path / "blend.provenance.json")
-    assert list(provenance["inputs"]) == members
+    assert sorted(provenance["inputs"]) == sorted(members)
     assert result.nbytes == sum(result.member_nbytes.values())
 
 

@@ -16,11 +16,16 @@ def train_dir(tmp_path):
 
 @pytest.mark.parametrize(
     ("suffix", "name", "step"),
-    [("", "m", 20), ("@3", "m_3", 3), ("/model.ckpt-3", "m_3", 3), ("/model.ckpt-3.index", "m_3", 3)],
+    [
+        ("", "m", 20),
+        ("@3", "m_3", 3),
+        ("/model.ckpt-3", "m_3", 3),
+        ("/model.ckpt-3.index", "m_3", 3),
+    ],
 )
 def test_a_path_may_be_a_directory_a_step_or_a_prefix(train_dir, suffix, name, step):
     with open_model(f"{train_dir}{suffix}") as model:
-        assert (model.name, model.source.global_step) == (name, step)
+        assert (model.name, int(model.source.read("global_step"))) == (name, step)
         assert (model.architecture, model.num_classes) == ("LogisticModel", 4)
         assert model.nbytes == 4 * (8 * 4 + 4)
 
@@ -44,7 +49,7 @@ def test_missing_flags_are_named(train_dir):
     (train_dir / "model_flags.json").unlink()
     with pytest.raises(ModelError, match="model_flags.json' is missing") as caught:
         open_model(str(train_dir)).__enter__()
-    assert caught.value.path.endswith("m/model_flags.json")
+    assert str(caught.value.path).endswith("m/model_flags.json")
 
 
 def test_an_unknown_architecture_is_answered_with_the_nearest(train_dir):
@@ -65,5 +70,5 @@ def test_data_that_was_cut_short_is_refused(train_dir):
     data.write_bytes(data.read_bytes()[:-8])
     from yt8m_ensemble.errors import CheckpointError
 
-    with pytest.raises(CheckpointError, match="data-00000-of-00001"):
+    with pytest.raises(CheckpointError, match=r"data-00000-of-00001"):
         open_model(str(train_dir)).__enter__()

@@ -9,8 +9,9 @@ def write(path, *, cut=10, change=0.0):
     scores = draw.random((2, 10, 5)).astype(np.float32)
     scores[1, 9, 4] += change
     labels = draw.random((10, 5)) < 0.4
-    header = {"members": ("a", "b"), "digests": ("1", "2"), "num_classes": 5}
-    with PredictionsWriter(str(path), **header) as writer:
+    with PredictionsWriter(
+        str(path), members=("a", "b"), digests=("1", "2"), num_classes=5
+    ) as writer:
         for start in range(0, 10, cut):
             rows = slice(start, start + cut)
             writer.append(ids[rows], scores[:, rows], labels[rows])

@@ -32,7 +32,8 @@ class QuietTensorFlow(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = _silenced(spec.loader.exec_module)  # type: ignore[method-assign]
+            silenced = _silenced(spec.loader.exec_module)
+            spec.loader.exec_module = silenced  # type: ignore[method-assign,assignment]
         return spec
 
 

@@ -145,8 +145,8 @@ class _Lowering:
             raise GraphError(msg, node=scope, function=function)
         definition = self._functions[function]
         body, flat = function_def_to_graph_def(definition)
-        arguments = [argument.name for argument in definition.signature.input_arg]
-        bound = dict(zip(arguments, inputs, strict=True))
+        arguments = [str(argument.name) for argument in definition.signature.input_arg]
+        bound: dict[str, str] = dict(zip(arguments, inputs, strict=True))
 
         def here(value: str) -> str:
             if value.startswith("^"):

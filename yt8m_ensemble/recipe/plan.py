@@ -113,16 +113,7 @@ def plan_steps(recipe: Recipe) -> Iterator[Step]:
     """
     out = recipe.out.rstrip("/")
     for name, options in recipe.synth.items():
-        directory = f"{out}/records/{name}"
-        yield Step(
-            f"synth/{name}",
-            options,
-            lambda options=options: _globs(options.get("from_video_level")),
-            lambda directory=directory: _files_in(directory),
-            lambda call, options=options, directory=directory: synthesize(
-                **options, out=directory, force=call.force, progress=call.progress
-            ),
-        )
+        yield _synth(name, options, f"{out}/records/{name}")
     for table in recipe.ensembles:
         yield from _ensemble_steps(table, Layout(f"{out}/{table.name}", table.name))
 
@@ -193,6 +184,16 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
             batch_size=table.batch_size,
             progress=call.progress,
         ),
+    )
+
+
+def _synth(name: str, options: Mapping[str, Any], directory: str) -> Step:
+    return Step(
+        f"synth/{name}",
+        options,
+        lambda: _globs(options.get("from_video_level")),
+        lambda: _files_in(directory),
+        lambda call: synthesize(**options, out=directory, force=call.force, progress=call.progress),
     )
 
 

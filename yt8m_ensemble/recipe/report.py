@@ -98,12 +98,14 @@ def report_ensemble(table: EnsembleTable, layout: Layout) -> EnsembleReport:
         for position, name in enumerate(mixtures)
     )
     full = candidates[list(caches)[-2]]
+    gap_error, gains = _gains(full, weights, seed=int(table.tune.get("seed", 0)))
     return EnsembleReport(
         name=table.name,
         columns=tuple(caches),
         rows=rows,
         num_videos=full.num_videos,
-        **_gains(full, weights, seed=int(table.tune.get("seed", 0))),
+        gap_error=gap_error,
+        gains=gains,
         sizes=_sizes(layout),
         bundle=layout.bundle,
     )
@@ -154,7 +156,9 @@ def _blocks(opened: PredictionsFile) -> Iterator[tuple[NDArray[np.float32], NDAr
         yield np.stack(scores), labels.to_dense(start, stop)
 
 
-def _gains(candidates: Candidates, weights: MixtureWeights, *, seed: int) -> dict[str, object]:
+def _gains(
+    candidates: Candidates, weights: MixtureWeights, *, seed: int
+) -> tuple[float, dict[str, tuple[float, float, float]]]:
     """Return the tuned mixture's bootstrap error and its paired gains."""
     scorers = {
         space: Scorer(candidates, space) for space in ("probability", "logit", weights.space)
@@ -180,7 +184,7 @@ def _gains(candidates: Candidates, weights: MixtureWeights, *, seed: int) -> dic
     for position, (name, (space, values)) in enumerate(rivals.items(), start=1):
         low, high = np.quantile(resampled[0] - resampled[position], [0.025, 0.975])
         gains[name] = (tuned - scorers[space].gap(values), float(low), float(high))
-    return {"gap_error": float(resampled[0].std(ddof=1)), "gains": gains}
+    return float(resampled[0].std(ddof=1)), gains
 
 
 def _sizes(layout: Layout) -> dict[str, int]:

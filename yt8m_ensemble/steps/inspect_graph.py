@@ -147,7 +147,8 @@ def draw(found: GraphInspection) -> str:
     tallest = max(sum(map(_height, column)) + _MARGIN * (len(column) - 1) for column in columns)
     width = len(columns) * (_BOX_WIDTH + _GAP) - _GAP + 2 * _MARGIN
     height = tallest + 2 * _MARGIN
-    drawn, before = [], []
+    drawn: list[str] = []
+    before: list[float] = []
     for number, column in enumerate(columns):
         x = _MARGIN + number * (_BOX_WIDTH + _GAP)
         y = _MARGIN + (tallest - sum(map(_height, column)) - _MARGIN * (len(column) - 1)) / 2
