@@ -109,6 +109,7 @@ def sha256(path: str) -> str:
 def copy(source: str, target: str) -> None:
     """Copy a file, either end local or remote; an existing target is replaced."""
     if is_remote(source) or is_remote(target):
+        remove(target)  # some file systems write into an old file instead of replacing it
         with open_binary(source) as reader, open_binary(target, "wb") as writer:
             while block := reader.read(_BLOCK):
                 writer.write(block)
