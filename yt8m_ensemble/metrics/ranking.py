@@ -116,7 +116,15 @@ def precision_at_equal_recall_rate(
         0.25
     """
     check_same_shape(scores, labels)
-    return _ratio(sum_of_precisions(scores, labels), len(scores))
+    classes = top_k_classes(scores, TOP_K)
+    total = sum_of_precisions(
+        scores,
+        labels,
+        num_labels=np.bincount(find_positives(labels)[0], minlength=len(labels)),
+        values=np.take_along_axis(scores, classes, axis=1),
+        hits=np.take_along_axis(labels, classes, axis=1),
+    )
+    return _ratio(total, len(scores))
 
 
 def average_precisions(
@@ -154,7 +162,7 @@ def average_precisions(
         classes.ravel(),
         np.take_along_axis(scores, classes, axis=1).ravel(),
         np.take_along_axis(labels, classes, axis=1).ravel(),
-        positives=np.count_nonzero(labels, axis=0),
+        positives=np.bincount(find_positives(labels)[1], minlength=labels.shape[1]),
     )
 
 
@@ -281,25 +289,54 @@ def mean_over_occurring(values: NDArray[np.float64]) -> float:
     return _ratio(float(np.nansum(values)), int(np.count_nonzero(~np.isnan(values))))
 
 
-def sum_of_precisions(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
+def sum_of_precisions(
+    scores: NDArray[np.floating],
+    labels: NDArray[np.bool_],
+    *,
+    num_labels: NDArray[np.integer],
+    values: NDArray[np.floating],
+    hits: NDArray[np.bool_],
+) -> float:
     """Return the sum over videos whose mean is `precision_at_equal_recall_rate`.
 
     Args:
         scores: Confidences, shape `(N, C)`.
         labels: Ground truth, shape `(N, C)`.
+        num_labels: Positives of each video, shape `(N,)`.
+        values: Each video's highest scores in rising class order, shape `(N, K)`.
+        hits: Whether they are positives.
 
     Returns:
         The sum in float64.
     """
-    num_labels = np.count_nonzero(labels, axis=1)
-    total = 0.0
-    # One selection for each label count: a handful of counts covers every video.
-    for count in np.unique(num_labels[num_labels > 0]).tolist():
+    order = np.argsort(-values, axis=1, kind="stable")
+    right = np.take_along_axis(hits & (values > 0), order, axis=1)
+    found = np.cumsum(right, axis=1)
+    inside = np.flatnonzero((num_labels > 0) & (num_labels <= values.shape[1]))
+    counts = num_labels[inside]
+    total = float(np.sum(found[inside, counts - 1] / counts))
+    # Videos with more labels than were kept are few: select for each label count anew.
+    for count in np.unique(num_labels[num_labels > values.shape[1]]).tolist():
         rows = np.flatnonzero(num_labels == count)
         best = top_k_classes(scores[rows], count)
-        hits = labels[rows[:, None], best] & (scores[rows[:, None], best] > 0)
-        total += int(np.count_nonzero(hits)) / count
+        right = labels[rows[:, None], best] & (scores[rows[:, None], best] > 0)
+        total += int(np.count_nonzero(right)) / count
     return total
+
+
+def find_positives(
+    labels: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows and classes of all positives, as `np.nonzero` but in one flat pass.
+
+    Args:
+        labels: Ground truth, shape `(N, C)`.
+
+    Returns:
+        Rows, rising, and classes.
+    """
+    rows, classes = np.divmod(np.flatnonzero(labels), max(labels.shape[1], 1))
+    return rows, classes
 
 
 def _ratio(part: float, whole: int) -> float:

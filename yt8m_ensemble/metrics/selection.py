@@ -6,6 +6,8 @@ of each group is taken at memory speed, and only the `k` best groups are looked 
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from yt8m_ensemble.errors import PredictionsError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_BLOCKS_FOR_THREADS = 16
 _ROWS = 128  # rows a block: it stays in the cache while it is folded
 _MAX_GROUPS = 256  # rows up to this width sort within vector registers
 
@@ -45,9 +48,19 @@ def top_k_classes(scores: NDArray[np.floating], top_k: int) -> NDArray[np.int32]
         raise UsageError(msg, top_k=top_k)
     num_rows, num_classes = scores.shape
     kept = np.empty((num_rows, min(top_k, num_classes)), np.int32)
-    for start in range(0, num_rows, _ROWS):
+
+    def select(start: int) -> None:
         block = scores[start : start + _ROWS]
         kept[start : start + _ROWS] = _top_k_of_block(block, top_k, first_row=start)
+
+    starts = range(0, num_rows, _ROWS)
+    if len(starts) < _BLOCKS_FOR_THREADS:
+        for start in starts:
+            select(start)
+    else:
+        # numpy lets go of Python's lock for nearly all of a block's work.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(select, starts))
     return kept
 
 

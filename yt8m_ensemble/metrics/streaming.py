@@ -16,6 +16,7 @@ from yt8m_ensemble.metrics.ranking import (
     average_precision,
     check_same_shape,
     class_average_precisions,
+    find_positives,
     mean_over_occurring,
     sum_of_precisions,
 )
@@ -108,12 +109,16 @@ class EvaluationMetrics:
         self._class_ids.append(classes.ravel())
         self._values.append(values.ravel())
         self._hits.append(hits.ravel())
-        self._positives += np.bincount(np.nonzero(labels)[1], minlength=self._num_classes)
+        rows, positives = find_positives(labels)
+        self._positives += np.bincount(positives, minlength=self._num_classes)
         self._num_videos += len(scores)
         # The first maximum of a row in class order is its best class by the tie rule.
         best = np.argmax(values, axis=1)[:, None] if len(values) else np.zeros((0, 1), np.int64)
         self._num_best_hits += int(np.count_nonzero(np.take_along_axis(hits, best, axis=1)))
-        self._sum_precisions += sum_of_precisions(scores, labels)
+        num_labels = np.bincount(rows, minlength=len(scores))
+        self._sum_precisions += sum_of_precisions(
+            scores, labels, num_labels=num_labels, values=values, hits=hits
+        )
 
     def merge(self, other: EvaluationMetrics) -> None:
         """Add the videos that another instance has seen, after this one's.
