@@ -199,6 +199,8 @@ def test_a_resumed_run_stops_where_an_unbroken_one_would(tmp_path, video_glob):
     run(tmp_path, video_glob, max_steps=2, validation=video_glob, **stopping)
     last = run(tmp_path, video_glob, max_steps=50, validation=video_glob, **stopping)
     assert last.global_step == 4
+    again = run(tmp_path, video_glob, max_steps=50, validation=video_glob, **stopping)
+    assert again.global_step == 4
     assert list(json.loads((tmp_path / "validation.json").read_text())) == ["1", "2", "3", "4"]
 
 

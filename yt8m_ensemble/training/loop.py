@@ -115,6 +115,8 @@ class _Run:
         first, done, note, started = trainer.step, 0, "", time.monotonic()
         total = (options.max_steps - first) * options.batch_size if options.max_steps else None
         own = self._cluster.share(paths)
+        if self._has_stalled():
+            return self._save(last=True)
         records = {"features": self._flags.features, "num_classes": self._flags.num_classes}
         with (
             ScalarWriter(self._train_dir if self._cluster.is_chief else None) as writer,
@@ -132,7 +134,10 @@ class _Run:
                 progress(f"train {self._flags.model}", done, total, unit="examples", note=note)
                 if trainer.step % options.save_steps == 0:
                     self._save(last=False)
-                    if self._validation and self._should_stop(self._validation, writer):
+                    if self._validation:
+                        gap = self._validation.score(trainer)
+                        writer.write(trainer.step, {"Epoch/Eval_GAP": gap})
+                    if self._has_stalled():
                         break
         if not trainer.step:
             msg = f"The {len(own)} record files hold no record. Check `--train-data`."
@@ -216,11 +221,11 @@ class _Run:
             export_saved_model(trainer, self._flags, directory)
         return checkpoint
 
-    def _should_stop(self, validation: Validation, writer: ScalarWriter) -> bool:
-        gap = validation.score(self._trainer)
-        writer.write(self._trainer.step, {"Epoch/Eval_GAP": gap})
-        history = {**validation.history(before=self._trainer.step), self._trainer.step: gap}
-        return has_stalled(history, patience=self._options.early_stop)
+    def _has_stalled(self) -> bool:
+        if self._validation is None:
+            return False
+        scores = self._validation.scores(up_to=self._trainer.step)
+        return has_stalled(scores, patience=self._options.early_stop)
 
     @contextmanager
     def _explained_loss_of_workers(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.metrics import EvaluationMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from yt8m_ensemble.training.trainer import Trainer
     from yt8m_ensemble.values import ModelFlags
@@ -38,6 +38,10 @@ class Validation:
         self._paths = paths
         self._flags = flags
         self._writes = writes
+        self._scores: dict[int, float] = {}
+        if files.exists(self._path):
+            stored = json.loads(files.read_text(self._path))
+            self._scores = {int(step): gap for step, gap in stored.items()}
 
     def score(self, trainer: Trainer) -> float:
         """Return the GAP of the current weights, and note it under the current step."""
@@ -51,33 +55,30 @@ class Validation:
         for batch in batches:
             metrics.update(trainer.scores(batch.features, batch.num_frames), batch.labels)
         gap = metrics.result().gap
-        history = {**self.history(before=trainer.step), trainer.step: gap}
+        self._scores[trainer.step] = gap
         if self._writes:
-            files.write_text(self._path, json.dumps(history, indent=2), force=True)
+            text = json.dumps(self._scores, indent=2, sort_keys=True)
+            files.write_text(self._path, text, force=True)
         return gap
 
-    def history(self, *, before: int) -> dict[int, float]:
-        """Return the GAP of the steps before one, in their order."""
-        if not files.exists(self._path):
-            return {}
-        found = {int(step): gap for step, gap in json.loads(files.read_text(self._path)).items()}
-        return {step: found[step] for step in sorted(found) if step < before}
+    def scores(self, *, up_to: int) -> list[float]:
+        """Return the GAP of every step scored so far, in their order, up to one step."""
+        return [self._scores[step] for step in sorted(self._scores) if step <= up_to]
 
 
-def has_stalled(history: Mapping[int, float], *, patience: int) -> bool:
+def has_stalled(scores: Sequence[float], *, patience: int) -> bool:
     """Return whether the best of the last scores is no better than the best before them.
 
     Args:
-        history: Scores by step, in order.
+        scores: First to last.
         patience: How many last scores; 0 never stalls.
 
     Examples:
-        >>> has_stalled({10: 0.5, 20: 0.6, 30: 0.6, 40: 0.55}, patience=2)
+        >>> has_stalled([0.5, 0.6, 0.6, 0.55], patience=2)
         True
-        >>> has_stalled({10: 0.5, 20: 0.6, 30: 0.6, 40: 0.61}, patience=2)
+        >>> has_stalled([0.5, 0.6, 0.6, 0.61], patience=2)
         False
     """
-    scores = list(history.values())
     if not patience or len(scores) <= patience:
         return False
     return max(scores[-patience:]) <= max(scores[:-patience])
