@@ -133,6 +133,50 @@ def test_ties_follow_the_stated_rule(fixtures, name):
     equal(metrics.global_average_precision(scores, labels), oracle.gap(scores, labels))
 
 
+@settings(deadline=None)
+@given(matrices(ties=True), st.integers(1, 25), st.randoms(use_true_random=False))
+def test_tie_bounds_hold_for_every_order_of_classes_and_videos(case, top_k, random):
+    scores, labels = case
+    low, high = metrics.gap_tie_bounds(scores, labels, top_k=top_k)
+    for _ in range(5):
+        rows, classes = list(range(scores.shape[0])), list(range(scores.shape[1]))
+        random.shuffle(rows)
+        random.shuffle(classes)
+        moved = np.ix_(rows, classes)
+        gap = metrics.global_average_precision(scores[moved], labels[moved], top_k=top_k)
+        assert math.isnan(gap) or low - 1e-12 <= gap <= high + 1e-12
+
+
+@pytest.mark.parametrize("name", ["ties", "many_zeros", "fp16", "constant"])
+@pytest.mark.parametrize("batch", ["batch1000", "batch64"])
+def test_tie_bounds_hold_for_the_official_evaluator(fixtures, name, batch):
+    folder = fixtures / "eval_fixture"
+    official = json.loads((folder / "official_2018.json").read_text())[f"{name}/{batch}"]
+    arrays = np.load(folder / "official_2018.npz")
+    low, high = metrics.gap_tie_bounds(arrays[f"{name}_p"], arrays[f"{name}_y"] > 0)
+    assert low < official["gap"] < high
+
+
+@settings(deadline=None)
+@given(matrices(ties=False))
+def test_without_ties_the_bounds_meet(case):
+    scores, labels = case
+    gap = metrics.global_average_precision(scores, labels)
+    equal(metrics.gap_tie_bounds(scores, labels)[0], gap)
+    equal(metrics.gap_tie_bounds(scores, labels)[1], gap)
+
+
+@settings(deadline=None)
+@given(st.booleans().flatmap(lambda ties: matrices(ties=ties)), st.integers(1, 25))
+def test_precision_and_recall_count_hits_among_the_kept(case, top_k):
+    scores, labels = case
+    kept = oracle.top_pairs(scores, labels, top_k)
+    hits = sum(pair[3] for pair in kept)
+    precision, recall = metrics.precision_and_recall(scores, labels, top_k=top_k)
+    equal(precision, hits / len(kept))
+    equal(recall, hits / labels.sum() if labels.any() else math.nan)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_selection_equals_a_sort_on_wide_rows(dtype):
     rng = np.random.default_rng(0)

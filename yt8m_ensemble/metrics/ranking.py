@@ -127,6 +127,37 @@ def precision_at_equal_recall_rate(
     return _ratio(total, len(scores))
 
 
+def precision_and_recall(
+    scores: NDArray[np.floating], labels: NDArray[np.bool_], *, top_k: int = TOP_K
+) -> tuple[float, float]:
+    """Return precision and recall of each video's `top_k` classes, over all videos at once.
+
+        precision = hits / (N * min(top_k, C))        recall = hits / positives
+
+    Args:
+        scores: Confidences, shape `(N, C)`, any float dtype; among equal scores the lowest class.
+        labels: Ground truth, shape `(N, C)`, bool.
+        top_k: Classes kept per video.
+
+    Returns:
+        Two fractions in `[0, 1]`; `nan` without videos, or without positives.
+
+    Raises:
+        ShapeError: If `scores` and `labels` differ in shape.
+        UsageError: If `top_k` is below 1.
+        PredictionsError: If `scores` holds a nan.
+
+    Examples:
+        >>> scores = np.array([[0.9, 0.1], [0.8, 0.4]])
+        >>> precision_and_recall(scores, np.array([[True, True], [False, True]]), top_k=1)
+        (0.5, 0.3333333333333333)
+    """
+    check_same_shape(scores, labels)
+    classes = top_k_classes(scores, top_k)
+    hits = int(np.count_nonzero(np.take_along_axis(labels, classes, axis=1)))
+    return _ratio(hits, classes.size), _ratio(hits, int(np.count_nonzero(labels)))
+
+
 def average_precisions(
     scores: NDArray[np.floating], labels: NDArray[np.bool_], *, top_k: int = TOP_K
 ) -> NDArray[np.float64]:
