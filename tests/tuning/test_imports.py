@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = "tensorflow h5py scipy numba matplotlib click rich".split()
+HEAVY = ["tensorflow", "h5py", "scipy", "numba", "matplotlib", "click", "rich"]
 
 
 def loaded_by(module):

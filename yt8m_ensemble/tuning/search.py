@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.tuning.scoring import Scorer
 
-NUM_THREADS = 2
+NUM_THREADS = os.cpu_count() or 1
 _BATCH = 64
 
 

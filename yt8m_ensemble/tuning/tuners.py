@@ -185,13 +185,18 @@ def _slsqp(search: Search) -> None:
 
 
 def _climb(search: Search, *, reach: float) -> None:
-    # From the best so far: one weight up or down, the others in proportion; then by half as much.
-    while reach >= search.step / 10:
-        before = search.best_gap
-        for move in np.eye(search.num_members) * reach:
-            search.gaps([search.best + move, search.best - move])
+    # From the best so far, move weight between every two members, then by half as much. After a
+    # round of moves one at a time, all that helped are tried at once.
+    ones = np.eye(search.num_members)
+    moves = [a - b for a, b in itertools.permutations(ones, 2)]
+    while reach >= search.step / 20:
+        start, before = search.best, search.best_gap
+        gaps = np.array(search.gaps(start + reach * move for move in moves))
         if search.best_gap == before:
             reach /= 2
+        else:
+            gains = np.maximum(gaps - before, 0)
+            search.gap(start + reach * np.tensordot(gains / gains.max(), moves, 1))
 
 
 TUNERS: Mapping[str, Callable[[Search], None]] = {
