@@ -114,6 +114,35 @@ def test_nan_and_infinity_are_named(bad):
     assert not np.isfinite(mean(arrays, allow_nonfinite=True)).any()
 
 
+class InBlocks(DictSource):
+    """Serve blocks only, as a checkpoint does."""
+
+    def read_block(self, name, start, out):
+        out[:] = super().read(name).reshape(-1)[start : start + len(out)]
+
+    def read(self, name):
+        raise AssertionError(name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sources_that_serve_blocks_are_read_in_blocks(dtype):
+    kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
+    arrays = [np.full(BLOCK_VALUES + 5, value).astype(kind) for value in (1.0, 3.0)]
+    sources = {str(i): InBlocks({"w": array}) for i, array in enumerate(arrays)}
+    specs = list(sources["0"].specs().values())
+    ((_, blocks),) = (
+        (spec, [block.copy() for block in blocks])
+        for spec, blocks in mean_blocks(sources, specs, [0.5, 0.5])
+    )
+    assert [len(block) for block in blocks] == [BLOCK_VALUES, 5]
+    assert all((block == np.array(2.0).astype(kind)).all() for block in blocks)
+
+
+def test_finite_doubles_whose_difference_is_not_stay_in_range():
+    top = np.finfo(np.float64).max
+    assert np.isfinite(mean([np.array([top]), np.array([-top])])).all()
+
+
 def test_abandoned_halfway_it_stops():
     sources = {"a": DictSource({"w": np.ones(9 * BLOCK_VALUES, np.float32)})}
     means = mean_blocks(sources, list(sources["a"].specs().values()), [1.0])

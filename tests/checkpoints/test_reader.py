@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from yt8m_ensemble.checkpoints import open_checkpoint, write_checkpoint
-from yt8m_ensemble.checkpoints.entries import Entry, format_entry, format_header
+from yt8m_ensemble.checkpoints.entries import Entry, format_entry, format_header, slice_key
 from yt8m_ensemble.checkpoints.table import format_table
+from yt8m_ensemble.checkpoints.wire import write_bytes, write_number
 from yt8m_ensemble.errors import CheckpointError, CheckpointNotFoundError
 from yt8m_ensemble.values import TensorSource, TensorSpec
 
@@ -175,6 +176,38 @@ def test_an_index_that_says_impossible_things(prefix, rows, words):
     write_index(prefix, rows)
     with pytest.raises(CheckpointError, match=words):
         open_checkpoint(prefix)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([((0, 1), "absent")], r"its part at \[\(0, 1\)\] is absent or unlike"),
+        ([((0, 1), (3,))], "is absent or unlike"),
+        ([((0, 1), (1,))], r"its 1 parts do not cover \(2,\)"),
+        ([((0, 1), (1,)), ((0, 1), (1,))], "listed twice"),
+        ([((0, 1), (1,)), ((1, 1), (1,), (0, 1))], "another number of axes"),
+    ],
+)
+def test_partitioned_variables_that_do_not_fit_together(prefix, parts, words):
+    whole = write_number(1, 1) + write_bytes(2, write_bytes(2, write_number(1, 2)))
+    rows = {b"": format_header()}
+    for extent, shape, *more in parts:
+        messages = [
+            write_bytes(1, write_number(1, start) + write_number(2, length))
+            for start, length in (extent, *more)
+        ]
+        whole += write_bytes(7, b"".join(messages))
+        if shape != "absent":
+            rows[slice_key("w", (extent,))] = entry(shape=shape, size=4 * shape[0])
+    rows[b"w"] = whole
+    write_index(prefix, sorted(rows.items()))
+
+    def read():
+        with open_checkpoint(prefix) as source:
+            source.read("w")
+
+    with pytest.raises(CheckpointError, match=words):
+        read()
 
 
 def test_an_unknown_name_is_a_key_error(prefix):

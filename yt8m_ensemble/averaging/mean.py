@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import ml_dtypes
 import numpy as np
@@ -125,8 +125,7 @@ class _BlockMean:
 
     def recycle(self, block: NDArray[Any]) -> None:
         """Take back a block that nobody needs any more."""
-        if block.base is not None:
-            self._free.append(block.base)
+        self._free.append(cast("NDArray[Any]", block.base))
 
     def __call__(self, spec: TensorSpec, start: int) -> NDArray[Any]:
         dtype = DTYPES[spec.dtype]
