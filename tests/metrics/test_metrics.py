@@ -72,6 +72,7 @@ def test_streaming_equals_one_shot_however_it_is_cut(case, top_k, data):
     for part, rows in zip(parts, (slice(0, cut), slice(cut, None)), strict=True):
         part.update(scores[rows], labels[rows])
     parts[0].merge(parts[1])
+    assert parts[0].num_videos == len(scores)
     result = parts[0].result()
     equal(result.gap, metrics.global_average_precision(scores, labels, top_k=top_k))
     equal(result.hit_at_one, metrics.hit_at_one(scores, labels))
@@ -185,6 +186,15 @@ def test_selection_equals_a_sort_on_wide_rows(dtype):
     scores[9] = 0
     expected = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :20], axis=1)
     np.testing.assert_array_equal(metrics.top_k_classes(scores, 20), expected)
+
+
+def test_many_rows_are_selected_on_several_threads():
+    scores = np.random.default_rng(0).random((2100, 30), np.float32)
+    expected = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :4], axis=1)
+    np.testing.assert_array_equal(metrics.top_k_classes(scores, 4), expected)
+    scores[2001, 3] = np.nan
+    with pytest.raises(PredictionsError, match="class 3 in row 2001"):
+        metrics.top_k_classes(scores, 4)
 
 
 def test_minus_zero_ties_with_zero():

@@ -89,6 +89,22 @@ def test_per_class_weights_are_judged_beside_the_shared_ones(candidates):
     assert np.all(scores <= stack.max(axis=0) + 1e-6)
 
 
+def test_an_interrupted_search_is_judged_on_the_videos_held_out(candidates, monkeypatch):
+    calls = iter(range(10_000))
+    exact = Scorer.gap
+
+    def stop(self, values):
+        if next(calls) == 60:
+            raise KeyboardInterrupt
+        return exact(self, values)
+
+    monkeypatch.setattr(Scorer, "gap", stop)
+    result = tune(candidates, VIDEO_IDS, num_folds=3, **FAST)
+    assert result.was_interrupted
+    assert [j.name for j in result.judgements] == ["held out"]
+    assert result.gap_in_sample > 0.5
+
+
 def test_a_paired_interval_sees_what_single_errors_hide(candidates):
     logits = np.log(candidates.scores[0]) - np.log1p(-candidates.scores[0])
     better = logits + candidates.hits * np.float32(0.05)

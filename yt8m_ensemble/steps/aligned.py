@@ -46,11 +46,6 @@ class AlignedPredictions:
         return tuple(name for file in self.opened for name in file.members)
 
     @property
-    def num_classes(self) -> int:
-        """Classes `C`."""
-        return self.opened[0].num_classes
-
-    @property
     def top_k(self) -> int | None:
         """The most scores that a truncated file keeps; `None` if every file is dense."""
         kept = [file.top_k for file in self.opened if file.top_k]

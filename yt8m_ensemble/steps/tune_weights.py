@@ -147,11 +147,11 @@ def tune_weights(
         tuned_on, held_out = split_videos(opened.video_ids, fraction=holdout, seed=seed)
         inner = candidates.select(tuned_on)
         certificate = None
-        if truncated is not None:
+        if truncated is not None and opened.top_k is not None:
             judged = held_out if len(held_out) else tuned_on
             name = "held out" if len(held_out) else "in sample"
             low, high = truncated.select(judged).gap_interval(result.weights)
-            certificate = Certificate(opened.top_k or opened.num_classes, name, low, high)
+            certificate = Certificate(opened.top_k, name, low, high)
     result = replace(result, weights=replace(result.weights, details=details))
     if out:
         files.write_text(out, result.weights.to_json(), force=force)

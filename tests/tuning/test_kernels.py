@@ -1,0 +1,75 @@
+"""The compiled loops do what their Python text says, and rank as `metrics` does."""
+
+import numpy as np
+import pytest
+
+from tests.tuning.builders import blocks, make_predictions
+from yt8m_ensemble.metrics.selection import falling_order
+from yt8m_ensemble.tuning import collect_candidates, kernels
+
+SCORES, LABELS = make_predictions(num_videos=20, num_classes=40)
+
+
+@pytest.fixture(scope="module")
+def held():
+    return collect_candidates(blocks(SCORES, LABELS), names="abc")
+
+
+def pooled(fill, held, weights, top_k=5, guess=0):
+    pool = np.empty(top_k * held.num_videos + 1, np.uint64)
+    guesses = np.full(held.num_videos, guess, np.int32)
+    linked = np.round(held.scores, 1)  # many ties
+    count = fill(held.indptr, linked, weights, held.hits, top_k, guesses, pool)
+    return pool[:count]
+
+
+@pytest.mark.parametrize("guess", [0, -(2**31), 2**31 - 1, 1_050_000_000])
+def test_a_guess_saves_time_and_changes_nothing(held, guess):
+    weights = np.array([0.5, 0.3, 0.2], np.float32)
+    expected = pooled(kernels.fill_pool, held, weights)
+    np.testing.assert_array_equal(pooled(kernels.fill_pool, held, weights, guess=guess), expected)
+    np.testing.assert_array_equal(
+        pooled(kernels.fill_pool.py_func, held, weights, guess=guess), expected
+    )
+
+
+def test_pools_are_sorted_stably_by_score():
+    values = np.round(np.random.default_rng(0).normal(size=500), 1).astype(np.float32)
+    order = falling_order(values)
+    ranks = np.empty(500, np.uint64)
+    ranks[order] = np.cumsum(np.append(0, np.diff(values[order]) != 0)).astype(np.uint64)
+    pool = (ranks << np.uint64(32)) | np.arange(500, dtype=np.uint64)
+    for sort in (kernels.sort_pool, kernels.sort_pool.py_func):
+        done = sort(pool.copy(), np.empty_like(pool)) & np.uint64(0xFFFFFFFF)
+        np.testing.assert_array_equal(done, order)
+
+
+def test_python_text_and_machine_code_agree(held):
+    weights = np.array([0.5, 0.3, 0.2], np.float32)
+    pool = np.sort(pooled(kernels.fill_pool, held, weights))
+    assert kernels.sum_precisions(pool) == pytest.approx(kernels.sum_precisions.py_func(pool))
+    places = ((pool & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
+    videos = (np.searchsorted(held.indptr, places, "right") - 1).astype(np.int32)
+    copies = np.random.default_rng(0).poisson(1, held.num_videos).astype(np.int32)
+    arguments = (videos, held.hits[places], copies)
+    assert kernels.sum_resampled_precisions(*arguments) == pytest.approx(
+        kernels.sum_resampled_precisions.py_func(*arguments)
+    )
+    edges = np.linspace(0.05, 0.9, 7)
+    results = []
+    for function in (kernels.soft_precision, kernels.soft_precision.py_func):
+        gradient = np.zeros(3)
+        value = function(
+            held.scores, places, held.hits, weights.astype(np.float64), edges, gradient
+        )
+        results.append((value, *gradient))
+    assert results[0] == pytest.approx(results[1])
+    dense = SCORES.transpose(0, 2, 1)[:, :, :3].transpose(0, 2, 1).reshape(3, -1)
+    indptr = np.arange(4) * 40
+    kept = []
+    for function in (kernels.keep_undominated, kernels.keep_undominated.py_func):
+        keep = np.ones(120, np.bool_)
+        function(indptr, dense, dense.sum(axis=0), np.tile(np.arange(40), 3), 4, 1e-4, 1e-7, keep)
+        kept.append(keep)
+    np.testing.assert_array_equal(kept[0], kept[1])
+    assert 12 <= kept[0].sum() < 120
