@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -195,6 +196,18 @@ def test_many_rows_are_selected_on_several_threads():
     scores[2001, 3] = np.nan
     with pytest.raises(PredictionsError, match="class 3 in row 2001"):
         metrics.top_k_classes(scores, 4)
+
+
+def test_streaming_keeps_pairs_not_matrices():
+    rng = np.random.default_rng(0)
+    streamed = metrics.EvaluationMetrics(4000)
+    tracemalloc.start()
+    for _ in range(5):
+        streamed.update(rng.random((100, 4000), np.float32), rng.random((100, 4000)) < 0.001)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    # 9 bytes for each of 500 x 20 pairs, beside 8 MB for the matrices that went through.
+    assert held < 250_000
 
 
 def test_minus_zero_ties_with_zero():

@@ -144,7 +144,8 @@ def check_aligned(
     overlap = len(np.intersect1d(left, right))
     msg = (
         f"'{names[0]}' and '{names[1]}' do not hold the same videos in the same order: "
-        f"{len(left)} and {len(right)} videos, {overlap} in both. Make them from the same records."
+        f"{len(left)} and {len(right)} videos, {overlap} in both. Make them from the same records, "
+        "or pass `--intersect` to keep the shared ones."
     )
     raise AlignmentError(msg, sizes=(len(left), len(right)), overlap=overlap)
 
