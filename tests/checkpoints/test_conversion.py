@@ -217,6 +217,15 @@ def test_a_dtype_without_a_place_leaves_nothing(tmp_path):
     convert_checkpoint(str(tmp_path / "c"), str(tmp_path / "c.weights.h5"))
 
 
+@pytest.mark.parametrize("name", ["o.safetensors", "o.weights.h5"])
+def test_a_target_that_cannot_be_written(prefix, tmp_path, name):
+    (tmp_path / "file").write_text("no directory")
+    out = str(tmp_path / "file" / name)
+    with pytest.raises(CheckpointError, match=f"Cannot write '{out}'") as error:
+        convert_checkpoint(prefix, out)
+    assert error.value.out == out
+
+
 def test_outputs_are_kept_and_dry_runs_write_nothing(prefix, tmp_path):
     out = str(tmp_path / "o.safetensors")
     assert convert_checkpoint(prefix, out, dry_run=True).kind == "safetensors"

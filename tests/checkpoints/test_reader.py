@@ -71,6 +71,12 @@ def test_blocks_are_checked_once_all_are_read(prefix):
     assert block[:5].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("start", "size"), [(-1, 1), (6, 1), (3, 4)])
+def test_blocks_do_not_reach_into_the_next_tensor(prefix, start, size):
+    with open_checkpoint(prefix) as source, pytest.raises(IndexError, match=f"no {size} values"):
+        source.read_block("w", start, np.empty(size, np.float32))
+
+
 def test_overlapping_blocks_are_no_damage(prefix):
     with open_checkpoint(prefix) as source:
         for start in (0, 1, 2):

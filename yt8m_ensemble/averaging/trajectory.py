@@ -2,9 +2,10 @@
 
 Two networks trained apart permute their hidden units, so their weight matrices are as unrelated as
 random ones: cosine 0, distance 1.41 of their norm. Neighbouring checkpoints of one run keep a
-cosine above 0.6 even in the first steps of training (measured on gated NetVLAD and video-level
-models). The threshold of 0.3 lies between. Models without hidden units (logistic, mixture of
-experts) come out alike from any seed; averaging those does no harm and is let through.
+cosine above 0.6 even in the first steps of training (measured on gated NetVLAD: 0.76 at distance
+0.39 within a run, -0.22 at 1.42 between two seeds). The threshold of 0.3 lies between. Models
+without hidden units (logistic, mixture of experts) come out alike from any seed; averaging those
+does no harm and is let through.
 """
 
 from __future__ import annotations

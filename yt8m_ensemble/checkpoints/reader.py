@@ -109,8 +109,14 @@ class TfCheckpoint:
             name: A name in `specs()`, of a numeric tensor.
             start: Position of the first value in row-major order.
             out: Contiguous array of the tensor's dtype to fill.
+
+        Raises:
+            IndexError: If the tensor ends before.
         """
         entry = self._entries[name]
+        if not 0 <= start <= math.prod(entry.shape) - len(out):
+            msg = f"'{name}' of shape {entry.shape} has no {len(out)} values from {start} on."
+            raise IndexError(msg)
         if not entry.slices:
             self._read_part(name, entry, start, out)
             return

@@ -16,7 +16,7 @@ from yt8m_ensemble.checkpoints import (
     write_keras_weights,
     write_safetensors,
 )
-from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.errors import CheckpointError, EnsembleError, UsageError
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -90,14 +90,31 @@ def convert_checkpoint(
                     else:
                         writer.add_blocks(spec, [values])
         else:
-            with files.atomic_file(out, force=force) as part:
-                if kind == "keras":
-                    write_keras_weights(part, watched)
-                else:
-                    with Path(part).open("wb") as file:
-                        write_safetensors(file, watched)
+            _write_file(out, kind, watched, force=force)
         specs = opened.specs().values()
         return Conversion(source, out, kind, len(specs), sum(spec.nbytes for spec in specs))
+
+
+def _write_file(out: str, kind: str, source: TensorSource, *, force: bool) -> None:
+    """Write a safetensors or Keras file whole or not at all.
+
+    Raises:
+        CheckpointError: If the file system refuses.
+        EnsembleError: Whatever reading the source raises, as it came.
+    """
+    try:
+        with files.atomic_file(out, force=force) as part:
+            if kind == "keras":
+                write_keras_weights(part, source)
+            else:
+                with Path(part).open("wb") as file:
+                    write_safetensors(file, source)
+    except EnsembleError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"Cannot write '{out}': {reason}. Make room or choose a place that can be written to."
+        raise CheckpointError(msg, out=out, reason=reason) from error
 
 
 class _Watched:
