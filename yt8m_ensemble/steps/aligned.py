@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble import files
 from yt8m_ensemble.errors import AlignmentError, PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
-from yt8m_ensemble.storage import PredictionsFile, open_predictions
+from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
 from yt8m_ensemble.tuning import Candidates, Truncated, collect_candidates, collect_truncated
 from yt8m_ensemble.values import Labels, Progress, check_aligned, no_progress
 
@@ -51,9 +50,9 @@ class AlignedPredictions:
         kept = [file.top_k for file in self.opened if file.top_k]
         return max(kept) if kept else None
 
-    def sha256(self) -> dict[str, str]:
-        """Return the digest of each file by its path."""
-        return {file.path: files.sha256(file.path) for file in self.opened}
+    def digests(self) -> dict[str, str]:
+        """Return the digest of what each file says, by its path."""
+        return {file.path: predictions_digest(file.path) for file in self.opened}
 
     def candidates(
         self, *, per_class: bool = False, progress: Progress = no_progress

@@ -156,7 +156,7 @@ def _draw_triangle(figure: Any, axes: Any, landscape: Landscape) -> None:
             name, corner, ha="center", va=place, xytext=(0, -6 if place == "top" else 6),
             textcoords="offset points",
         )  # fmt: skip
-    axes.set(title="GAP over the weights", aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.12, 1.05))
+    axes.set(title="GAP over the weights", aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.12, 1.2))
     axes.axis("off")
     axes.legend(loc="upper left", fontsize="small")
 

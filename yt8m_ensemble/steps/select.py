@@ -107,7 +107,7 @@ def select_ensemble(
             seed=seed,
             progress=progress,
         )
-        digests = opened.sha256()
+        digests = opened.digests()
     if out:
         chosen = selection.chosen
         details = {

@@ -142,7 +142,7 @@ def tune_weights(
             "seed": seed,
             "holdout": holdout,
             "folds": folds,
-            "predictions": opened.sha256(),
+            "predictions": opened.digests(),
         }
         tuned_on, held_out = split_videos(opened.video_ids, fraction=holdout, seed=seed)
         inner = candidates.select(tuned_on)
