@@ -4,10 +4,8 @@
 
 Follows that reader step by step: records come through its kind of input queue, named as it names
 it, in the session that the archive's graph is imported into. It holds no code of the package, and
-runs under Python 3.7.
+runs under Python 3.6, which knows no postponed annotations.
 """
-
-from __future__ import annotations
 
 import glob
 import json
@@ -66,7 +64,7 @@ def row(video_id: bytes, scores: Any) -> str:
     return f"{video_id.decode()},{pairs}\n"
 
 
-def input_queue(paths: list[str], flags: dict[str, Any], batch_size: int) -> Any:
+def input_queue(paths: "list[str]", flags: "dict[str, Any]", batch_size: int) -> Any:
     """Return tensors of ids, features and frame counts, fed by queues below the name `input`."""
     names = flags["feature_names"].split(",")
     sizes = [int(size) for size in flags["feature_sizes"].split(",")]
@@ -82,7 +80,7 @@ def input_queue(paths: list[str], flags: dict[str, Any], batch_size: int) -> Any
         )
 
 
-def parse_video(serialized: Any, names: list[str], sizes: list[int]) -> list[Any]:
+def parse_video(serialized: Any, names: "list[str]", sizes: "list[int]") -> "list[Any]":
     """Return id, features and a one for a video-level record, each with a leading axis."""
     spec = {"id": tf.FixedLenFeature([], tf.string)}
     spec.update({n: tf.FixedLenFeature([s], tf.float32) for n, s in zip(names, sizes)})  # noqa: B905
@@ -91,7 +89,7 @@ def parse_video(serialized: Any, names: list[str], sizes: list[int]) -> list[Any
     return [fields["id"][None], features[None], tf.ones([1])]
 
 
-def parse_frames(serialized: Any, names: list[str], sizes: list[int]) -> list[Any]:
+def parse_frames(serialized: Any, names: "list[str]", sizes: "list[int]") -> "list[Any]":
     """Return id, padded frames and their count for a frame-level record."""
     context, fields = tf.parse_single_sequence_example(
         serialized,

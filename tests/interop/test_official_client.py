@@ -70,7 +70,7 @@ def frame_bundle(fixtures, tmp_path_factory):
 
 
 @pytest.mark.parametrize("year", ["2018", "2019"])
-@pytest.mark.parametrize("version", ["1.15.5", "1.14.0"])
+@pytest.mark.parametrize("version", ["1.15.5", "1.14.0", "1.8.0"])
 @pytest.mark.parametrize("level", ["video", "frame"])
 def test_the_archive_runs_to_a_csv(*, request, tmp_path, tf1_python, level, version, year):
     archive, records = request.getfixturevalue(f"{level}_bundle")

@@ -50,7 +50,7 @@ def test_every_tensor_is_the_originals(fixtures, ensemble, tmp_path):
             np.testing.assert_array_equal(ours.read(name), theirs.read(name), err_msg=name)
 
 
-@pytest.mark.parametrize("version", ["1.15.5", "1.14.0"])
+@pytest.mark.parametrize("version", ["1.15.5", "1.14.0", "1.8.0"])
 def test_the_archive_scores_as_the_originals_did(fixtures, ensemble, tf1_python, version):
     found = verify_bundle(
         path=str(ensemble / "m.tgz"),

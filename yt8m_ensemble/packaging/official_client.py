@@ -1,15 +1,13 @@
 """Load an archive the way the official reader does, and answer batches with predictions.
 
-Run by path in a process of its own (`python -I official_client.py ARCHIVE`), under Python 3.7 with
-TensorFlow 1.14 or 1.15 as well as under today's: it imports nothing of this package, so that what
-it shows is what a plain TensorFlow makes of the archive.
+Run by path in a process of its own (`python -I official_client.py ARCHIVE`), under Python 3.6 with
+TensorFlow 1.8 as well as under today's: it imports nothing of this package, so that what it shows
+is what a plain TensorFlow makes of the archive.
 
 Standard output first carries one line of JSON (versions, the graph's inputs), then one `.npy`
 array of predictions for each pair of `.npy` arrays (features, frame counts) on standard input,
 until that ends. Everything else goes to standard error.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -36,8 +34,10 @@ def main(archive: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow
 
-    tf = tensorflow.compat.v1
-    tf.disable_eager_execution()
+    tf = tensorflow
+    if not tensorflow.__version__.startswith("1."):
+        tf = tensorflow.compat.v1
+        tf.disable_eager_execution()
     config = tf.ConfigProto(allow_soft_placement=True)
     with tempfile.TemporaryDirectory(prefix="yt8m-") as directory:
         with tarfile.open(archive) as tar:
@@ -47,7 +47,7 @@ def main(archive: str) -> None:
             serve(session, load(tf, session, Path(directory)), answers)
 
 
-def serve(session: Session, tensors: list[Tensor], answers: BinaryIO) -> None:
+def serve(session: Session, tensors: "list[Tensor]", answers: BinaryIO) -> None:
     """Describe the model, then answer batches until standard input ends."""
     import tensorflow
 
@@ -71,7 +71,7 @@ def serve(session: Session, tensors: list[Tensor], answers: BinaryIO) -> None:
         answers.flush()
 
 
-def load(tf: Module, session: Session, directory: Path) -> list[Tensor]:
+def load(tf: Module, session: Session, directory: Path) -> "list[Tensor]":
     """Import and restore a model as the official reader does.
 
     Args:
@@ -104,20 +104,20 @@ def load(tf: Module, session: Session, directory: Path) -> list[Tensor]:
     return tensors
 
 
-def describe(tensor: Tensor) -> dict[str, Any]:
+def describe(tensor: Tensor) -> "dict[str, Any]":
     """Return name, dtype and shape of a tensor as JSON values."""
     shape = tensor.shape.as_list() if tensor.shape.ndims is not None else None
     return {"name": tensor.name, "dtype": tensor.dtype.name, "shape": shape}
 
 
-def read_array(stream: BinaryIO) -> Array | None:
+def read_array(stream: BinaryIO) -> Array:
     """Read one `.npy` array from a pipe.
 
     Args:
         stream: A buffered binary stream without a position.
 
     Returns:
-        The array, or `None` where the stream ends.
+        The array; `None` where the stream ends.
 
     Raises:
         ValueError: If the stream holds something else.
