@@ -108,11 +108,14 @@ def test_truncated_predictions_carry_a_certificate(tmp_path):
     assert few.result is not None
     assert few.result.gap_held_out is not None
     assert few.certificate.low <= few.result.gap_held_out <= few.certificate.high
-    assert "too wide to certify" in few.certificate.sentence
+    assert "Cache more scores with" in few.certificate.sentence
+    shuffled = write(tmp_path / "s.h5", [0, 1, 2], rows=np.arange(200)[::-1], top_k=25)
+    same = tune_weights(predictions=[shuffled], intersect=True, **options)
+    assert same.certificate == few.certificate
     mixed = [write(tmp_path / "a.h5", [0]), write(tmp_path / "bc.h5", [1, 2], top_k=60)]
     full = tune_weights(predictions=mixed, **options)
     assert full.certificate is not None
-    assert "certified to 0.0001" in full.certificate.sentence
+    assert "certified to 0.00000." in full.certificate.sentence
 
 
 def test_bad_predictions_are_named(tmp_path, predictions):

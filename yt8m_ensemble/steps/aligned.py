@@ -94,18 +94,13 @@ class AlignedPredictions:
     def _kept_blocks(
         self, top_k: int, progress: Progress
     ) -> Iterator[tuple[list[tuple[NDArray[np.int32], NDArray[np.float32]]], NDArray[np.bool_]]]:
-        for scores, labels in self.blocks(progress):
-            kept = []
-            for file, at in ((f, m) for m, f in enumerate(self._file_of_member())):
-                # A dense member beside truncated ones is cut to as many scores as they keep.
-                class_ids = top_k_classes(scores[at], file.top_k or top_k)
-                kept.append((class_ids, np.take_along_axis(scores[at], class_ids, axis=1)))
-            yield kept, labels
-
-    def _file_of_member(self) -> Iterator[PredictionsFile]:
-        for file in self.opened:
-            for _ in file.members:
-                yield file
+        for start, stop in self._spans(progress):
+            kept = [
+                _read_kept(file, member, rows, start, stop, top_k)
+                for file, rows in zip(self.opened, self.rows, strict=True)
+                for member in range(len(file.members))
+            ]
+            yield kept, self.labels.to_dense(start, stop)
 
     def _spans(self, progress: Progress) -> Iterator[tuple[int, int]]:
         num_videos = len(self.video_ids)
@@ -194,3 +189,22 @@ def _read(
         return file.scores(member, start, stop)
     # Neighbours in the shared order may lie far apart in a file: one row at a time.
     return np.concatenate([file.scores(member, row, row + 1) for row in rows[start:stop].tolist()])
+
+
+def _read_kept(  # noqa: PLR0917 - as `_read`, and how much to keep of a dense file
+    file: PredictionsFile,
+    member: int,
+    rows: NDArray[np.int64] | None,
+    start: int,
+    stop: int,
+    top_k: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    if file.top_k is None:
+        # A dense member beside truncated ones is cut to as many scores as they keep.
+        scores = _read(file, member, rows, start, stop)
+        class_ids = top_k_classes(scores, top_k)
+        return class_ids, np.take_along_axis(scores, class_ids, axis=1)
+    if rows is None:
+        return file.kept(member, start, stop)
+    single = [file.kept(member, row, row + 1) for row in rows[start:stop].tolist()]
+    return np.concatenate([c for c, _ in single]), np.concatenate([v for _, v in single])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NARROW = 1e-4
-"""Width of a certified interval from which on its ends are the same GAP for all practical ends."""
+"""Below this width the ends of a certified interval are the same GAP for any practical purpose."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,11 @@ class Certificate:
     def sentence(self) -> str:
         """The same in words."""
         width = self.high - self.low
-        worth = (
-            "certified to 0.0001."
-            if width <= NARROW
-            else "too wide to certify a gain; cache more scores with `--cache-top-k`."
-        )
+        more = "" if width <= NARROW else " Cache more scores with `--cache-top-k` to narrow it."
         return (
             f"Of each member the top {self.kept} are known, so GAP {self.videos} is an estimate; "
-            f"with all scores it lies between {self.low:.5f} and {self.high:.5f}: {worth}"
+            f"with all scores it lies between {self.low:.5f} and {self.high:.5f}, "
+            f"certified to {width:.5f}.{more}"
         )
 
 
