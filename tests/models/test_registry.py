@@ -123,5 +123,19 @@ def test_class_counts_must_agree():
         recognize(specs_of(random_weights(flags)), {**raw_flags(flags), "num_classes": 7})
 
 
+def test_a_value_in_the_flags_that_no_option_takes_is_named():
+    flags = small_flags("MoeModel")
+    with pytest.raises(ModelError, match="Option 'moe_l2' of MoeModel must be float, not 'much'"):
+        recognize(specs_of(random_weights(flags)), {**raw_flags(flags), "moe_l2": "much"})
+
+
+def test_features_of_other_sizes_fit_no_architecture():
+    flags = small_flags("NetVLADModelLF")
+    for names, sizes in (("rgb,audio", "5,3"), ("a,b,c", "3,3,2"), ("rgb", "8")):
+        raw = {**raw_flags(flags), "feature_names": names, "feature_sizes": sizes}
+        with pytest.raises(ModelError, match="of no known frame-level model on 8 features"):
+            recognize(specs_of(random_weights(flags)), raw)
+
+
 def test_flags_may_be_made_without_options():
     assert len(build_graph(ModelFlags("LogisticModel", VIDEO, 3)).variables) == 2

@@ -113,9 +113,9 @@ def _fit(
         return None
     known = {field.name for field in fields(kind)}
     stated = {key: raw_flags[key] for key in known - BASE_KEYS if key in raw_flags}
+    # What the variables show outranks what the file says.
+    model = make_model(name, {**stated, **inferred})
     try:
-        # What the variables show outranks what the file says.
-        model = make_model(name, {**stated, **inferred})
         declared = declare_variables(model, features, num_classes)
     except (ModelError, ValueError, ZeroDivisionError):
         return None
