@@ -8,6 +8,7 @@ imports nothing heavy, because a child's peak memory is never below its parent's
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,7 @@ tf.raw_ops.SaveV2(
 
 def run(arguments):
     """Run a process; return seconds, seconds of CPU, peak MB and its output."""
-    output = tempfile.TemporaryFile("w+")
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed below
     started = time.perf_counter()
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
@@ -118,9 +119,8 @@ def main():
         prefixes = [f"{directory}/model.ckpt-{1000 + n * 100}" for n in range(options.count)]
         data = [f"{prefix}.data-00000-of-00001" for prefix in prefixes]
         size = Path(data[0]).stat().st_size
-        print(
-            f"{options.count} checkpoints of {size / 1e6:.0f} MB, best of {options.rounds}; x = floor"
-        )
+        print(f"{options.count} checkpoints of {size / 1e6:.0f} MB; best of {options.rounds}")
+        print("x: median over rounds of the time over the floor's of the same round")
         command = ["-m", "yt8m_ensemble"]
         average = [*command, "avg-ckpt", "--prefix", directory, "--last", str(options.count)]
         cases = {
@@ -135,13 +135,17 @@ def main():
             "--help": [*command, "--help"],
             "load_checkpoint + SaveV2": ["-c", BASELINE, f"{directory}/avg/tf", *prefixes],
         }  # fmt: skip
-        floor = float("inf")
-        for name, arguments in cases.items():
-            runs = [run(arguments) for _ in range(options.rounds)]
-            elapsed, cpu, peak = (min(values) for values in zip(*(r[:3] for r in runs)))
-            if name == "floor":
-                elapsed = floor = min(float(text.split()[1]) for *_, text in runs)
-            ratio = elapsed / floor
+        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in cases}
+        for _ in range(options.rounds):  # round by round, so that all see the same other load
+            for name, arguments in cases.items():
+                elapsed, cpu, peak, text = run(arguments)
+                if name == "floor":  # without the start of its interpreter
+                    elapsed = float(text.split()[1])
+                runs[name].append((elapsed, cpu, peak))
+        for name, found in runs.items():
+            elapsed, cpu, peak = (min(values) for values in zip(*found, strict=True))
+            pairs = zip(found, runs["floor"], strict=True)
+            ratio = statistics.median(ours[0] / floor[0] for ours, floor in pairs)
             print(f"{name:26s} {elapsed:7.3f} s {ratio:6.2f} x {cpu:7.2f} cpu s {peak:6.0f} MB")
 
 
