@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -25,7 +26,7 @@ from yt8m_ensemble.steps.open_model import open_model
 from yt8m_ensemble.values import FeatureSpec, ModelFlags
 
 SIZES = {"a": (24, 96), "b": (32, 64), "c": (16, 128)}
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "merged float32": {},
     "merged float16": {"fp16": "auto"},
     "merged uint8": {"quantize": "uint8"},
@@ -64,11 +65,12 @@ def main():
         for name, storage in STORAGES.items():
             paths[name] = f"{folder}/{name.replace(' ', '-')}"
             merge_models(members=members, out=paths[name], **storage)
-        runners, sizes = {}, {}
+        runners: dict[str, GraphRunner] = {}
+        sizes: dict[str, int] = {}
         for name, path in paths.items():
             with open_model(path) as model:
                 runners[name], sizes[name] = GraphRunner(model.graph, model.source), model.nbytes
-        times = {name: [] for name in runners}
+        times: dict[str, list[float]] = {name: [] for name in runners}
         for number in range(options.rounds + 2):
             for name, runner in runners.items():
                 started = time.perf_counter()
