@@ -21,11 +21,11 @@ import tensorflow as tf
 
 from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.files import expand_globs
-from yt8m_ensemble.steps.synth import synthesize
+from yt8m_ensemble.steps.synth import Level, synthesize
 from yt8m_ensemble.values import FeatureSpec
 
 SIZES = (1024, 128)
-LEVELS = {
+LEVELS: dict[Level, tuple[FeatureSpec, int]] = {
     "frame": (FeatureSpec(("rgb", "audio"), SIZES, frame_level=True), 64),
     "video": (FeatureSpec(("mean_rgb", "mean_audio"), SIZES, frame_level=False), 1024),
 }
@@ -68,7 +68,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for level, videos in (("frame", options.frame_videos), ("video", options.video_videos)):
+        sizes: dict[Level, int] = {"frame": options.frame_videos, "video": options.video_videos}
+        for level, videos in sizes.items():
             out = f"{folder}/{level}"
             synthesize(out=out, level=level, videos=videos, classes=NUM_CLASSES, shards=8)
             readers = measure(level, expand_globs(f"{out}/*", option="--out"))
