@@ -405,3 +405,27 @@ def test_soup_search_and_batch_norm_on_a_run_of_the_original(fixtures, tmp_path)
     assert found.kept == (found.after > found.before)
     facts = json.loads((tmp_path / "searched.provenance.json").read_text())
     assert len(facts["trials"]) == 4
+
+
+@pytest.mark.tf
+def test_a_model_without_batch_norm_cannot_be_recalibrated(fixtures, tmp_path):
+    flags = {
+        "model": "LogisticModel", "feature_names": "mean_rgb,mean_audio",
+        "feature_sizes": "1024,128", "frame_features": False, "num_classes": 40,
+    }  # fmt: skip
+    run = tmp_path / "logistic"
+    for step in (1, 2):
+        arrays = {
+            "global_step": np.array(step),
+            "tower/fully_connected/biases": np.zeros(40, np.float32),
+            "tower/fully_connected/weights": np.full((1152, 40), step, np.float32),
+        }
+        write_checkpoint(f"{run}/model.ckpt-{step}", arrays)
+    (run / "model_flags.json").write_text(json.dumps(flags))
+    data = str(fixtures / "data_const/video/validate*.tfrecord")
+    with pytest.raises(UsageError, match="LogisticModel has no batch norm") as error:
+        average_checkpoints(
+            prefix=str(run), last=2, eval_data=data, recalibrate_bn=data, out=str(tmp_path / "a")
+        )
+    assert error.value.model == "LogisticModel"
+    assert not list(tmp_path.glob("a.*"))
