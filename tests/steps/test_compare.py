@@ -18,8 +18,14 @@ SCORES, LABELS = make_predictions()
 
 @pytest.fixture
 def predictions(tmp_path):
-    path = str(tmp_path / "p.h5")
-    with PredictionsWriter(path, members="abc", digests="abc", num_classes=60) as writer:
+    return write(tmp_path / "p.h5")
+
+
+def write(path, *, top_k=None):
+    path = str(path)
+    with PredictionsWriter(
+        path, members="abc", digests="abc", num_classes=60, top_k=top_k
+    ) as writer:
         writer.append(np.array([b"v%03d" % n for n in range(200)]), SCORES, LABELS)
     return path
 
@@ -32,6 +38,21 @@ def test_the_command_compares_and_draws(tmp_path, predictions):
     assert json.loads(done.stdout)["comparison"]["best_single"] == "a"
     assert "a / c" in done.stderr
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_truncated_predictions_bound_the_mixtures_gap(tmp_path, predictions):
+    weights = tmp_path / "w.json"
+    weights.write_text(MixtureWeights.normalized("ca", [0.3, 0.7], space="logit").to_json())
+    dense = compare_predictions(predictions=[predictions], weights=str(weights))
+    assert dense.gap_interval is None
+    kept = write(tmp_path / "k.h5", top_k=30)
+    truncated = compare_predictions(predictions=[kept], weights=str(weights))
+    assert truncated.gap_interval is not None
+    low, high = truncated.gap_interval
+    assert low <= dense.comparison.gaps["mixture"] <= high
+    assert low < high
+    done = CliRunner().invoke(cli, ["compare", "--predictions", kept])
+    assert "so these are estimates" in done.output
 
 
 def test_weights_may_name_some_members_in_any_order(tmp_path, predictions):

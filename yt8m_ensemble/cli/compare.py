@@ -52,6 +52,13 @@ def compare(*, as_json: bool, **others: object) -> None:
         (str(c.class_id), str(c.num_positives), f"{c.best_single:.4f}", f"{c.mixture:.4f}")
         for c in found.classes
     ]
+    truncated = ""
+    if result.gap_interval:
+        low, high = result.gap_interval
+        truncated = (
+            "\nThe predictions keep a top K only, so these are estimates; with all scores the "
+            f"mixture's GAP lies between {low:.5f} and {high:.5f}."
+        )
     render.emit(
         result,
         as_json=as_json,
@@ -72,6 +79,6 @@ def compare(*, as_json: bool, **others: object) -> None:
         text=(
             f"Of {found.num_videos} videos the mixture puts a positive on top in "
             f"{len(found.fixed)} where {found.best_single} does not, and loses "
-            f"{len(found.broken)}; `--json` lists them."
+            f"{len(found.broken)}; `--json` lists them.{truncated}"
         ),
     )

@@ -24,11 +24,14 @@ class CompareResult:
         weights: The mixture compared with.
         comparison: The comparison.
         plot: The picture, if one was drawn.
+        gap_interval: Bounds that hold for the mixture's GAP with all scores, if the predictions
+            are truncated and every number here an estimate; else `None`.
     """
 
     weights: MixtureWeights
     comparison: Comparison
     plot: str | None
+    gap_interval: tuple[float, float] | None
 
 
 def compare_predictions(
@@ -71,10 +74,15 @@ def compare_predictions(
                     f"these hold {', '.join(opened.members)}."
                 )
                 raise MixtureWeightsError(msg, absent=absent)
-        candidates, _ = opened.candidates(progress=progress)
+        candidates, truncated = opened.candidates(progress=progress)
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]
         comparison = compare_members(candidates.select_members(members), labels, mixture)
+        interval = None
+        if truncated is not None:
+            shares = dict(zip(mixture.names, mixture.values, strict=True))
+            values = tuple(shares.get(name, 0.0) for name in opened.members)
+            interval = truncated.gap_interval(MixtureWeights(opened.members, values, mixture.space))
     if plot:
         draw_comparison(plot, comparison, force=force)
-    return CompareResult(mixture, comparison, plot)
+    return CompareResult(mixture, comparison, plot, interval)
