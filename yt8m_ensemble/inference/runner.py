@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.errors import CheckpointError, ShapeError, TensorMismatchError
+from yt8m_ensemble.inference.widening import widen_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ class GraphRunner:
     """
 
     def __init__(self, model: ModelGraph, source: TensorSource) -> None:
-        self._model = model
+        self._model = model = widen_variables(model)
         self._graph = tf.Graph()
         with self._graph.as_default():
             tf.import_graph_def(model.graph_def, name="")
@@ -74,6 +75,8 @@ class GraphRunner:
                 msg = f"'{spec.name}' is in the graph but not in the checkpoint."
                 raise CheckpointError(msg, tensor=spec.name)
             value = self._model.read(node, source)
+            if spec.dtype == "float32":
+                value = value.astype(np.float32, copy=False)
             if value.shape != spec.shape:
                 msg = (
                     f"'{spec.name}' is {spec.shape} in the graph but {value.shape} in the "

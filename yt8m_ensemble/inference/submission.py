@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.metrics import top_k_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,18 +33,13 @@ def format_submission(
     Examples:
         >>> ids, scores = np.array([b"abcd"]), np.array([[0.25, 0.5, 1e-7]], np.float32)
         >>> list(format_submission(ids, scores, top_k=2))
-        ['abcd,1 0.5 0 0.25\\n']
+        ['abcd,1 0.5 0 0.25\n']
     """
-    kept = min(top_k, scores.shape[1])
-    if kept < scores.shape[1]:
-        # Every score that ties with the last one kept must stay for the class order to decide.
-        least = -np.partition(-scores, kept - 1, axis=1)[:, kept - 1 : kept]
-    else:
-        least = scores.min(axis=1, keepdims=True)
-    for video_id, row, bound in zip(video_ids.tolist(), scores, least[:, 0], strict=True):
-        classes = np.flatnonzero(row >= bound)
-        classes = classes[np.argsort(-row[classes], kind="stable")][:kept]
-        pairs = " ".join(
-            f"{c} {p:g}" for c, p in zip(classes.tolist(), row[classes].tolist(), strict=True)
-        )
-        yield f"{video_id.decode()},{pairs}\n"
+    classes = top_k_classes(scores, top_k)
+    confidences = np.take_along_axis(scores, classes, axis=1)
+    # The classes rise along each row, so a stable sort leaves equal scores in class order.
+    order = np.argsort(-confidences, axis=1, kind="stable")
+    columns = (np.take_along_axis(array, order, axis=1) for array in (classes, confidences))
+    for video_id, *pairs in zip(video_ids.tolist(), *(c.tolist() for c in columns), strict=True):
+        text = " ".join(map("%d %g".__mod__, zip(*pairs, strict=True)))
+        yield f"{video_id.decode()},{text}\n"

@@ -81,7 +81,7 @@ def predict_scores(
         shard: Score only this process's share of the record files: its number, counted from 0, and
             how many processes there are. A cache of that very share which is complete is then left
             as it is, so that a scheduler may call twice.
-        batch_size: Videos a batch; `None` for as many as take 64 MiB, at most 1,024.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 1,024.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace outputs that exist.
