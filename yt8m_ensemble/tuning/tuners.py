@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yt8m_ensemble.tuning.candidates import Candidates
     from yt8m_ensemble.tuning.search import Search
 
-MAX_GRID_POINTS = 2_000_000
+MAX_GRID_POINTS = 200_000
 _NUM_PICKS = 30
 _REACH = 0.2
 
