@@ -14,6 +14,7 @@ from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import (
     CheckpointError,
     CheckpointNotFoundError,
+    ModelError,
     OutputExistsError,
     TensorMismatchError,
     UsageError,
@@ -237,6 +238,17 @@ def test_nan_in_an_input(train_dir, out):
     )
     with open_checkpoint(out) as source:
         assert np.isnan(source.read("tower/w")).sum() == 1
+
+
+def test_flags_that_are_no_json(train_dir, out):
+    path = Path(f"{train_dir}/model_flags.json")
+    path.write_text("{")
+    with pytest.raises(ModelError, match=r"model_flags\.json' is not JSON") as error:
+        average_checkpoints(prefix=train_dir, last=2, out=out)
+    assert error.value.path == str(path)
+    path.unlink()
+    average_checkpoints(prefix=train_dir, last=2, out=out)
+    assert json.loads(Path(f"{out}.provenance.json").read_text())["model_flags"] is None
 
 
 def test_an_output_may_replace_an_input(train_dir):

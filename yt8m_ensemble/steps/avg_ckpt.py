@@ -34,8 +34,9 @@ from yt8m_ensemble.checkpoints import (
     open_checkpoint,
     prune_object_graph,
 )
-from yt8m_ensemble.errors import CheckpointError, UsageError
+from yt8m_ensemble.errors import CheckpointError, ModelError, UsageError
 from yt8m_ensemble.steps.find_checkpoints import index_digest, select_checkpoints, step_of
+from yt8m_ensemble.steps.model_paths import FLAGS_FILE
 from yt8m_ensemble.steps.provenance import write_provenance
 from yt8m_ensemble.values import Progress, no_progress
 
@@ -164,6 +165,7 @@ def average_checkpoints(
         )
         nbytes = sum(spec.nbytes for spec in plan.specs.values())
         _check_space(out, nbytes)
+        flags = _find_flags(by_step[-1])
         result = AveragedCheckpoint(
             prefix=out,
             global_step=sources[by_step[-1]].global_step,
@@ -205,7 +207,6 @@ def average_checkpoints(
         used = {path: sources[path] for path in result.inputs}
         # Before anything is written: the output may replace an input.
         digests = {path: index_digest(path) for path in result.inputs}
-        flags = _find_flags(by_step[-1])
         means = mean_blocks(used, plan.averaged, result.weights, allow_nonfinite=allow_nonfinite)
         _write(out, plan, means, force=force, progress=progress)
         if search:
@@ -316,13 +317,22 @@ def _carry_meta_graph(newest: str, out: str, plan: AveragePlan) -> None:
 
 
 def _find_flags(prefix: str) -> Mapping[str, Any] | None:
-    """Return the flags of a model, from its train directory or the provenance of an average."""
+    """Return the flags of a model, from the provenance of an average or its train directory.
+
+    Raises:
+        ModelError: If the file that should hold them is not JSON.
+    """
     directory, _, _ = prefix.rpartition("/")
-    beside = f"{directory}/model_flags.json" if directory else "model_flags.json"
-    if files.exists(f"{prefix}.provenance.json"):
-        embedded = json.loads(files.read_text(f"{prefix}.provenance.json")).get("model_flags")
-    elif files.exists(beside):
-        embedded = json.loads(files.read_text(beside))
-    else:
-        embedded = None
-    return embedded if isinstance(embedded, dict) else None
+    beside = f"{directory}/{FLAGS_FILE}" if directory else FLAGS_FILE
+    for path, key in ((f"{prefix}.provenance.json", "model_flags"), (beside, None)):
+        if not files.exists(path):
+            continue
+        try:
+            found = json.loads(files.read_text(path))
+        except ValueError as error:
+            msg = f"'{path}' is not JSON: {error}. Restore the file or remove it."
+            raise ModelError(msg, path=path) from error
+        flags = found.get(key) if key and isinstance(found, dict) else found
+        if isinstance(flags, dict):
+            return flags
+    return None
