@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.averaging import Neighbors, Trial
+    from yt8m_ensemble.checkpoints import TfCheckpoint
+    from yt8m_ensemble.steps.score_checkpoints import CheckpointScorer
     from yt8m_ensemble.values import TensorSpec
 
 _SPARE_BYTES = 1 << 20  # index, provenance, meta graph
@@ -186,30 +188,25 @@ def average_checkpoints(
         if dry_run:
             return result
         if eval_data:
-            from yt8m_ensemble.steps.score_checkpoints import open_scorer, plot_search
+            from yt8m_ensemble.steps.score_checkpoints import open_scorer
 
             scorer = stack.enter_context(
                 open_scorer(by_step[-1], eval_data, batch_size=batch_size, progress=progress)
             )
             if soup or search:
                 ordered = {path: sources[path] for path in by_step}
-                trials = (search_last if search else greedy_soup)(ordered, plan, score=scorer)
-                best = tuple(path for path in by_step if path in chosen(trials))
-                shares = average_weights("uniform", len(best))
-                result = replace(result, trials=tuple(trials), inputs=best, weights=shares)
+                result = _choose(result, ordered, plan, scorer, search=search)
             if recalibrate_bn:
-                used = {path: sources[path] for path in result.inputs}
-                mean = MeanSource(used, plan, result.weights)
-                found = plan.override(scorer.estimate_batch_norm(mean, recalibrate_bn))
-                before, after = scorer(mean), scorer(MeanSource(used, found, result.weights))
-                plan = found if after > before else plan
-                result = replace(result, recalibration=Recalibration(before, after, plan is found))
+                plan, found = _recalibrate(result, sources, plan, scorer, recalibrate_bn)
+                result = replace(result, recalibration=found)
         used = {path: sources[path] for path in result.inputs}
         # Before anything is written: the output may replace an input.
         digests = {path: index_digest(path) for path in result.inputs}
         means = mean_blocks(used, plan.averaged, result.weights, allow_nonfinite=allow_nonfinite)
         _write(out, plan, means, force=force, progress=progress)
         if search:
+            from yt8m_ensemble.steps.score_checkpoints import plot_search
+
             plot_search(result.trials, f"{out}.search.png")
         _carry_meta_graph(by_step[-1], out, plan)
         write_provenance(
@@ -249,6 +246,37 @@ def _check_options(
     if (soup and search) or ((soup or search) and weights != "uniform"):
         msg = "`--soup`, `--search` and `--weights` each say how inputs count. Give one of them."
         raise UsageError(msg, soup=soup, search=search, weights=weights)
+
+
+def _choose(
+    result: AveragedCheckpoint,
+    sources: Mapping[str, TfCheckpoint],
+    plan: AveragePlan,
+    scorer: CheckpointScorer,
+    *,
+    search: bool,
+) -> AveragedCheckpoint:
+    """Return the result with the inputs that a soup or search chose, oldest first."""
+    trials = (search_last if search else greedy_soup)(sources, plan, score=scorer)
+    best = tuple(path for path in sources if path in chosen(trials))
+    shares = average_weights("uniform", len(best))
+    return replace(result, trials=tuple(trials), inputs=best, weights=shares)
+
+
+def _recalibrate(
+    result: AveragedCheckpoint,
+    sources: Mapping[str, TfCheckpoint],
+    plan: AveragePlan,
+    scorer: CheckpointScorer,
+    data: str,
+) -> tuple[AveragePlan, Recalibration]:
+    """Return the plan with re-estimated batch norm if that scores better, and both scores."""
+    used = {path: sources[path] for path in result.inputs}
+    mean = MeanSource(used, plan, result.weights)
+    found = plan.override(scorer.estimate_batch_norm(mean, data))
+    before, after = scorer(mean), scorer(MeanSource(used, found, result.weights))
+    is_better = after > before
+    return found if is_better else plan, Recalibration(before, after, is_better)
 
 
 def _without_dropped(plan: AveragePlan) -> AveragePlan:
