@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -417,6 +419,33 @@ def test_soup_search_and_batch_norm_on_a_run_of_the_original(fixtures, tmp_path)
     assert found.kept == (found.after > found.before)
     facts = json.loads((tmp_path / "searched.provenance.json").read_text())
     assert len(facts["trials"]) == 4
+
+
+PEAK = """
+import resource, sys
+from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
+
+average_checkpoints(prefix=sys.argv[1], last=3, out=sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_checkpoints(tmp_path):
+    peaks_kb = []
+    for rows in (100, 15_000):  # 400 kB and 60 MB
+        run = tmp_path / f"run{rows}"
+        for step in (1, 2, 3):
+            arrays = {"w": np.full((rows, 1000), step, np.float32)}
+            write_checkpoint(f"{run}/model.ckpt-{step}", arrays)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(run), str(run / "avg")],
+            capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        peaks_kb.append(int(done.stdout))
+    # 180 MB are read and 60 MB written; what grows are a few blocks of 1 MB.
+    assert peaks_kb[1] - peaks_kb[0] < 30_000
+    assert peaks_kb[1] < 300_000
 
 
 @pytest.mark.tf
