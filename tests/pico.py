@@ -46,8 +46,8 @@ def write_train_dir(
     return directory
 
 
-def write_video_records(path: Path, *, videos: int = 10, seed: int = 0) -> Path:
-    """Write video-level records with one or two labels each."""
+def write_video_records(path: Path, *, videos: int = 10, seed: int = 0, first: int = 0) -> Path:
+    """Write video-level records with one or two labels each; ids count from `first`."""
     import tensorflow as tf
 
     draw = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def write_video_records(path: Path, *, videos: int = 10, seed: int = 0) -> Path:
         for number in range(videos):
             example = tf.train.Example()
             fields = example.features.feature
-            fields["id"].bytes_list.value.append(f"v{number:03d}".encode())
+            fields["id"].bytes_list.value.append(f"v{first + number:03d}".encode())
             fields["labels"].int64_list.value.extend({number % 4, (number * 3) % 4})
             fields["mean_rgb"].float_list.value.extend(draw.normal(size=6))
             fields["mean_audio"].float_list.value.extend(draw.normal(size=2))

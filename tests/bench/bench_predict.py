@@ -43,7 +43,7 @@ def make(folder, *, size, videos):
     from yt8m_ensemble.values import FeatureSpec, ModelFlags
 
     members, classes = SIZES[size]
-    names, sizes = zip(*FEATURES, strict=True)
+    names, sizes = tuple(name for name, _ in FEATURES), tuple(size for _, size in FEATURES)
     features = FeatureSpec(names, sizes, frame_level=True)
     synthesize(out=f"{folder}/records", level="frame", videos=videos, classes=classes, shards=8)
     paths = []
@@ -71,7 +71,7 @@ def baseline(bundle, paths, out):
         tempfile.TemporaryDirectory() as directory,
         tf.Graph().as_default(),
         tf.Session() as session,
-        open(out, "w") as csv,
+        Path(out).open("w") as csv,
     ):
         with tarfile.open(bundle) as tar:
             tar.extractall(directory, filter="data")
@@ -136,8 +136,8 @@ def run(what, folder):
         else:
             from yt8m_ensemble.steps.predict import predict_scores
 
-            where = {"csv": out} if what == "predict" else {"cache": out}
-            predict_scores(models=[bundle], data=data, force=True, **where)
+            csv, cache = (out, None) if what == "predict" else (None, out)
+            predict_scores(models=[bundle], data=data, force=True, csv=csv, cache=cache)
 
     spent = []
     for chosen in (paths[:1], paths[:1], paths):  # the first warms TensorFlow up

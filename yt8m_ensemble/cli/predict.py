@@ -12,6 +12,7 @@ from yt8m_ensemble.cli import options
         "yt8m-ens predict --model blend.tgz --data 'test*.tfrecord' --csv submission.csv",
         "yt8m-ens predict --model a=avg_a --model b=avg_b --data 'val*' --cache val.h5",
         "yt8m-ens predict --model blend --data 'val*' --cache part0.h5 --shard 0/2",
+        "yt8m-ens predict --model blend --data 'val*' --cache val.h5 --runner beam --num-workers 2",
     )
 )
 @click.option(
@@ -43,6 +44,21 @@ from yt8m_ensemble.cli import options
     callback=options.parse_shard,
     metavar="I/N",
     help="Score share I of N (I from 0) of the record files; join with merge-predictions.",
+)
+@click.option(
+    "--runner",
+    type=click.Choice(["local", "beam"]),
+    default="local",
+    show_default=True,
+    help="Score in this process, or on Apache Beam (pip install 'yt8m-ensemble[beam]').",
+)
+@click.option("--num-workers", type=click.IntRange(min=1), help="Processes, with --runner beam.")
+@click.option(
+    "--beam-option",
+    "beam_options",
+    multiple=True,
+    metavar="OPTION",
+    help="Passed to Beam's pipeline, e.g. --beam-option=--runner=FlinkRunner; repeatable.",
 )
 @click.option("--architecture", metavar="NAME", help="Overrides what the models' files say.")
 @options.num_classes_option

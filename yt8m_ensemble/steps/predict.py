@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from yt8m_ensemble import files
 from yt8m_ensemble.data import BatchReader, shard_paths
@@ -59,6 +59,9 @@ def predict_scores(
     top_k: int = TOP_K,
     cache_top_k: int | None = None,
     shard: tuple[int, int] | None = None,
+    runner: Literal["local", "beam"] = "local",
+    num_workers: int | None = None,
+    beam_options: Sequence[str] = (),
     batch_size: int | None = None,
     num_classes: int | None = None,
     architecture: str | None = None,
@@ -81,6 +84,9 @@ def predict_scores(
         shard: Score only this process's share of the record files: its number, counted from 0, and
             how many processes there are. A cache of that very share which is complete is then left
             as it is, so that a scheduler may call twice.
+        runner: Score in this process, or on Apache Beam (see `steps.predict_on_beam`).
+        num_workers: Processes of Beam's local runner; `None` for one.
+        beam_options: Further options of its pipeline.
         batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 1,024.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
@@ -92,12 +98,40 @@ def predict_scores(
         What was written.
 
     Raises:
-        UsageError: If neither output or a CSV of several models is asked for, or no such share.
+        UsageError: If options ask for nothing, contradict each other or name no such share.
+        MissingDependencyError: If Beam is asked for and not installed.
         ModelError: If the models differ in features or classes.
         OutputExistsError: If an output is there and complete, and `force` is not set.
         PredictionsError: If an unfinished cache is of other models, options or records.
     """
     _check_outputs(models, csv=csv, cache=cache)
+    if runner == "beam":
+        if csv or shard or not cache:
+            msg = "`--runner beam` writes one `--cache` and shares the work itself. Leave `--csv` "
+            msg += "and `--shard` out."
+            raise UsageError(msg, csv=csv, shard=shard)
+        from yt8m_ensemble.steps.predict_on_beam import predict_on_beam
+
+        done = predict_on_beam(
+            models=models,
+            data=data,
+            cache=cache,
+            num_workers=num_workers or 1,
+            beam_options=beam_options,
+            cache_top_k=cache_top_k,
+            batch_size=batch_size,
+            num_classes=num_classes,
+            architecture=architecture,
+            force=force,
+            dry_run=dry_run,
+            progress=progress,
+        )
+        return PredictResult(done.members, done.num_videos, None, done.cache)
+    if num_workers or beam_options:
+        msg = (
+            "`--num-workers` and `--beam-option` need `--runner beam`. One process uses all cores."
+        )
+        raise UsageError(msg, num_workers=num_workers)
     if csv:
         files.check_absent(csv, force=force)
     paths = files.expand_globs(data, option="--data")
@@ -108,9 +142,9 @@ def predict_scores(
         result = PredictResult(scorer.members, 0, csv, cache)
         to_write = cache
         if cache and shard is not None and not force:
-            done = _videos_of_complete(cache, scorer, paths, top_k=cache_top_k)
-            if done is not None:
-                to_write, result = None, replace(result, num_videos=done, num_resumed=done)
+            complete = _videos_of_complete(cache, scorer, paths, top_k=cache_top_k)
+            if complete is not None:
+                to_write, result = None, replace(result, num_videos=complete, num_resumed=complete)
         writer = scorer.writer(to_write, top_k=cache_top_k, force=force) if to_write else None
         if dry_run or not (csv or writer):
             return result
