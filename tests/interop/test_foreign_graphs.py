@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.slow]
 v1 = tf.compat.v1
 INPUTS = np.random.default_rng(2).normal(size=(5, 8)).astype(np.float32)
 CLASSES = 24
+ALIVE: list[object] = []  # TensorFlow takes a function out of its graph when Python collects it
 FLAGS = {"feature_names": "mean_rgb,mean_audio", "feature_sizes": "6,2", "frame_features": False}
 RUNTIMES = {"2.21": None, "1.15": "1.15.5", "1.14": "1.14.0"}
 
@@ -74,6 +75,7 @@ def nested_functions(x):
     def outer(y):
         return inner(y) + inner(tf.reverse(y, [1]))
 
+    ALIVE.extend([inner, outer])
     return outer(x)
 
 

@@ -48,10 +48,11 @@ def verify(*, as_json: bool, **others: object) -> None:
         result = verify_bundle(progress=progress, **others)  # type: ignore[arg-type]
     rows = [[check.name, "ok", check.detail] for check in result.checks]
     tables = [render.Table(result.path, ["check", "", "found"], rows)]
+    compared = [(run.model, run.comparison) for run in result.runs if run.comparison]
     gaps = [
-        [run.model.tensorflow, f"{run.comparison.gap:.5f}", f"{run.comparison.stored_gap or 0:.5f}"]
-        for run in result.runs
-        if run.comparison and run.comparison.gap is not None
+        [model.tensorflow, *("" if gap is None else f"{gap:.5f}" for gap in (c.gap, c.stored_gap))]
+        for model, c in compared
+        if c.gap is not None
     ]
     if gaps:
         tables.append(render.Table("GAP", ["TensorFlow", "archive", "stored"], gaps))
