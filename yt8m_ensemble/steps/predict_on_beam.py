@@ -240,7 +240,7 @@ def _run(
         PredictionsError: If any could not be scored.
     """
 
-    class ScoreRecordFile(beam.DoFn):  # type: ignore[misc,name-defined]  # loaded only here
+    class ScoreRecordFile(beam.DoFn):  # type: ignore[misc]  # loaded only here
         def __init__(self) -> None:
             self._writer = PartWriter(scoring)
 
