@@ -6,6 +6,7 @@ import mmap
 import os
 import threading
 import weakref
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ class ChecksumLedger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
+        self._seen: Counter[tuple[int, int]] = Counter()
 
     def enter(
         self, tensor: tuple[int, int], size: int, start: int, block: NDArray[Any]
@@ -120,10 +122,12 @@ class ChecksumLedger:
         crc = crc32c(block.data)
         with self._lock:
             blocks = self._blocks.setdefault(tensor, {})
+            _, before = blocks.get(start, (0, 0))
             blocks[start] = (crc, len(block))
-            if sum(length for _, length in blocks.values()) < size:
+            self._seen[tensor] += len(block) - before
+            if self._seen[tensor] < size:
                 return None
-            del self._blocks[tensor]
+            del self._blocks[tensor], self._seen[tensor]
         total = position = 0
         for first, (block_crc, length) in sorted(blocks.items()):
             if first != position:
