@@ -36,7 +36,8 @@ def test_an_original_checkpoint_evaluates_to_what_the_original_printed(fixtures,
 
 def test_the_originals_archive_evaluates_as_its_members_mixture(fixtures):
     lines = (fixtures / "tiny/eval_const_validate.txt").read_text().splitlines()
-    gap = float(re.search(r"GAP: ([\d.]+)", next(x for x in lines if "w=0.5 0.2 0.3" in x))[1])
+    (line,) = (line for line in lines if "w=0.5 0.2 0.3" in line)
+    (gap,) = map(float, re.findall(r"GAP: ([\d.]+)", line))
     found = evaluate_model(
         model=str(fixtures / "tiny/ens/ensemble_T.tgz"),
         data=str(fixtures / "data_const/frame/validate*.tfrecord"),

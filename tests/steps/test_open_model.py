@@ -47,7 +47,7 @@ def test_a_path_to_nothing_says_what_is_there(train_dir, monkeypatch, path, mess
 
 def test_missing_flags_are_named(train_dir):
     (train_dir / "model_flags.json").unlink()
-    with pytest.raises(ModelError, match="model_flags.json' is missing") as caught:
+    with pytest.raises(ModelError, match=r"model_flags\.json' is missing") as caught:
         open_model(str(train_dir)).__enter__()
     assert str(caught.value.path).endswith("m/model_flags.json")
 

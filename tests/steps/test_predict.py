@@ -52,11 +52,11 @@ def test_two_models_are_cached_in_one_pass(setting):
 def test_outputs_that_exist_are_left_alone(setting):
     csv = setting / "out.csv"
     csv.write_text("precious")
-    arguments = {"models": [str(setting / "a")], "data": f"{setting}/r0.tfrecord"}
+    models, data = [str(setting / "a")], f"{setting}/r0.tfrecord"
     with pytest.raises(OutputExistsError, match="`--force`"):
-        predict_scores(**arguments, csv=str(csv))
+        predict_scores(models=models, data=data, csv=str(csv))
     assert csv.read_text() == "precious"
-    predict_scores(**arguments, csv=str(csv), force=True)
+    predict_scores(models=models, data=data, csv=str(csv), force=True)
     assert csv.read_text().startswith("VideoId")
 
 

@@ -18,7 +18,13 @@ from yt8m_ensemble.values.scores import (
     Space,
     check_aligned,
 )
-from yt8m_ensemble.values.tensors import Checkpoint, CombinedSource, DictSource, TensorSource, TensorSpec
+from yt8m_ensemble.values.tensors import (
+    Checkpoint,
+    CombinedSource,
+    DictSource,
+    TensorSource,
+    TensorSpec,
+)
 
 __all__ = [
     "BASE_KEYS",
