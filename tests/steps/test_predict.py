@@ -32,6 +32,7 @@ def test_cache_and_csv_hold_the_same_scores(setting):
     with open_predictions(str(cache)) as found:
         assert found.members == ("a",)
         assert largest_difference(csv, found.video_ids, found.scores("a")) < 1e-6
+        assert found.labels is not None
         assert found.labels.num_positives > 0
     assert len(csv.read_text().splitlines()) == 11
 
