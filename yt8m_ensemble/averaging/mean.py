@@ -194,7 +194,7 @@ class _BlockMean:
     def _buffer(self, use: str, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
         """Return this thread's array for one use, made once."""
         buffers = self._local.__dict__
-        key = f"{use} {dtype}"
+        key = f"{use} {dtype.num}"
         if key not in buffers:
             buffers[key] = np.empty(2 * BLOCK_VALUES, dtype)  # pairs, where values are complex
         buffer: NDArray[Any] = buffers[key][:size]
