@@ -58,10 +58,13 @@ with ThreadPoolExecutor(os.cpu_count()) as pool:
 read_s = time.perf_counter() - started
 size = os.path.getsize(paths[0])
 buffer = memoryview(bytearray(block))
-with open(out, "wb", buffering=0) as file:
+# As a new file that replaces the old one when it is whole: the pages of a file that is truncated
+# and written again would come back warm, which no safe writer can have.
+with open(f"{out}.new", "wb", buffering=0) as file:
     for start in range(0, size, block):
         file.write(buffer[: size - start])
     os.fsync(file.fileno())
+os.replace(f"{out}.new", out)
 print(f"FLOOR {time.perf_counter() - started:.3f} read {read_s:.3f}")
 """
 
