@@ -63,7 +63,7 @@ class EnsembleTable:
         train_data: Globs of the records that members are trained on.
         features: What members read.
         num_classes: Classes.
-        batch_size: Videos a batch when scoring.
+        batch_size: Videos a batch when scoring; `None` leaves it to each command.
         average: Options of `avg-ckpt`; `None` takes the last checkpoints.
         tune: Options of `tune-weights`.
         merge: Options of `merge`.
@@ -76,7 +76,7 @@ class EnsembleTable:
     train_data: str | None
     features: FeatureSpec
     num_classes: int
-    batch_size: int
+    batch_size: int | None
     average: Mapping[str, Any] | None
     tune: Mapping[str, Any]
     merge: Mapping[str, Any]
@@ -186,7 +186,7 @@ def _ensemble(name: str, table: Mapping[str, Any], *, seed: int) -> EnsembleTabl
             sizes=table.get("feature_sizes"),
         ),
         num_classes=table["num_classes"],
-        batch_size=table.get("batch_size", 1024),
+        batch_size=table.get("batch_size"),
         average=average,
         tune={"seed": seed, **table.get("tune", {})},
         merge=table.get("merge", {}),

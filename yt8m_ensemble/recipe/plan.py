@@ -181,8 +181,8 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
             path=layout.bundle,
             data=table.validate_data,
             against=layout.stored,
-            batch_size=table.batch_size,
             progress=call.progress,
+            **({"batch_size": table.batch_size} if table.batch_size else {}),
         ),
     )
 
