@@ -182,7 +182,6 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
             data=table.validate_data,
             against=layout.stored,
             progress=call.progress,
-            **({"batch_size": table.batch_size} if table.batch_size else {}),
         ),
     )
 
