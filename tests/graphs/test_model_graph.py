@@ -157,3 +157,16 @@ def test_a_node_that_is_called_like_an_input_steps_aside():
     with GraphRunner(made, DictSource({})) as runner:
         scores = runner.predict(np.zeros((1, 2), np.float32), np.ones(1, np.int32))
     np.testing.assert_array_equal(scores, [[1, 1]])
+
+
+def test_a_graph_that_no_protocol_buffer_holds_is_refused(tmp_path, monkeypatch):
+    export(tmp_path, dense)
+    path = str(tmp_path / "inference_model.meta")
+    graph = load_meta_graph(path)
+    monkeypatch.setattr("yt8m_ensemble.graphs.meta_files.MAX_GRAPH_BYTES", 100)
+    with pytest.raises(GraphError, match="TensorFlow reads at most 100") as caught:
+        load_meta_graph(path)
+    assert caught.value.limit == 100
+    with pytest.raises(GraphError, match="Keep its weights in a checkpoint"):
+        write_meta_graph(graph, str(tmp_path / "again.meta"))
+    assert not (tmp_path / "again.meta").exists()

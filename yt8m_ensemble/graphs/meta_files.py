@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 CONTRACT = ("input_batch_raw", "num_frames", "predictions")
 MEMBERS_COLLECTION = "member_predictions"
+MAX_GRAPH_BYTES = 2**31 - 1
+"""What one protocol buffer may hold."""
+
 OPTIONS = {
     "input_batch_raw": "input",
     "num_frames": "num-frames",
@@ -48,11 +51,12 @@ def read_meta_graph(path: str) -> Any:
 
     Raises:
         CheckpointNotFoundError: If there is no such file.
-        GraphError: If it is no meta graph.
+        GraphError: If it is no meta graph, or over 2 GB.
     """
     if not files.exists(path):
         msg = f"There is no meta graph at '{path}'. Export the model, or give its train directory."
         raise CheckpointNotFoundError(msg, path=path)
+    _check_size(path, files.size(path))
     meta = tf.compat.v1.MetaGraphDef()
     try:
         meta.ParseFromString(files.read_bytes(path))
@@ -173,9 +177,25 @@ def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
         model_graph: What to write.
         path: The `.meta` file, replaced if it exists.
     """
-    content = to_meta_graph(model_graph).SerializeToString(deterministic=True)
+    meta = to_meta_graph(model_graph)
+    _check_size(path, meta.ByteSize())
+    content = meta.SerializeToString(deterministic=True)
     with files.atomic_file(path, force=True) as part, files.open_binary(part, "wb") as file:
         file.write(content)
+
+
+def _check_size(path: str, size: int) -> None:
+    """Refuse what a protocol buffer cannot hold.
+
+    Raises:
+        GraphError: If it is over 2 GB.
+    """
+    if size > MAX_GRAPH_BYTES:
+        msg = (
+            f"The graph '{path}' takes {size:,} bytes; TensorFlow reads at most "
+            f"{MAX_GRAPH_BYTES:,}. Keep its weights in a checkpoint instead of constants."
+        )
+        raise GraphError(msg, path=path, size=size, limit=MAX_GRAPH_BYTES)
 
 
 def _add_saver(graph: tf.Graph, variables: Mapping[str, TensorSpec]) -> Any:
