@@ -71,6 +71,12 @@ def test_overrides_replace_values_before_names_are_put_in(write):
         ),
         ("train_data =", "trian_data =", RecipeError, "did you mean `train_data`"),
         ("classes = 4\n\n[ens", "clases = 4\n\n[ens", RecipeError, r"\[synth.train\] .*`classes`"),
+        (
+            "[ensembles.e.members.a]",
+            "[ensembles.e.tune]\nholdout = 0\n[ensembles.e.members.a]",
+            RecipeError,
+            "the report needs videos held out",
+        ),
         ("[synth.train]", "[sinth.train]", RecipeError, "did you mean `synth`"),
         ("out = ", "# out = ", RecipeError, "does not say where artefacts go"),
         ("seed = 5", "seed 5", RecipeError, "is not TOML"),

@@ -154,3 +154,15 @@ def test_what_tensorflow_1_14_does_not_know_is_refused_with_the_member(tmp_path)
     assert not (tmp_path / "blend").exists()
     assert "`--target any`" in str(caught.value)
     merge_models(members=[f"f={frozen}"], target="any", out=str(tmp_path / "blend"))
+
+
+def test_random_draws_are_fixed_on_request(fixtures, tmp_path):
+    from yt8m_ensemble.steps.open_model import open_model
+
+    archive = f"d={fixtures / 'google2018/DbofModel/model.tgz'}"
+    for name, is_fixed in (("random", False), ("fixed", True)):
+        out = str(tmp_path / name)
+        merge_models(members=[archive], with_fixed_frames=is_fixed, out=out)
+        with open_model(out) as merged:
+            operations = {node.op for node in merged.graph.graph_def.node}
+        assert ("RandomUniform" in operations) != is_fixed

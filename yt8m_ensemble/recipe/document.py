@@ -175,6 +175,10 @@ def _ensemble(name: str, table: Mapping[str, Any], *, seed: int) -> EnsembleTabl
         ("package", package_model),
     ):
         _check_options(table.get(key, {}), function, where=f"{where[:-1]}.{key}]")
+    if not 0 < table.get("tune", {}).get("holdout", 0.5) < 1:
+        # The report is of held-out videos; without any it would fail after hours of work.
+        msg = f"{where[:-1]}.tune] has `holdout` outside (0, 1); the report needs videos held out."
+        raise RecipeError(msg, where=where, key="holdout")
     return EnsembleTable(
         name=name,
         validate_data=table["validate_data"],

@@ -9,23 +9,20 @@ import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
-from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.storage import open_predictions
-from yt8m_ensemble.tuning import Scorer, collect_candidates, split_videos
+from yt8m_ensemble.steps.aligned import open_aligned
+from yt8m_ensemble.tuning import Scorer, split_videos
 from yt8m_ensemble.tuning.scoring import paired_differences
 from yt8m_ensemble.values import MixtureWeights, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
     from yt8m_ensemble.recipe.document import EnsembleTable
     from yt8m_ensemble.recipe.plan import Layout
-    from yt8m_ensemble.storage import PredictionsFile
     from yt8m_ensemble.tuning import Candidates
 
-_ROWS = 256
 _NUM_RESAMPLES = 1000
 
 
@@ -129,13 +126,9 @@ def _mixtures(weights: MixtureWeights) -> dict[str, tuple[Space, NDArray[np.floa
 
 
 def _held_out(path: str, weights: MixtureWeights) -> Candidates:
-    """Return the candidates of the videos that were not tuned on.
-
-    Raises:
-        PredictionsError: If the file holds no labels.
-    """
-    with open_predictions(path) as opened:
-        candidates = collect_candidates(_blocks(opened), names=opened.members)
+    """Return the candidates of the videos that were not tuned on, members as in the weights."""
+    with open_aligned([path]) as opened:
+        candidates, _ = opened.candidates()
         _, held_out = split_videos(
             opened.video_ids,
             fraction=float(weights.details["holdout"]),
@@ -143,17 +136,6 @@ def _held_out(path: str, weights: MixtureWeights) -> Candidates:
         )
         order = [opened.members.index(name) for name in weights.names]
     return candidates.select(held_out).select_members(order)
-
-
-def _blocks(opened: PredictionsFile) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    labels = opened.labels
-    if labels is None:
-        msg = f"'{opened.path}' holds no labels, so nothing can be reported."
-        raise PredictionsError(msg, path=opened.path)
-    for start in range(0, opened.num_videos, _ROWS):
-        stop = min(start + _ROWS, opened.num_videos)
-        scores = [opened.scores(name, start, stop) for name in opened.members]
-        yield np.stack(scores), labels.to_dense(start, stop)
 
 
 def _gains(
