@@ -33,15 +33,15 @@ def test_a_guess_saves_time_and_changes_nothing(held, guess):
     )
 
 
-def test_pools_are_sorted_stably_by_score():
-    values = np.round(np.random.default_rng(0).normal(size=500), 1).astype(np.float32)
-    order = falling_order(values)
-    ranks = np.empty(500, np.uint64)
-    ranks[order] = np.cumsum(np.append(0, np.diff(values[order]) != 0)).astype(np.uint64)
-    pool = (ranks << np.uint64(32)) | np.arange(500, dtype=np.uint64)
-    for sort in (kernels.sort_pool, kernels.sort_pool.py_func):
-        done = sort(pool.copy(), np.empty_like(pool)) & np.uint64(0xFFFFFFFF)
-        np.testing.assert_array_equal(done, order)
+def test_sorted_pools_rank_equal_scores_in_order(held):
+    weights = np.array([0.5, 0.3, 0.2], np.float32)
+    pool = pooled(kernels.fill_pool, held, weights)
+    mixed = np.zeros(len(held.class_ids), np.float32)
+    for weight, column in zip(weights, np.round(held.scores, 1), strict=True):
+        mixed += weight * column
+    places = ((np.sort(pool) & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
+    kept = np.sort(places)
+    np.testing.assert_array_equal(places, kept[falling_order(mixed[kept])])
 
 
 def test_python_text_and_machine_code_agree(held):

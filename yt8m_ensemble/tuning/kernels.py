@@ -3,8 +3,8 @@
 Loaded only when something is scored; numba keeps the machine code beside the source.
 
 A pooled pair is one 64-bit number: the score's bits, flipped so that they fall with the score
-(32), the candidate's place (31), and whether it is a hit (1). Sorting stably by the upper half
-ranks the pool by the tie rule of `metrics`: equal scores in (video, class) order.
+(32), the candidate's place (31), and whether it is a hit (1). Sorting these numbers ranks the pool
+by the tie rule of `metrics`: equal scores in (video, class) order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numba
 import numpy as np
 
 _VIDEOS = 32  # a chunk: its mixed scores stay in the first-level cache
-_DIGIT_BITS = 11
 _MAX = 0x7FFFFFFF
 _FIRST_STEP = 1 << 19  # a sixteenth of a score, as float32 bits go
 
@@ -176,38 +175,6 @@ def _count_at_least(row: Any, border: Any) -> Any:
     for i in range(len(row)):
         count += np.int32(row[i] >= border)
     return count
-
-
-@_compiled  # type: ignore[untyped-decorator]
-def sort_pool(pool: Any, scratch: Any) -> Any:
-    """Sort pooled pairs stably by their upper 32 bits: a radix sort of three passes.
-
-    Args:
-        pool: Shape `(n,)`, uint64; overwritten.
-        scratch: Same shape and dtype; overwritten.
-
-    Returns:
-        The sorted one of the two.
-    """
-    num_digits = 1 << _DIGIT_BITS
-    mask = np.uint64(num_digits - 1)
-    counts = np.zeros((3, num_digits), np.int64)
-    for i in range(len(pool)):
-        key = pool[i] >> np.uint64(32)
-        counts[0, np.int64(key & mask)] += 1
-        counts[1, np.int64((key >> np.uint64(_DIGIT_BITS)) & mask)] += 1
-        counts[2, np.int64(key >> np.uint64(2 * _DIGIT_BITS))] += 1
-    source, target = pool, scratch
-    for digit in range(3):
-        starts = counts[digit]
-        starts[:] = np.cumsum(starts) - starts
-        shift = np.uint64(32 + digit * _DIGIT_BITS)
-        for i in range(len(source)):
-            d = np.int64((source[i] >> shift) & mask)
-            target[starts[d]] = source[i]
-            starts[d] += 1
-        source, target = target, source
-    return source
 
 
 @_compiled  # type: ignore[untyped-decorator]
