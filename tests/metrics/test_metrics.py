@@ -185,6 +185,8 @@ def test_selection_equals_a_sort_on_wide_rows(dtype):
     scores = (rng.random((300, 1003)) ** 8).astype(dtype)
     scores[5:9, ::2] = 0.25  # many equal scores at the border
     scores[9] = 0
+    scores[10, :990] = -np.inf  # fewer finite scores than are kept
+    scores[11, 7:40:3] = np.inf
     expected = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :20], axis=1)
     np.testing.assert_array_equal(metrics.top_k_classes(scores, 20), expected)
 

@@ -1,4 +1,7 @@
-"""Metrics of the YouTube-8M challenges, one-shot and streaming; numpy only."""
+"""Metrics of the YouTube-8M challenges, one-shot and streaming.
+
+Needs numpy at import; numba is loaded when something is ranked.
+"""
 
 from yt8m_ensemble.metrics.ranking import (
     average_precisions,
