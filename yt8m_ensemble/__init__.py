@@ -31,6 +31,7 @@ _HOMES = {
     "convert_records": "steps.convert_records",
     "evaluate_model": "steps.eval",
     "evaluate_models": "steps.eval",
+    "evaluate_predictions": "steps.eval_predictions",
     "global_average_precision": "metrics",
     "inspect_checkpoint": "steps.inspect",
     "inspect_graph": "steps.inspect_graph",

@@ -10,6 +10,7 @@ from tests.tuning.builders import make_predictions
 from tests.tuning.test_candidates import dense_gap
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
+from yt8m_ensemble.tuning.candidates import collect_candidates
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.truncated import collect_truncated
 from yt8m_ensemble.values import SPACES, MixtureWeights
@@ -65,6 +66,15 @@ def test_keeping_everything_closes_the_interval_and_more_narrows_it():
         widths.append(high - low)
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_classes_that_no_mixture_can_need_are_left_out():
+    scores, labels = make_predictions()
+    truncated = truncate(scores, labels, scores.shape[2])
+    needed = collect_candidates([(scores, labels)], names="abc")
+    for candidates in (truncated.guessed, truncated.lowest, truncated.highest):
+        np.testing.assert_array_equal(candidates.class_ids, needed.class_ids)
+    assert len(needed.class_ids) < 0.7 * labels.size
 
 
 def test_selected_videos_have_their_own_interval():

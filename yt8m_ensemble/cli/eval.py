@@ -9,9 +9,14 @@ import click
 from yt8m_ensemble.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yt8m_ensemble.metrics import Report
     from yt8m_ensemble.steps.eval import Evaluation
 
-COLUMNS = ["model", "step", "GAP", "Hit@1", "PERR", "mAP", "mAP, all classes", "loss", "videos"]
+METRICS = ["GAP", "Hit@1", "PERR", "mAP", "mAP, all classes", "loss", "videos"]
+OF_PREDICTIONS = {"predictions", "weights", "intersect", "top_k", "as_json"}
+ONLY_OF_PREDICTIONS = {"predictions", "weights", "intersect"}
 
 
 @click.command(
@@ -21,12 +26,21 @@ COLUMNS = ["model", "step", "GAP", "Hit@1", "PERR", "mAP", "mAP, all classes", "
         "yt8m-ens eval --model runs/moe2@5000 --model blend.tgz --data 'validate*' --json",
         "yt8m-ens eval --model runs/moe2 --all-checkpoints --data 'validate*' --sample-shards 60",
         "yt8m-ens eval --model runs/moe2 --watch --data 'validate*' --tensorboard runs/moe2/eval",
+        "yt8m-ens eval --predictions val.h5 --weights weights.json",
     ),
 )
+@click.option("--model", "models", multiple=True, metavar="PATH", help="A model; repeatable.")
+@click.option("--data", metavar="GLOB", help="Labelled records to score with the models.")
 @click.option(
-    "--model", "models", multiple=True, required=True, metavar="PATH", help="A model; repeatable."
+    "--predictions",
+    multiple=True,
+    metavar="H5",
+    help="Instead of models and records: scores and labels cached by predict; repeatable.",
 )
-@click.option("--data", required=True, metavar="GLOB", help="Labelled records.")
+@click.option("--weights", metavar="W.json", help="With --predictions: also evaluate this mixture.")
+@click.option(
+    "--intersect", is_flag=True, help="With --predictions: keep the videos that all files hold."
+)
 @click.option(
     "--checkpoint",
     "checkpoints",
@@ -72,10 +86,10 @@ COLUMNS = ["model", "step", "GAP", "Hit@1", "PERR", "mAP", "mAP, all classes", "
 @options.json_option
 def evaluate(
     *,
-    checkpoints: tuple[str, ...],
-    watch: bool,
-    poll_interval: float,
-    stop_after_idle: float | None,
+    predictions: tuple[str, ...],
+    weights: str | None,
+    intersect: bool,
+    top_k: int,
     as_json: bool,
     **others: object,
 ) -> None:
@@ -83,37 +97,120 @@ def evaluate(
 
     "mAP" is over the classes that occur. The checkpoints of one train directory share one graph
     and one pass of set-up; only their weights are exchanged.
+
+    With --predictions, cached scores are evaluated and no model is run. Of a cache that keeps a top
+    K only, bounds are shown that hold for GAP with all scores.
     """
+    _check_options(bool(predictions))
+    if predictions:
+        _evaluate_predictions(predictions, weights, intersect, top_k, as_json=as_json)
+    else:
+        _evaluate_models(top_k=top_k, as_json=as_json, **others)  # type: ignore[arg-type]
+
+
+def _check_options(of_predictions: bool) -> None:
+    """Refuse options of the other kind of evaluation.
+
+    Raises:
+        UsageError: If one is given, or a needed one is not.
+    """
+    context = click.get_current_context()
+    by_user = click.core.ParameterSource.COMMANDLINE
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if context.get_parameter_source(name) is not by_user:
+            continue
+        if of_predictions and name not in OF_PREDICTIONS:
+            msg = f"{parameter.opts[0]} is for models, and --predictions runs none. Leave one out."
+            raise click.UsageError(msg)
+        if not of_predictions and name in ONLY_OF_PREDICTIONS:
+            msg = f"{parameter.opts[0]} needs --predictions."
+            raise click.UsageError(msg)
+    if not of_predictions and not (context.params["models"] and context.params["data"]):
+        msg = "Give --model and --data to run models, or --predictions to evaluate cached scores."
+        raise click.UsageError(msg)
+
+
+def _evaluate_predictions(
+    predictions: Sequence[str],
+    weights: str | None,
+    intersect: bool,
+    top_k: int,
+    *,
+    as_json: bool,
+) -> None:
+    from yt8m_ensemble.cli import render
+    from yt8m_ensemble.steps.eval_predictions import evaluate_predictions
+
+    with render.ProgressBar() as progress:
+        result = evaluate_predictions(
+            predictions=predictions,
+            weights=weights,
+            top_k=top_k,
+            intersect=intersect,
+            progress=progress,
+        )
+    rows, columns, text = [], ["scores of", *METRICS], ""
+    for found in result.evaluations:
+        row = [found.name, *_metrics(found.report)]
+        if result.top_k:
+            low, high = found.gap_interval
+            row.append("exact" if found.is_certified else f"{low:.5f} … {high:.5f}")
+        rows.append(row)
+    if result.top_k:
+        columns.append("GAP certified")
+        text = (
+            f"Of each member the top {result.top_k} are known; the others count as 0. With all "
+            'scores GAP lies within "GAP certified"; the loss would be higher.'
+        )
+    render.emit(
+        result, as_json=as_json, tables=[render.Table("Cached scores", columns, rows)], text=text
+    )
+
+
+def _evaluate_models(
+    *,
+    watch: bool,
+    poll_interval: float,
+    stop_after_idle: float | None,
+    as_json: bool,
+    **others: object,
+) -> None:
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.steps.eval import evaluate_models
     from yt8m_ensemble.steps.eval_targets import Watch
 
     with render.ProgressBar() as progress:
         result = evaluate_models(
-            checkpoints=checkpoints,
             watch=Watch(poll_interval, stop_after_idle) if watch else None,
             progress=progress,
             on_evaluation=_tell if watch else None,
             **others,  # type: ignore[arg-type]  # click has checked the types
         )
     title = f"Over {len(result.record_files)} record files"
-    table = render.Table(title, COLUMNS, [_row(found) for found in result.evaluations])
+    table = render.Table(
+        title, ["model", "step", *METRICS], [_row(found) for found in result.evaluations]
+    )
     text = f"Best: {result.best}" if len(result.evaluations) > 1 else ""
     render.emit(result, as_json=as_json, tables=[table], text=text)
 
 
 def _row(found: Evaluation) -> list[str]:
-    metrics = found.report.metrics
+    step = "" if found.global_step is None else str(found.global_step)
+    return [found.path, step, *_metrics(found.report)]
+
+
+def _metrics(report: Report) -> list[str]:
+    metrics = report.metrics
     numbers = [
         metrics.gap,
         metrics.hit_at_one,
         metrics.perr,
         metrics.mean_average_precision,
         metrics.mean_average_precision_all_classes,
-        found.report.loss,
+        report.loss,
     ]
-    step = "" if found.global_step is None else str(found.global_step)
-    return [found.path, step, *(f"{n:.5f}" for n in numbers), f"{metrics.num_videos:,}"]
+    return [*(f"{n:.5f}" for n in numbers), f"{metrics.num_videos:,}"]
 
 
 def _tell(found: Evaluation) -> None:

@@ -1,9 +1,8 @@
-"""Run inference graphs over records: scores, evaluation metrics, submission rows.
+"""Run inference graphs over records: scores and submission rows.
 
 Takes graphs and weights from whoever opened them; never decides where a model lies on disk.
 """
 
-from yt8m_ensemble.inference.evaluation import Report, evaluate
 from yt8m_ensemble.inference.pacing import default_batch_size, score_ahead
 from yt8m_ensemble.inference.runner import GraphRunner
 from yt8m_ensemble.inference.submission import SUBMISSION_HEADER, format_submission
@@ -11,9 +10,7 @@ from yt8m_ensemble.inference.submission import SUBMISSION_HEADER, format_submiss
 __all__ = [
     "SUBMISSION_HEADER",
     "GraphRunner",
-    "Report",
     "default_batch_size",
-    "evaluate",
     "format_submission",
     "score_ahead",
 ]

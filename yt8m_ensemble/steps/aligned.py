@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.errors import AlignmentError, PredictionsError
+from yt8m_ensemble import files
+from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, PredictionsError
+from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
 from yt8m_ensemble.tuning import Candidates, Truncated, collect_candidates, collect_truncated
-from yt8m_ensemble.values import Labels, Progress, check_aligned, no_progress
+from yt8m_ensemble.values import (
+    Labels,
+    MixtureWeights,
+    Progress,
+    check_aligned,
+    no_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,6 +58,22 @@ class AlignedPredictions:
         kept = [file.top_k for file in self.opened if file.top_k]
         return max(kept) if kept else None
 
+    def read_weights(self, path: str) -> MixtureWeights:
+        """Return the mixture of some or all of the members that a file describes.
+
+        Raises:
+            MixtureWeightsError: If the file is no mixture, or of other members.
+        """
+        weights = MixtureWeights.parse(files.read_text(path), path=path)
+        absent = sorted(set(weights.names) - set(self.members))
+        if absent:
+            msg = (
+                f"'{path}' weighs {', '.join(absent)}, which no prediction file holds; "
+                f"these hold {', '.join(self.members)}."
+            )
+            raise MixtureWeightsError(msg, absent=absent)
+        return weights
+
     def digests(self) -> dict[str, str]:
         """Return the digest of what each file says, by its path."""
         return {file.path: predictions_digest(file.path) for file in self.opened}
@@ -66,11 +90,33 @@ class AlignedPredictions:
         Returns:
             Candidates, without loss if every file is dense; else guessed, beside their bounds.
         """
+        truncated = self.truncated(per_class=per_class, progress=progress)
+        if truncated is not None:
+            return truncated.guessed, truncated
+        blocks = self.blocks(progress)
+        return collect_candidates(blocks, names=self.members, per_class=per_class), None
+
+    def truncated(
+        self, *, top_k: int = TOP_K, per_class: bool = False, progress: Progress = no_progress
+    ) -> Truncated | None:
+        """Read what the kept scores prove about any mixture.
+
+        Args:
+            top_k: Pairs a video that GAP keeps.
+            per_class: Also keep what only weights of each class's own could lift.
+            progress: Told the videos read.
+
+        Returns:
+            Candidates and bounds; `None` if every file is dense.
+        """
         if self.top_k is None:
-            blocks = self.blocks(progress)
-            return collect_candidates(blocks, names=self.members, per_class=per_class), None
-        truncated = collect_truncated(self._kept_blocks(self.top_k, progress), names=self.members)
-        return truncated.guessed, truncated
+            return None
+        return collect_truncated(
+            self._kept_blocks(self.top_k, progress),
+            names=self.members,
+            top_k=top_k,
+            per_class=per_class,
+        )
 
     def blocks(
         self, progress: Progress = no_progress

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
-from yt8m_ensemble.errors import MixtureWeightsError
 from yt8m_ensemble.steps.aligned import open_aligned
 from yt8m_ensemble.steps.drawing import draw_comparison
 from yt8m_ensemble.tuning.comparing import Comparison, compare_members
@@ -66,23 +65,14 @@ def compare_predictions(
     with open_aligned(predictions, intersect=intersect) as opened:
         mixture = MixtureWeights.uniform(opened.members, space=space)
         if weights:
-            mixture = MixtureWeights.parse(files.read_text(weights), path=weights)
-            absent = sorted(set(mixture.names) - set(opened.members))
-            if absent:
-                msg = (
-                    f"'{weights}' weighs {', '.join(absent)}, which no prediction file holds; "
-                    f"these hold {', '.join(opened.members)}."
-                )
-                raise MixtureWeightsError(msg, absent=absent)
+            mixture = opened.read_weights(weights)
         candidates, truncated = opened.candidates(progress=progress)
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]
         comparison = compare_members(candidates.select_members(members), labels, mixture)
         interval = None
         if truncated is not None:
-            shares = dict(zip(mixture.names, mixture.values, strict=True))
-            values = tuple(shares.get(name, 0.0) for name in opened.members)
-            interval = truncated.gap_interval(MixtureWeights(opened.members, values, mixture.space))
+            interval = truncated.gap_interval(mixture)
     if plot:
         draw_comparison(plot, comparison, force=force)
     return CompareResult(mixture, comparison, plot, interval)

@@ -12,11 +12,10 @@ from yt8m_ensemble.data import BatchReader, sample_shards
 from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.inference import (
     GraphRunner,
-    Report,
     default_batch_size,
-    evaluate,
     score_ahead,
 )
+from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.steps.eval_targets import Target, Watch, find_targets
 from yt8m_ensemble.steps.find_checkpoints import index_digest, step_of
 from yt8m_ensemble.steps.open_model import OpenModel, open_model

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from yt8m_ensemble import files
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.inference import GraphRunner, evaluate
+from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.metrics import evaluate
 from yt8m_ensemble.models import recognize
 from yt8m_ensemble.steps.eval import scored_batches
 from yt8m_ensemble.steps.open_model import open_model

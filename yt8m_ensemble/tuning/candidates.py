@@ -93,16 +93,11 @@ def collect_candidates(
 ) -> Candidates:
     """Pick each video's candidates from dense scores, without loss for any mixture in any space.
 
-    A class is left out only if `top_k` others score at least as high in *every* member and would
-    win ties: weights are not negative and every space's link rises, so those others rank before it
-    in every mixture. (The set that remains is known as the k-skyband.)
-
     Args:
         blocks: Row blocks of scores `(M, B, C)`, float32 in `[0, 1]`, and labels `(B, C)`, bool.
         names: Member names.
         top_k: Pairs kept per video.
-        per_class: Also keep `PER_CLASS_SPARE` more ranks, for weights that differ from class to
-            class: these may lift a class over others that rank before it in every shared mixture.
+        per_class: See `Gathered`.
 
     Returns:
         The candidates of all videos.
@@ -110,45 +105,42 @@ def collect_candidates(
     Raises:
         PredictionsError: If a score is nan, a member is listed twice, or there is no video.
     """
-    from yt8m_ensemble.tuning import kernels
-
-    gathered = Gathered(names, top_k)
-    num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
+    gathered = Gathered(names, top_k, per_class=per_class)
     for block, labels in blocks:
         # Below EPSILON scores are alike in the logarithmic spaces, so they must count as ties.
         floor = np.maximum(block.min(axis=0), np.float32(EPSILON))
         ceiling = np.maximum(block.max(axis=0), np.float32(EPSILON))
         _refuse_nan(ceiling, block, names)
-        kept = top_k_classes(floor, num_ranks)
+        kept = top_k_classes(floor, gathered.num_ranks)
         border = np.take_along_axis(floor, kept, axis=1).min(axis=1, keepdims=True)
         rows, classes = np.nonzero(ceiling * np.float32(1 + MARGIN) >= border)
-        scores = np.ascontiguousarray(block[:, rows, classes])
-        keep = np.ones(len(rows), np.bool_)
-        starts = np.searchsorted(rows, np.arange(len(labels) + 1))
-        kernels.keep_undominated(
-            starts, scores, scores.sum(axis=0), classes, num_ranks, MARGIN, EPSILON, keep
-        )
-        rows, classes = rows[keep], classes[keep]
-        gathered.add(rows, classes, scores[:, keep], labels[rows, classes], labels)
+        gathered.add(rows, classes, block[:, rows, classes], labels[rows, classes], labels)
     return gathered.candidates()
 
 
 class Gathered:
-    """Gather candidates row block by row block.
+    """Gather candidates row block by row block, without those that no mixture can need.
+
+    A class is left out only if `top_k` others score at least as high in *every* member and would
+    win ties: weights are not negative and every space's link rises, so those others rank before it
+    in every mixture. (The set that remains is known as the k-skyband.)
 
     Args:
         names: Member names.
         top_k: Pairs kept per video.
+        per_class: Also keep `PER_CLASS_SPARE` more ranks, for weights that differ from class to
+            class: these may lift a class over others that rank before it in every shared mixture.
 
     Raises:
         PredictionsError: If a member is listed twice.
     """
 
-    def __init__(self, names: Sequence[str], top_k: int) -> None:
+    def __init__(self, names: Sequence[str], top_k: int, *, per_class: bool = False) -> None:
         if len(set(names)) != len(names):
             msg = f"A member is listed twice: {', '.join(names)}. Name each prediction once."
             raise PredictionsError(msg, names=tuple(names))
         self._names, self._top_k = tuple(names), top_k
+        self.num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
         self._blocks: list[tuple[NDArray[Any], ...]] = []
 
     def add(
@@ -168,9 +160,18 @@ class Gathered:
             hits: Whether they are positives.
             labels: Ground truth of the block, shape `(B, C)`.
         """
-        sizes = np.bincount(rows, minlength=len(labels))
+        from yt8m_ensemble.tuning import kernels
+
+        keep = np.ones(len(rows), np.bool_)
+        scores = np.ascontiguousarray(scores)
+        starts = np.searchsorted(rows, np.arange(len(labels) + 1))
+        kernels.keep_undominated(
+            starts, scores, scores.sum(axis=0), class_ids, self.num_ranks, MARGIN, EPSILON, keep
+        )
+        sizes = np.bincount(rows[keep], minlength=len(labels))
         positives = np.count_nonzero(labels, axis=1)
-        self._blocks.append((sizes, class_ids.astype(np.int32), scores, hits, positives))
+        class_ids = class_ids[keep].astype(np.int32)
+        self._blocks.append((sizes, class_ids, scores[:, keep], hits[keep], positives))
 
     def candidates(self) -> Candidates:
         """Return the candidates of all blocks.

@@ -52,13 +52,17 @@ class Truncated:
         """Return bounds that hold for the GAP of the mixture of the full scores.
 
         Args:
-            weights: The mixture.
+            weights: The mixture of some or all of the members.
 
         Returns:
             The lowest and the highest GAP that any full scores with these top K can have.
         """
-        low = Scorer(self.lowest, weights.space).gap(weights.values)
-        return low, Scorer(self.highest, weights.space).gap(weights.values)
+        members = [self.guessed.names.index(name) for name in weights.names]
+        low, high = (
+            Scorer(end.select_members(members), weights.space).gap(weights.values)
+            for end in (self.lowest, self.highest)
+        )
+        return low, high
 
 
 def collect_truncated(
@@ -68,6 +72,7 @@ def collect_truncated(
     *,
     names: Sequence[str],
     top_k: int = TOP_K,
+    per_class: bool = False,
 ) -> Truncated:
     """Gather the candidates of top-K predictions.
 
@@ -76,6 +81,7 @@ def collect_truncated(
             labels `(B, C)`, bool.
         names: Member names.
         top_k: Pairs kept per video by the metric.
+        per_class: See `candidates.Gathered`.
 
     Returns:
         Candidates as guessed and at both ends.
@@ -83,7 +89,7 @@ def collect_truncated(
     Raises:
         PredictionsError: If a member keeps fewer than `top_k` scores, or a score is nan.
     """
-    ends = [Gathered(names, top_k) for _ in range(3)]
+    ends = [Gathered(names, top_k, per_class=per_class) for _ in range(3)]
     for members, labels in blocks:
         _check_kept(members, names, labels.shape[1], top_k)
         shape = (len(names), *labels.shape)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from yt8m_ensemble.inference.evaluation import cross_entropy, evaluate
+from yt8m_ensemble.metrics.evaluation import cross_entropy, evaluate
 
 
 def slow_cross_entropy(scores, labels):

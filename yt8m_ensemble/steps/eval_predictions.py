@@ -1,0 +1,101 @@
+"""`eval --predictions`: the challenge's metrics of cached scores. Runs no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.metrics import Evaluator, Report
+from yt8m_ensemble.mixing import mix
+from yt8m_ensemble.steps.aligned import open_aligned
+from yt8m_ensemble.values import MixtureWeights, Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MIXTURE = "mixture"
+
+
+@dataclass(frozen=True)
+class CachedEvaluation:
+    """Hold the evaluation of a member's cached scores, or of their mixture.
+
+    Args:
+        name: The member, or `mixture`.
+        report: Metrics and loss. Of truncated predictions the scores that were not kept count as
+            0, so the loss is too low and the metrics of a mixture are estimates.
+        gap_interval: Bounds that hold for GAP with all scores: both the GAP itself if nothing that
+            matters is missing.
+    """
+
+    name: str
+    report: Report
+    gap_interval: tuple[float, float]
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether GAP is the same whatever the missing scores are."""
+        return self.gap_interval[0] == self.gap_interval[1]
+
+
+@dataclass(frozen=True)
+class CachedEvaluations:
+    """Hold what one look at prediction files found.
+
+    Args:
+        evaluations: Of every member, then of the mixture if one is given.
+        weights: That mixture.
+        top_k: The most scores that a truncated file keeps; `None` if every file is dense.
+    """
+
+    evaluations: tuple[CachedEvaluation, ...]
+    weights: MixtureWeights | None
+    top_k: int | None
+
+
+def evaluate_predictions(
+    *,
+    predictions: Sequence[str],
+    weights: str | None = None,
+    top_k: int = TOP_K,
+    intersect: bool = False,
+    progress: Progress = no_progress,
+) -> CachedEvaluations:
+    """Compare cached scores with the labels cached beside them.
+
+    Args:
+        predictions: Prediction files of the same videos.
+        weights: Mixture-weights file: also evaluate the mixture.
+        top_k: Pairs a video that GAP keeps.
+        intersect: Keep the videos that all files hold, instead of refusing files that differ.
+        progress: Told the videos read.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        AlignmentError: If the files hold different videos.
+        MixtureWeightsError: If the weights name other members.
+        PredictionsError: If a file is unfinished, lacks labels, differs in classes, or keeps fewer
+            scores than GAP needs.
+    """
+    with open_aligned(predictions, intersect=intersect) as opened:
+        mixture = opened.read_weights(weights) if weights else None
+        # A mixture of one member is that member bit for bit.
+        wanted = {name: MixtureWeights.uniform([name]) for name in opened.members}
+        wanted |= {MIXTURE: mixture} if mixture else {}
+        truncated = opened.truncated(top_k=top_k, progress=progress)
+        num_classes = opened.labels.num_classes
+        evaluators = {name: Evaluator(num_classes, top_k=top_k) for name in wanted}
+        for scores, labels in opened.blocks(progress):
+            by_name = dict(zip(opened.members, scores, strict=True))
+            for name, mixed in wanted.items():
+                evaluators[name].update(mix([by_name[n] for n in mixed.names], mixed), labels)
+        found = []
+        for name, mixed in wanted.items():
+            report = evaluators[name].report()
+            gap = report.metrics.gap
+            interval = truncated.gap_interval(mixed) if truncated else (gap, gap)
+            found.append(CachedEvaluation(name, report, interval))
+        return CachedEvaluations(tuple(found), mixture, opened.top_k)
