@@ -1,6 +1,6 @@
 """GAP and mixtures beside floors and plain baselines of the same run.
 
-    python tests/bench/bench_scoring.py [--videos 20000] [--rounds 5] [--heap-videos 2000]
+    python tests/bench/bench_scoring.py [--videos 20000] [--rounds 5] [--growth 1400000]
 
 `GAP, dense` scores an N x 3,862 float32 matrix; its floor is one read of the matrix plus one sort
 of the kept pairs, its baselines the straightforward evaluator: a heap of (score, label) tuples,
@@ -171,16 +171,20 @@ def bench_mixture(candidates, rounds):
     show(f"grid of {grid:,} points", whole)
 
 
-def bench_growth(candidates, rounds):
-    """One mixture of 1, 10 and 100 times as few videos: the cost should grow as they do."""
+def bench_growth(candidates, rounds, most):
+    """One mixture of ever more videos, drawn with replacement: the cost should grow as they do."""
     print()
-    for share in (100, 10, 1):
-        part = candidates.select(np.arange(candidates.num_videos // share))
-        scorer = Scorer(part, "probability")
+    rng = np.random.default_rng(0)
+    counts = [count for count in (200, 2_000, 20_000, 200_000) if count < most]
+    for count in [*counts, most]:
+        drawn = candidates.select(rng.integers(candidates.num_videos, size=count))
+        scorer = Scorer(drawn, "probability")
         scorer.gap(np.ones(NUM_MEMBERS))
         times = best_times(rounds, gap=lambda s=scorer: s.gap(np.ones(NUM_MEMBERS)))
-        microseconds = 1e6 * times["gap"] / part.num_videos
-        print(f"{part.num_videos:9,} videos  {microseconds:8.3f} us a video")
+        size = (drawn.scores.nbytes + drawn.class_ids.nbytes + drawn.hits.nbytes) / count
+        print(
+            f"{count:9,} videos  {1e6 * times['gap'] / count:8.3f} us and {size:4.0f} bytes a video"
+        )
 
 
 def main():
@@ -189,6 +193,7 @@ def main():
     parser.add_argument("--videos", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--heap-videos", type=int, default=2_000)
+    parser.add_argument("--growth", type=int, default=1_400_000)
     options = parser.parse_args()
     scores, labels = make_predictions(options.videos)
     bench_dense(scores[0], labels, options.rounds, options.heap_videos)
@@ -198,7 +203,7 @@ def main():
     candidates = collect_candidates(blocks, names="abcd")
     print(f"\ncandidates collected in {time.perf_counter() - started:.1f} s")
     bench_mixture(candidates, options.rounds)
-    bench_growth(candidates, options.rounds)
+    bench_growth(candidates, options.rounds, options.growth)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Needs numpy at import; numba is loaded when something is ranked.
 """
 
-from yt8m_ensemble.metrics.evaluation import Evaluator, Report, evaluate
+from yt8m_ensemble.metrics.evaluation import Report, evaluate
 from yt8m_ensemble.metrics.ranking import (
     average_precisions,
     global_average_precision,
@@ -19,7 +19,6 @@ from yt8m_ensemble.metrics.ties import gap_tie_bounds
 
 __all__ = [
     "EvaluationMetrics",
-    "Evaluator",
     "Metrics",
     "Report",
     "average_precisions",

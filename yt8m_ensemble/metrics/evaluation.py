@@ -35,30 +35,6 @@ class Report:
     loss: float
 
 
-class Evaluator:
-    """Gather the metrics and the loss batch by batch.
-
-    Args:
-        num_classes: C.
-        top_k: Pairs a video that GAP keeps.
-    """
-
-    def __init__(self, num_classes: int, *, top_k: int = TOP_K) -> None:
-        self._metrics = EvaluationMetrics(num_classes, top_k=top_k)
-        self._loss = 0.0
-
-    def update(self, scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
-        """Add a batch of scores and labels, each `(B, C)`; see `EvaluationMetrics.update`."""
-        self._metrics.update(scores, labels)
-        self._loss += cross_entropy(scores, labels)
-
-    def report(self) -> Report:
-        """Return what was found over all videos so far; every fraction is nan if there are none."""
-        result = self._metrics.result()
-        loss = self._loss / result.num_videos if result.num_videos else float("nan")
-        return Report(result, loss)
-
-
 def evaluate(
     batches: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
     *,
@@ -75,10 +51,13 @@ def evaluate(
     Returns:
         The metrics over all videos.
     """
-    evaluator = Evaluator(num_classes, top_k=top_k)
+    metrics = EvaluationMetrics(num_classes, top_k=top_k)
+    loss = 0.0
     for scores, labels in batches:
-        evaluator.update(scores, labels)
-    return evaluator.report()
+        metrics.update(scores, labels)
+        loss += cross_entropy(scores, labels)
+    result = metrics.result()
+    return Report(result, loss / result.num_videos if result.num_videos else float("nan"))
 
 
 def cross_entropy(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:

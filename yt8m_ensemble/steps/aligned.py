@@ -119,21 +119,26 @@ class AlignedPredictions:
         )
 
     def blocks(
-        self, progress: Progress = no_progress
+        self, progress: Progress = no_progress, *, names: Sequence[str] | None = None
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        """Yield the scores of all members and the labels, block by block of videos.
+        """Yield the scores of members and the labels, block by block of videos.
 
         Args:
             progress: Told the videos read.
+            names: Members to read, in this order; `None` for all.
 
         Yields:
             Scores `(M, B, C)`, unkept ones 0, and labels `(B, C)`.
         """
+        holders = {
+            name: (file, rows)
+            for file, rows in zip(self.opened, self.rows, strict=True)
+            for name in file.members
+        }
         for start, stop in self._spans(progress):
             scores = [
-                _read(file, member, rows, start, stop)
-                for file, rows in zip(self.opened, self.rows, strict=True)
-                for member in range(len(file.members))
+                _read(holders[name][0], name, holders[name][1], start, stop)
+                for name in names or self.members
             ]
             yield np.stack(scores), self.labels.to_dense(start, stop)
 
@@ -229,7 +234,7 @@ def _places(video_ids: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArra
 
 
 def _read(
-    file: PredictionsFile, member: int, rows: NDArray[np.int64] | None, start: int, stop: int
+    file: PredictionsFile, member: int | str, rows: NDArray[np.int64] | None, start: int, stop: int
 ) -> NDArray[np.float32]:
     if rows is None:
         return file.scores(member, start, stop)

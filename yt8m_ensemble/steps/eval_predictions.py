@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble.facts import TOP_K
-from yt8m_ensemble.metrics import Evaluator, Report
+from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.steps.aligned import open_aligned
 from yt8m_ensemble.values import MixtureWeights, Progress, no_progress
@@ -86,15 +86,17 @@ def evaluate_predictions(
         wanted = {name: MixtureWeights.uniform([name]) for name in opened.members}
         wanted |= {MIXTURE: mixture} if mixture else {}
         truncated = opened.truncated(top_k=top_k, progress=progress)
-        num_classes = opened.labels.num_classes
-        evaluators = {name: Evaluator(num_classes, top_k=top_k) for name in wanted}
-        for scores, labels in opened.blocks(progress):
-            by_name = dict(zip(opened.members, scores, strict=True))
-            for name, mixed in wanted.items():
-                evaluators[name].update(mix([by_name[n] for n in mixed.names], mixed), labels)
         found = []
         for name, mixed in wanted.items():
-            report = evaluators[name].report()
+            # One after the other, so that the pairs of one ranking are in memory at a time.
+            report = evaluate(
+                (
+                    (mix(list(scores), mixed), labels)
+                    for scores, labels in opened.blocks(progress, names=mixed.names)
+                ),
+                num_classes=opened.labels.num_classes,
+                top_k=top_k,
+            )
             gap = report.metrics.gap
             interval = truncated.gap_interval(mixed) if truncated else (gap, gap)
             found.append(CachedEvaluation(name, report, interval))
