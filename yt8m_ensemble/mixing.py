@@ -26,7 +26,12 @@ _LOW, _HIGH = np.float32(EPSILON), np.float32(1 - EPSILON)
 _ONE = np.float32(1)
 
 
-def mix(scores: Sequence[NDArray[np.floating]], weights: MixtureWeights) -> NDArray[np.float32]:
+def mix(
+    scores: Sequence[NDArray[np.floating]],
+    weights: MixtureWeights,
+    *,
+    class_ids: NDArray[np.integer] | None = None,
+) -> NDArray[np.float32]:
     """Average members with mixture weights in their mixing space.
 
         probability   sum over members of w * p             (linear opinion pool)
@@ -37,6 +42,8 @@ def mix(scores: Sequence[NDArray[np.floating]], weights: MixtureWeights) -> NDAr
         scores: One array `(N, C)` for each member in the order of `weights`, confidences in
             `[0, 1]`, any float dtype; computed on as float32.
         weights: The mixture; its values are rounded to float32, as the graph stores them.
+        class_ids: Classes along the last axis of the scores; `None` for all C in their order. Only
+            weights that differ from class to class look at them.
 
     Returns:
         Shape `(N, C)`, float32, summed in float32 in member order. Weights of one 1 and else 0
@@ -44,7 +51,7 @@ def mix(scores: Sequence[NDArray[np.floating]], weights: MixtureWeights) -> NDAr
 
     Raises:
         MixtureWeightsError: If there are not as many arrays as weights.
-        ShapeError: If the arrays differ in shape.
+        ShapeError: If the arrays differ in shape, or in classes from the weights.
 
     Examples:
         >>> from yt8m_ensemble.values import MixtureWeights
@@ -66,9 +73,19 @@ def mix(scores: Sequence[NDArray[np.floating]], weights: MixtureWeights) -> NDAr
         )
         msg = f"Cannot mix scores of different shapes: {listed}."
         raise ShapeError(msg, shapes=sorted(shapes))
+    factors = weights.factors
+    if weights.class_values:
+        if class_ids is not None:
+            factors = factors[:, class_ids]
+        if factors.shape[1] != scores[0].shape[-1]:
+            msg = (
+                f"The mixture holds weights of {factors.shape[1]} classes, the scores are of "
+                f"{scores[0].shape[-1]}. Tune weights on predictions of these classes."
+            )
+            raise ShapeError(msg, weights=factors.shape[1], scores=scores[0].shape[-1])
     total = np.zeros(scores[0].shape, np.float32)
-    for array, weight in zip(scores, weights.values, strict=True):
-        total += np.float32(weight) * to_space(array, weights.space)
+    for array, factor in zip(scores, factors, strict=True):
+        total += factor * to_space(array, weights.space)
     return from_space(total, weights.space)
 
 
@@ -100,7 +117,10 @@ def from_space(values: NDArray[np.float32], space: Space) -> NDArray[np.float32]
     """
     if space == "probability":
         return values
-    return _ONE / (_ONE + np.exp(-values)) if space == "logit" else np.exp(values)
+    if space == "geometric":
+        return np.exp(values)
+    with np.errstate(over="ignore"):  # far below 0 the quotient is rightly 0
+        return _ONE / (_ONE + np.exp(-values))
 
 
 def mix_ranks(

@@ -1,21 +1,29 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.pico import flags_of, write_train_dir
+from tests.pico import flags_of, write_train_dir, write_video_records
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.cli.root import cli
+from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.errors import (
     BundleError,
     BundleTooLargeError,
     MixtureWeightsError,
     OutputExistsError,
 )
+from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.packaging import extract_bundle, list_bundle
 from yt8m_ensemble.steps.merge import merge_models
+from yt8m_ensemble.steps.open_model import open_model
 from yt8m_ensemble.steps.package import package_model
+from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.verify import verify_bundle
+from yt8m_ensemble.storage import open_predictions
 from yt8m_ensemble.values import MixtureWeights
 
 pytestmark = pytest.mark.tf
@@ -105,11 +113,68 @@ def test_weights_of_another_space_ask_for_another_merge(tmp_path, model):
 def test_weights_that_are_no_variable_cannot_be_replaced(tmp_path, members):
     merge_models(members=members, out=str(tmp_path / "m"), naming="seed")
     weights = MixtureWeights(("a", "b"), (0.5, 0.5))
-    with pytest.raises(BundleError, match="does not hold its mixture weights in a variable"):
+    with pytest.raises(BundleError, match="holds its mixture weights in no variable"):
         package_model(model=str(tmp_path / "m"), weights=weights, out=str(tmp_path / "x.tgz"))
     result = package_model(model=str(tmp_path / "m"), out=str(tmp_path / "x.tgz"))
     assert result.member_bytes.keys() == {"a", "b"}
     assert min(result.member_bytes.values()) > 0
+
+
+def test_weights_by_class_are_merged_packed_and_verified(tmp_path):
+    for seed, name in enumerate("ab"):
+        write_train_dir(tmp_path / name, flags_of("LogisticModel", num_classes=24), seed=seed)
+    members = [f"{name}={tmp_path / name}" for name in "ab"]
+    shared = (0.25, 0.75)
+    rows = np.random.default_rng(0).dirichlet([1, 3], 24).T
+    by_class = MixtureWeights(("b", "a"), shared, "logit", class_values=tuple(map(tuple, rows)))
+    (tmp_path / "w.json").write_text(by_class.to_json())
+    assert MixtureWeights.parse((tmp_path / "w.json").read_text(), path="w.json") == by_class
+    records = write_video_records(tmp_path / "r.tfrecord")
+    merge_models(members=members, out=str(tmp_path / "m"), weights=str(tmp_path / "w.json"))
+    predict_scores(models=members, data=str(records), cache=str(tmp_path / "members.h5"))
+    with open_predictions(str(tmp_path / "members.h5")) as cache:
+        mixed = mix([cache.scores("b"), cache.scores("a")], by_class)
+    with open_model(str(tmp_path / "m")) as model, GraphRunner(model.graph, model.source) as runner:
+        batch = next(
+            read_batches([str(records)], features=model.features, num_classes=24, batch_size=10)
+        )
+        np.testing.assert_allclose(
+            runner.predict(batch.features, batch.num_frames), mixed, rtol=0, atol=1e-6
+        )
+    package_model(model=str(tmp_path / "m"), out=str(tmp_path / "x.tgz"))
+    verified = verify_bundle(
+        path=str(tmp_path / "x.tgz"), data=str(records), against=str(tmp_path / "members.h5")
+    )
+    assert verified.runs[0].comparison is not None
+    again = replace(by_class, class_values=by_class.class_values[::-1])
+    package_model(model=str(tmp_path / "m"), out=str(tmp_path / "y.tgz"), weights=again)
+    with pytest.raises(BundleError, match=r"of shape \(2, 24\), the new ones are \(2,\)"):
+        package_model(
+            model=str(tmp_path / "m"),
+            out=str(tmp_path / "z.tgz"),
+            weights=MixtureWeights(("a", "b"), shared, "logit"),
+        )
+
+
+def test_weights_by_class_of_another_vocabulary_are_refused(tmp_path, members):
+    weights = MixtureWeights(("a", "b"), (0.5, 0.5), class_values=((0.5,) * 3,) * 2)
+    with pytest.raises(MixtureWeightsError, match="weights of 3 classes, the members predict 4"):
+        merge_models(members=members, out=str(tmp_path / "m"), weights=weights)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (((0.5, 0.5),), "1 rows of .2. class weights for 2 members"),
+        (((0.5,), (0.5, 0.5)), "rows of .1, 2. class weights"),
+        (((0.5, 0.7), (0.5, 0.5)), "weights of class 1 are .0.7, 0.5."),
+        (((0.5, -0.5), (0.5, 1.5)), "weights of class 1 are"),
+    ],
+)
+def test_weights_by_class_that_are_no_mixture_are_refused(rows, message):
+    with pytest.raises(MixtureWeightsError, match=message):
+        MixtureWeights(("a", "b"), (0.5, 0.5), class_values=rows)
 
 
 def test_a_model_that_is_too_large_is_refused_by_member(tmp_path, model):

@@ -8,6 +8,8 @@ import pytest
 from tests.tuning.builders import blocks, make_predictions
 from tests.tuning.test_candidates import dense_gap
 from yt8m_ensemble.errors import PredictionsError, UsageError
+from yt8m_ensemble.metrics import global_average_precision
+from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.tuning import (
     Scorer,
     collect_candidates,
@@ -78,15 +80,50 @@ def test_all_videos_can_be_tuned_on_with_folds(candidates):
     assert result.gap_held_out is None
 
 
-def test_per_class_weights_are_judged_beside_the_shared_ones(candidates):
-    result = tune(candidates, VIDEO_IDS, space="logit", num_folds=2, per_class=True, **FAST)
-    for judged in result.judgements:
-        assert abs(judged.gains[-1].difference) < 0.02
-    shared = MixtureWeights.uniform("abc", space="logit")
-    scores = class_weights(candidates, shared)(candidates)
-    stack = candidates.scores
-    assert np.all(scores >= stack.min(axis=0) - 1e-6)
-    assert np.all(scores <= stack.max(axis=0) + 1e-6)
+def test_weights_by_class_are_shrunk_towards_the_shared_ones(candidates):
+    shared = MixtureWeights.normalized("abc", [0.5, 0.3, 0.2], space="logit")
+    by_class = class_weights(candidates, shared)
+    rows = np.array(by_class.class_values)
+    assert rows.shape == (3, LABELS.shape[1])
+    never = np.bincount(candidates.class_ids[candidates.hits], minlength=rows.shape[1]) == 0
+    np.testing.assert_allclose(rows[:, never], np.repeat(shared.array[:, None], never.sum(), 1))
+    assert np.abs(rows - shared.array[:, None]).max() > 0.01
+
+
+@pytest.mark.parametrize("specialists", [True, False])
+def test_weights_by_class_are_taken_only_if_gap_out_of_fold_rises(specialists):
+    # Specialists know one half of the classes each; else both members are alike but for noise.
+    rng = np.random.default_rng(0)
+    labels = rng.random((600, 30)) < 0.1
+    noise = rng.random((2, 600, 30), np.float32)
+    scores = 0.3 * noise + 0.7 * labels
+    if specialists:
+        scores[0, :, :15] = noise[0, :, :15]
+        scores[1, :, 15:] = noise[1, :, 15:]
+    video_ids = np.array([b"%d" % n for n in range(600)])
+    candidates = collect_candidates(blocks(scores, labels), names="ab", per_class=True)
+    result = tune(candidates, video_ids, space="logit", num_folds=2, per_class=True, **FAST)
+    plain = tune(candidates, video_ids, space="logit", num_folds=2, **FAST)
+    gaps = {g.over: g.gap for g in result.judgements[0].gains}
+    outside, plain_outside = result.judgements[0].gap, plain.judgements[0].gap
+    assert bool(result.weights.class_values) is specialists
+    if specialists:
+        assert outside > plain_outside + 0.02
+        assert gaps["the same weights for all classes"] == plain_outside
+        rows = np.array(result.weights.class_values)
+        assert rows[1, :15].min() > rows[0, :15].max()
+        held = split_videos(video_ids, fraction=0.5, seed=0)[1]
+        dense = mix(list(scores[:, held]), result.weights)
+        expected = global_average_precision(dense, labels[held])
+        assert result.gap_held_out == pytest.approx(expected, abs=1e-9)
+    else:
+        assert outside == plain_outside
+        assert gaps["per-class weights"] <= outside
+
+
+def test_weights_by_class_need_folds(candidates):
+    with pytest.raises(UsageError, match="Set `--folds` to 2 or more"):
+        tune(candidates, VIDEO_IDS, num_folds=0, per_class=True)
 
 
 def test_an_interrupted_search_is_judged_on_the_videos_held_out(candidates, monkeypatch):
@@ -126,7 +163,13 @@ def test_temperatures_are_found_where_they_were_put(candidates):
     scores = np.stack([1 / (1 + np.exp(-logits * t)) for t in (0.5, 1, 2)]).astype(np.float32)
     made = candidates.select(np.zeros(0, np.int64)).with_scores(scores[0])
     made = type(made)(
-        ("a", "b", "c"), np.array([0, 20_000]), np.arange(20_000), scores, truth, np.array([1])
+        tuple("abc"),
+        np.array([0, 20_000]),
+        np.arange(20_000),
+        scores,
+        truth,
+        positives=np.array([1]),
+        num_classes=20_000,
     )
     np.testing.assert_allclose(fit_temperatures(made), [0.5, 1, 2], rtol=0.05)
 

@@ -68,7 +68,11 @@ METHODS = (
 @click.option(
     "--intersect", is_flag=True, help="Keep the videos that all files hold; else they must agree."
 )
-@click.option("--per-class", is_flag=True, help="Also judge weights of each class's own.")
+@click.option(
+    "--per-class",
+    is_flag=True,
+    help="Also fit weights for each class, and take them if GAP out of fold rises.",
+)
 @click.option("--out", metavar="W.json", help="Mixture-weights file to write.")
 @click.option("--plot", metavar="OUT.png", help="Draw GAP over the weights and the search.")
 @options.seed_option
@@ -85,8 +89,17 @@ def tune_weights(*, as_json: bool, **others: object) -> None:
         render.emit(done, as_json=as_json, text=f"{len(done.members)} members can be tuned.")
         return
     weights = result.weights
-    shares = [(n, f"{v:.4f}") for n, v in zip(weights.names, weights.values, strict=True)]
-    tables = [render.Table(f"Mixture weights, {weights.space} space", ("member", "weight"), shares)]
+    shares: list[tuple[str, ...]] = [
+        (n, f"{v:.4f}") for n, v in zip(weights.names, weights.values, strict=True)
+    ]
+    heads: tuple[str, ...] = ("member", "weight")
+    if weights.class_values:
+        heads = (*heads, "of single classes")
+        shares = [
+            (*share, f"{min(row):.4f} … {max(row):.4f}")
+            for share, row in zip(shares, weights.class_values, strict=True)
+        ]
+    tables = [render.Table(f"Mixture weights, {weights.space} space", heads, shares)]
     columns = ("mixture", "GAP", "tuned minus it", "95 % interval", "real")
     for judged in result.judgements:
         rows = [("tuned", f"{judged.gap:.5f}", "", f"± {judged.standard_error:.5f}", "")]

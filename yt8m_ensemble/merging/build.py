@@ -85,7 +85,7 @@ def build_merged_graph(members: Sequence[Member], plan: MergePlan) -> ModelGraph
     bound = {f"member_{i}:0": tensor for i, tensor in enumerate(scores.values())}
     tensor_of = assembler.graft(mixture, names={n.name: n.name for n in mixture.node}, bound=bound)
     if plan.naming == "scoped":
-        spec = TensorSpec(MIXTURE_VARIABLE, (len(members),), "float32")
+        spec = TensorSpec(MIXTURE_VARIABLE, plan.weights.factors.shape, "float32")
         variables[MIXTURE_VARIABLE] = spec
     else:
         variables[GLOBAL_STEP.name] = GLOBAL_STEP
@@ -283,7 +283,7 @@ def _joint_inputs(members: Sequence[Member]) -> tuple[NodeDef, NodeDef]:
 def _mixture_graph(weights: MixtureWeights, *, is_variable: bool) -> GraphDef:
     """Return `member_0 … member_{M-1}` → `predictions`, in operations that TensorFlow 1.8 knows."""
     raw = tf.raw_ops
-    values = weights.array.astype(np.float32)
+    values = weights.factors
     graph = tf.Graph()
     with graph.as_default():
         terms = [raw.Placeholder(dtype=tf.float32, name=f"member_{i}") for i in range(len(values))]
@@ -292,13 +292,14 @@ def _mixture_graph(weights: MixtureWeights, *, is_variable: bool) -> GraphDef:
         else:
             stored = tf.constant(values, name=MIXTURE_VARIABLE)
         with tf.name_scope("mixture/"):
-            # A scalar a member: a vector times a stack would hold all members' scores twice.
-            scalars = raw.Unpack(value=stored, num=len(values), axis=0, name="weights")
+            # A factor a member (a scalar, or a row of classes): a vector times a stack would hold
+            # all members' scores twice.
+            factors = raw.Unpack(value=stored, num=len(values), axis=0, name="weights")
             if weights.space != "probability":
                 terms = [_log_or_logit(scores, weights.space) for scores in terms]
-            total = raw.Mul(x=terms[0], y=scalars[0])
-            for term, scalar in zip(terms[1:], scalars[1:], strict=True):
-                total = raw.Add(x=total, y=raw.Mul(x=term, y=scalar))
+            total = raw.Mul(x=terms[0], y=factors[0])
+            for term, factor in zip(terms[1:], factors[1:], strict=True):
+                total = raw.Add(x=total, y=raw.Mul(x=term, y=factor))
         finish = {"probability": tf.identity, "logit": tf.sigmoid, "geometric": tf.exp}
         finish[weights.space](total, name="predictions")
     return graph.as_graph_def()

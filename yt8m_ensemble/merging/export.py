@@ -61,7 +61,7 @@ def export_inference_model(
         part.name: (tensor, kind) for tensor in plan.tensors for kind, part in tensor.parts.items()
     }
     own: dict[str, NDArray[Any]] = {
-        MIXTURE_VARIABLE: plan.weights.array.astype(np.float32),
+        MIXTURE_VARIABLE: plan.weights.factors,
         GLOBAL_STEP.name: np.array(plan.global_step, np.int32),
     }
     casts: list[CastReport] = []

@@ -90,20 +90,19 @@ class AlignedPredictions:
         Returns:
             Candidates, without loss if every file is dense; else guessed, beside their bounds.
         """
-        truncated = self.truncated(per_class=per_class, progress=progress)
+        truncated = self.truncated(progress=progress)
         if truncated is not None:
             return truncated.guessed, truncated
         blocks = self.blocks(progress)
         return collect_candidates(blocks, names=self.members, per_class=per_class), None
 
     def truncated(
-        self, *, top_k: int = TOP_K, per_class: bool = False, progress: Progress = no_progress
+        self, *, top_k: int = TOP_K, progress: Progress = no_progress
     ) -> Truncated | None:
         """Read what the kept scores prove about any mixture.
 
         Args:
             top_k: Pairs a video that GAP keeps.
-            per_class: Also keep what only weights of each class's own could lift.
             progress: Told the videos read.
 
         Returns:
@@ -115,7 +114,6 @@ class AlignedPredictions:
             self._kept_blocks(self.top_k, progress),
             names=self.members,
             top_k=top_k,
-            per_class=per_class,
         )
 
     def blocks(

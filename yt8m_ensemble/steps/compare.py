@@ -66,7 +66,9 @@ def compare_predictions(
         mixture = MixtureWeights.uniform(opened.members, space=space)
         if weights:
             mixture = opened.read_weights(weights)
-        candidates, truncated = opened.candidates(progress=progress)
+        candidates, truncated = opened.candidates(
+            per_class=bool(mixture.class_values), progress=progress
+        )
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]
         comparison = compare_members(candidates.select_members(members), labels, mixture)

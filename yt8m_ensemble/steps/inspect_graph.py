@@ -109,7 +109,8 @@ def _describe(model: OpenModel, *, svg: str | None, num_frames: int) -> GraphIns
     weights = {}
     if "mixture_weights" in model.graph.variables:
         values = model.graph.read("mixture_weights", model.source)
-        weights = dict(zip(model.graph.members, map(float, values), strict=True))
+        shared = values.reshape(len(values), -1).mean(axis=1).tolist()
+        weights = dict(zip(model.graph.members, shared, strict=True))
     features = model.features
     return GraphInspection(
         path=model.path,

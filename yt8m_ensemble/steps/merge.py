@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble import files
@@ -107,6 +107,7 @@ def merge_models(
     ) as opened:
         names = [model.name for model in opened]
         mixture = _mixture(names, weights, mix=mix, normalize=normalize)
+        _check_classes(mixture, opened[0].num_classes)
         parts = [
             Member(
                 model.name,
@@ -173,6 +174,20 @@ def _check_loadable(graph: ModelGraph, plan: MergePlan) -> None:
             raise GraphError(msg, check=check.name, detail=check.detail)
 
 
+def _check_classes(mixture: MixtureWeights, num_classes: int) -> None:
+    """Refuse weights by class that are of another vocabulary.
+
+    Raises:
+        MixtureWeightsError: If they are.
+    """
+    if mixture.class_values and len(mixture.class_values[0]) != num_classes:
+        msg = (
+            f"The mixture holds weights of {len(mixture.class_values[0])} classes, the members "
+            f"predict {num_classes}. Tune weights on predictions of these members."
+        )
+        raise MixtureWeightsError(msg, mixture=len(mixture.class_values[0]), members=num_classes)
+
+
 def _mixture(
     names: Sequence[str],
     weights: MixtureWeights | str | Sequence[float] | None,
@@ -196,8 +211,6 @@ def _mixture(
                 f"{', '.join(names)}. Name members as the mixture does: `--member NAME=PATH`."
             )
             raise MixtureWeightsError(msg, mixture=weights.names, members=tuple(names))
-        by_name = dict(zip(weights.names, weights.values, strict=True))
-        values = tuple(by_name[name] for name in names)
-        return MixtureWeights(tuple(names), values, mix or weights.space)
+        return replace(weights.reordered(names), space=mix or weights.space)
     make = MixtureWeights.normalized if normalize else MixtureWeights
     return make(tuple(names), tuple(map(float, weights)), space=mix or "probability")

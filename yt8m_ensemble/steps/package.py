@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
 from yt8m_ensemble.errors import BundleError, MixtureWeightsError
@@ -143,8 +141,7 @@ def _matching_mixture(
             f"Merge again with `--mix {weights.space}`."
         )
         raise MixtureWeightsError(msg, mixture=weights.space, model=space)
-    by_name = dict(zip(weights.names, weights.values, strict=True))
-    return MixtureWeights(members, tuple(by_name[name] for name in members), weights.space)
+    return weights.reordered(members)
 
 
 def _copy_with_weights(
@@ -158,9 +155,15 @@ def _copy_with_weights(
     with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
         specs = source.specs()
         found = specs.get(MIXTURE_VARIABLE)
-        if found != TensorSpec(MIXTURE_VARIABLE, (len(mixture.names),), "float32"):
+        wanted = TensorSpec(MIXTURE_VARIABLE, mixture.factors.shape, "float32")
+        if found != wanted:
+            state = (
+                f"as a variable of shape {found.shape}, the new ones are {wanted.shape}"
+                if found
+                else "in no variable"
+            )
             msg = (
-                f"'{model}' does not hold its mixture weights in a variable, so they cannot be "
+                f"'{model}' holds its mixture weights {state}, so they cannot be "
                 "replaced. Merge again with `--weights`, or with `--naming scoped`."
             )
             raise BundleError(msg, path=model, variable=MIXTURE_VARIABLE)
@@ -168,7 +171,7 @@ def _copy_with_weights(
         with CheckpointWriter(f"{directory}/{INFERENCE_MODEL}") as writer:
             for name, spec in specs.items():
                 if name == MIXTURE_VARIABLE:
-                    writer.add(name, mixture.array.astype(np.float32))
+                    writer.add(name, mixture.factors)
                 else:
                     writer.add(name, source.read(name))
                 done += spec.nbytes
@@ -200,6 +203,6 @@ def _read_parts(model: str) -> _Parts:
             if member := member_of(spec.name, tuple(sizes), naming=flags.get("naming")):
                 sizes[member] += spec.nbytes
         if MIXTURE_VARIABLE in source.specs():
-            values = source.read(MIXTURE_VARIABLE).tolist()
-            weights = dict(zip(sizes, values, strict=True))
+            values = source.read(MIXTURE_VARIABLE).reshape(len(sizes), -1).mean(axis=1)
+            weights = dict(zip(sizes, values.tolist(), strict=True))
     return _Parts(specs, sizes, weights)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble import files
+from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.steps.aligned import open_aligned
 from yt8m_ensemble.steps.drawing import draw_tuning
 from yt8m_ensemble.tuning import Scorer, TuneResult, split_videos, tune
@@ -95,7 +96,8 @@ def tune_weights(
         holdout: Share of videos that are not tuned on, but judged on; 0 for none.
         folds: Parts of the other videos, each judged under weights tuned on the rest; 0 for none.
         bootstrap: Resamples behind every interval.
-        per_class: Also judge weights that differ from class to class.
+        per_class: Also fit weights that differ from class to class, and take them if GAP out of
+            fold is higher with them; the predictions must hold all scores.
         intersect: Keep the videos that all files hold, instead of refusing files that differ.
         seed: Seed of the split, the folds, the search and the bootstrap.
         force: Replace an output that exists.
@@ -109,7 +111,8 @@ def tune_weights(
         AlignmentError: If the files hold different videos.
         MixtureWeightsError: If the result could not be a mixture.
         OutputExistsError: If `out` exists and `force` is not set.
-        PredictionsError: If a file is unfinished, lacks labels, or differs in classes.
+        PredictionsError: If a file is unfinished, lacks labels, differs in classes, or keeps too
+            few scores.
         UsageError: If the options make no sense.
     """
     for path in filter(None, (out, plot)):
@@ -117,6 +120,12 @@ def tune_weights(
     with open_aligned(predictions, intersect=intersect) as opened:
         if dry_run:
             return TuneWeightsResult(None, opened.members, None)
+        if per_class and opened.top_k:
+            msg = (
+                f"The predictions keep the top {opened.top_k} scores of a video; weights by class "
+                "need all. Cache them without `--cache-top-k`."
+            )
+            raise PredictionsError(msg, top_k=opened.top_k)
         candidates, truncated = opened.candidates(per_class=per_class, progress=progress)
         result = tune(
             candidates,

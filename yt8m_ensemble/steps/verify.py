@@ -296,8 +296,13 @@ def _mixture(flags: Mapping[str, Any], meta: Any, source: TfCheckpoint) -> Mixtu
         values = source.read(MIXTURE_VARIABLE)
     elif nodes and nodes[0].op == "Const":
         tensor = nodes[0].attr["value"].tensor
+        shape = [dim.size for dim in tensor.tensor_shape.dim]
         values = np.frombuffer(tensor.tensor_content, "<f4")
-        values = values if values.size else np.resize(tensor.float_val, len(members))
+        values = np.resize(values if values.size else tensor.float_val, shape)
     else:
         return None
-    return MixtureWeights.normalized(members, values.tolist(), space=flags["mix"])
+    shared = values.reshape(len(members), -1).mean(axis=1).tolist()
+    mixture = MixtureWeights.normalized(members, shared, space=flags["mix"])
+    if values.ndim == 1:
+        return mixture
+    return replace(mixture, class_values=tuple(map(tuple, values.tolist())))

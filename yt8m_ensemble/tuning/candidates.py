@@ -38,6 +38,7 @@ class Candidates:
         scores: Every member's confidence in them, shape `(M, n)`, float32.
         hits: Whether they are positives, shape `(n,)`, bool.
         positives: Positive labels of each video, shape `(N,)`, int64, candidates or not.
+        num_classes: Classes `C`, candidates or not.
         top_k: Pairs kept per video that they suffice for.
     """
 
@@ -47,6 +48,7 @@ class Candidates:
     scores: NDArray[np.float32]
     hits: NDArray[np.bool_]
     positives: NDArray[np.int64]
+    num_classes: int
     top_k: int = TOP_K
 
     @property
@@ -64,14 +66,13 @@ class Candidates:
         sizes = np.diff(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(sizes)])
         places = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], sizes)
-        return Candidates(
-            self.names,
-            indptr,
-            self.class_ids[places],
-            self.scores[:, places],
-            self.hits[places],
-            self.positives[rows],
-            self.top_k,
+        return replace(
+            self,
+            indptr=indptr,
+            class_ids=self.class_ids[places],
+            scores=self.scores[:, places],
+            hits=self.hits[places],
+            positives=self.positives[rows],
         )
 
     def select_members(self, members: Sequence[int]) -> Candidates:
@@ -141,6 +142,7 @@ class Gathered:
             raise PredictionsError(msg, names=tuple(names))
         self._names, self._top_k = tuple(names), top_k
         self.num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
+        self._num_classes = 0
         self._blocks: list[tuple[NDArray[Any], ...]] = []
 
     def add(
@@ -171,6 +173,7 @@ class Gathered:
         sizes = np.bincount(rows[keep], minlength=len(labels))
         positives = np.count_nonzero(labels, axis=1)
         class_ids = class_ids[keep].astype(np.int32)
+        self._num_classes = labels.shape[1]
         self._blocks.append((sizes, class_ids, scores[:, keep], hits[keep], positives))
 
     def candidates(self) -> Candidates:
@@ -190,6 +193,7 @@ class Gathered:
             np.concatenate(scores, axis=1),
             np.concatenate(hits),
             np.concatenate(positives),
+            self._num_classes,
             self._top_k,
         )
 

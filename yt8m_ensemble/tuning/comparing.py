@@ -121,7 +121,7 @@ def compare_members(
         The comparison.
     """
     scores = dict(zip(candidates.names, candidates.scores, strict=True))
-    scores[MIXTURE] = mix(list(candidates.scores), weights)
+    scores[MIXTURE] = mix(list(candidates.scores), weights, class_ids=candidates.class_ids)
     pools = {
         name: Scorer(candidates.with_scores(mixed), "probability").pool([1])
         for name, mixed in scores.items()

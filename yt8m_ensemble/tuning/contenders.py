@@ -7,6 +7,7 @@ members. Judging compares contenders; nothing here knows which videos are held o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,7 +69,7 @@ def apply_mixture(weights: MixtureWeights) -> Applied:
     Returns:
         The scorer.
     """
-    return lambda candidates: mix(list(candidates.scores), weights)
+    return lambda candidates: mix(list(candidates.scores), weights, class_ids=candidates.class_ids)
 
 
 def uniform(space: Space) -> Contender:
@@ -134,7 +135,7 @@ def tempered(fit: Candidates) -> Applied:
     return apply
 
 
-def class_weights(fit: Candidates, weights: MixtureWeights) -> Applied:
+def class_weights(fit: Candidates, weights: MixtureWeights) -> MixtureWeights:
     """Give each class weights of its own, shrunk towards the mixture's.
 
     Each class takes the point of a coarse grid under which its labels are likeliest, then
@@ -149,47 +150,33 @@ def class_weights(fit: Candidates, weights: MixtureWeights) -> Applied:
         weights: The shared mixture.
 
     Returns:
-        The scorer.
+        The mixture with `class_values`.
     """
     halves = [fit.select(np.arange(start, fit.num_videos, 2)) for start in (0, 1)]
-    own = _likeliest_weights(halves[0], weights)
+    shrunk = _likeliest_weights(halves[0], weights)
     scorer = Scorer(halves[1], "probability")
-    gaps = [
-        scorer.gap_of(_apply_class_weights(halves[1], own(s), weights.space)) for s in _SHRINKAGES
-    ]
-    chosen = _likeliest_weights(fit, weights)(_SHRINKAGES[int(np.argmax(gaps))])
-    return lambda candidates: _apply_class_weights(candidates, chosen, weights.space)
+    gaps = [scorer.gap_of(apply_mixture(shrunk(s))(halves[1])) for s in _SHRINKAGES]
+    return _likeliest_weights(fit, weights)(_SHRINKAGES[int(np.argmax(gaps))])
 
 
 def _likeliest_weights(
     fit: Candidates, weights: MixtureWeights
-) -> Callable[[float], NDArray[np.float32]]:
-    num_classes = int(fit.class_ids.max()) + 1
+) -> Callable[[float], MixtureWeights]:
     points = np.array(list(simplex_grid(len(fit.names), _CLASS_GRID_STEPS)))
-    losses = np.empty((len(points), num_classes))
+    losses = np.empty((len(points), fit.num_classes))
     for place, point in enumerate(points.tolist()):
         mixed = mix(list(fit.scores), MixtureWeights(fit.names, tuple(point), weights.space))
         right = np.clip(np.where(fit.hits, mixed, 1 - mixed), 1e-7, 1)
-        losses[place] = -np.bincount(fit.class_ids, np.log(right), minlength=num_classes)
-    own = points[np.argmin(losses, axis=0)]
-    counts = np.bincount(fit.class_ids[fit.hits], minlength=num_classes)[:, None]
+        losses[place] = -np.bincount(fit.class_ids, np.log(right), minlength=fit.num_classes)
+    own = points[np.argmin(losses, axis=0)].T
+    counts = np.bincount(fit.class_ids[fit.hits], minlength=fit.num_classes)
 
-    def shrink(shrinkage: float) -> NDArray[np.float32]:
-        shrunk = (counts * own + shrinkage * weights.array) / (counts + shrinkage)
-        # A last row for classes that the fitted videos never hold: the shared weights.
-        return np.vstack([shrunk, weights.array]).astype(np.float32)
+    def shrink(shrinkage: float) -> MixtureWeights:
+        # A class without positives keeps the shared weights.
+        rows = (counts * own + shrinkage * weights.array[:, None]) / (counts + shrinkage)
+        return replace(weights, class_values=tuple(map(tuple, rows.tolist())))
 
     return shrink
-
-
-def _apply_class_weights(
-    candidates: Candidates, by_class: NDArray[np.float32], space: Space
-) -> NDArray[np.float32]:
-    rows = by_class[np.minimum(candidates.class_ids, len(by_class) - 1)]
-    total = np.zeros(len(rows), np.float32)
-    for member, scores in enumerate(candidates.scores):
-        total += rows[:, member] * to_space(scores, space)
-    return from_space(total, space)
 
 
 YARDSTICKS: dict[str, Contender] = {

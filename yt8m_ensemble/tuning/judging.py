@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 NUM_FOLDS = 5
 NUM_RESAMPLES = 1000
 TUNED = "tuned"
-PER_CLASS = "per-class weights (cannot be packaged)"
+SHARED = "the same weights for all classes"
+PER_CLASS = "per-class weights"
 _CONFIDENCE = 0.95
 _PACKAGED = tuple(f"uniform {space}" for space in SPACES)
 
@@ -204,7 +205,8 @@ def tune(
         holdout: Share of videos that no search sees.
         num_folds: Parts of the other videos; 0 judges on the videos held out alone.
         num_resamples: Bootstrap resamples.
-        per_class: Also judge weights that differ from class to class.
+        per_class: Also fit weights that differ from class to class; they are taken if GAP out of
+            fold is higher with them.
         seed: Seed of everything drawn.
         progress: Told the searches done.
 
@@ -215,6 +217,11 @@ def tune(
         PredictionsError: If no video has a label.
         UsageError: If an option is unknown, or there are fewer videos than folds.
     """
+    if per_class and not num_folds:
+        msg = (
+            "Weights by class are only taken if GAP rises out of fold. Set `--folds` to 2 or more."
+        )
+        raise UsageError(msg, num_folds=num_folds)
     if space != "auto" and space not in SPACES:
         msg = f"There is no mixing space '{space}'; one of auto, {', '.join(SPACES)}."
         raise UsageError(msg, space=space)
@@ -238,14 +245,16 @@ def tune(
 
     def fit(some: Candidates) -> _Fit:
         weights, found = search_spaces(some, spaces, method=method, step=step, seed=seed)
-        applied = {TUNED: apply_mixture(weights)}
+        mixtures = {SHARED: weights}
+        mixtures |= {PER_CLASS: class_weights(some, weights)} if per_class else {}
+        applied = {name: apply_mixture(mixture) for name, mixture in mixtures.items()}
         applied |= {name: contender(some) for name, contender in YARDSTICKS.items()}
-        applied |= {PER_CLASS: class_weights(some, weights)} if per_class else {}
-        return _Fit(weights, found, applied)
+        return _Fit(mixtures, found, applied)
 
     progress("tune", 0, num_folds + 1, unit="searches")
     whole = fit(inner)
     judgements = []
+    taken = SHARED
     if num_folds and not whole.was_interrupted:
         # By rank of the hash, so that folds are of one size.
         order = np.argsort(hash_videos(video_ids[inner_rows], key=f"fold {seed}"))
@@ -258,19 +267,37 @@ def tune(
             parts.append({name: apply(part) for name, apply in fitted.applied.items()})
         judged = inner.select(np.concatenate([order[k::num_folds] for k in range(num_folds)]))
         scores = {name: np.concatenate([part[name] for part in parts]) for name in whole.applied}
+        if per_class:
+            scorer = Scorer(judged, "probability")
+            taken = max((SHARED, PER_CLASS), key=lambda name: scorer.gap_of(scores[name]))
         judgements.append(
-            judge("out of fold", judged, scores, num_resamples=num_resamples, seed=seed)
+            judge(
+                "out of fold",
+                judged,
+                _compared(scores, taken),
+                num_resamples=num_resamples,
+                seed=seed,
+            )
         )
     if len(outer_rows):
         outer = candidates.select(outer_rows)
         scores = {name: apply(outer) for name, apply in whole.applied.items()}
-        judgements.append(judge("held out", outer, scores, num_resamples=num_resamples, seed=seed))
-    best = whole.found[whole.weights.space]
+        judgements.append(
+            judge(
+                "held out",
+                outer,
+                _compared(scores, taken),
+                num_resamples=num_resamples,
+                seed=seed,
+            )
+        )
+    weights = whole.mixtures[taken]
+    best = whole.found[weights.space]
     return TuneResult(
-        weights=whole.weights,
+        weights=weights,
         method=method,
         seed=seed,
-        gap_in_sample=Scorer(inner, "probability").gap_of(whole.applied[TUNED](inner)),
+        gap_in_sample=Scorer(inner, "probability").gap_of(whole.applied[taken](inner)),
         judgements=tuple(judgements),
         num_evaluations=sum(found.num_evaluations for found in whole.found.values()),
         trace=best.trace,
@@ -312,11 +339,19 @@ def judge(
     return Judgement(name, candidates.num_videos, gaps[0], error, tuple(gains))
 
 
+def _compared(
+    scores: Mapping[str, NDArray[np.float32]], taken: str
+) -> dict[str, NDArray[np.float32]]:
+    """Return the mixture taken first, as `TUNED`; without weights by class it has no sibling."""
+    rest = {name: array for name, array in scores.items() if name != taken}
+    return {TUNED: scores[taken], **rest}
+
+
 @dataclass(frozen=True)
 class _Fit:
-    """What one set of videos taught: the mixture, the searches, and every contender."""
+    """What one set of videos taught: mixtures by name, the searches, and every contender."""
 
-    weights: MixtureWeights
+    mixtures: Mapping[str, MixtureWeights]
     found: Mapping[Space, Found]
     applied: Mapping[str, Applied]
 

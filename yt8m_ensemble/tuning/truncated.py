@@ -56,7 +56,17 @@ class Truncated:
 
         Returns:
             The lowest and the highest GAP that any full scores with these top K can have.
+
+        Raises:
+            PredictionsError: If the weights differ from class to class: what was not kept could be
+                of any class.
         """
+        if weights.class_values:
+            msg = (
+                "Weights by class cannot be judged on predictions that keep a top K only. Cache "
+                "all scores, without `--cache-top-k`."
+            )
+            raise PredictionsError(msg)
         members = [self.guessed.names.index(name) for name in weights.names]
         low, high = (
             Scorer(end.select_members(members), weights.space).gap(weights.values)
@@ -72,7 +82,6 @@ def collect_truncated(
     *,
     names: Sequence[str],
     top_k: int = TOP_K,
-    per_class: bool = False,
 ) -> Truncated:
     """Gather the candidates of top-K predictions.
 
@@ -81,7 +90,6 @@ def collect_truncated(
             labels `(B, C)`, bool.
         names: Member names.
         top_k: Pairs kept per video by the metric.
-        per_class: See `candidates.Gathered`.
 
     Returns:
         Candidates as guessed and at both ends.
@@ -89,7 +97,7 @@ def collect_truncated(
     Raises:
         PredictionsError: If a member keeps fewer than `top_k` scores, or a score is nan.
     """
-    ends = [Gathered(names, top_k, per_class=per_class) for _ in range(3)]
+    ends = [Gathered(names, top_k) for _ in range(3)]
     for members, labels in blocks:
         _check_kept(members, names, labels.shape[1], top_k)
         shape = (len(names), *labels.shape)

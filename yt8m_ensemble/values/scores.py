@@ -6,7 +6,7 @@ Validated when made; numpy only. Never opens a file.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -23,6 +23,7 @@ Space = Literal["probability", "logit", "geometric"]
 
 SPACES: tuple[Space, ...] = get_args(Space)
 SUM_TOLERANCE = 1e-9
+CLASS_SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,9 @@ class MixtureWeights:
         values: Weights in the same order, float64, each ≥ 0, summing to 1 ± 1e-9.
         space: Where the average is taken.
         details: How the weights were found (method, GAP, seed, digests); free-form, JSON-able.
+        class_values: Weights that differ from class to class: for each member a row of C weights,
+            which over the members sum to 1 ± 1e-6 in every class. Empty if all classes share
+            `values`; else `values` is what the rows were shrunk towards.
 
     Raises:
         MixtureWeightsError: If the weights are no mixture.
@@ -172,6 +176,7 @@ class MixtureWeights:
     values: tuple[float, ...]
     space: Space = "probability"
     details: Mapping[str, Any] = field(default_factory=dict)
+    class_values: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         listed = ", ".join(f"{n} {v:g}" for n, v in zip(self.names, self.values, strict=False))
@@ -196,6 +201,47 @@ class MixtureWeights:
                 "Pass `--normalize` to rescale them."
             )
             raise MixtureWeightsError(msg, values=self.values, total=total)
+        if self.class_values:
+            self._check_class_values()
+
+    def _check_class_values(self) -> None:
+        """Refuse rows that are no mixture in every class.
+
+        Raises:
+            MixtureWeightsError: If they are not.
+        """
+        lengths = sorted({len(row) for row in self.class_values})
+        if len(self.class_values) != len(self.names) or len(lengths) != 1:
+            msg = (
+                f"{len(self.class_values)} rows of {lengths} class weights for {len(self.names)} "
+                "members; give each member one row with a weight for every class."
+            )
+            raise MixtureWeightsError(msg, rows=len(self.class_values), lengths=lengths)
+        rows = np.asarray(self.class_values, np.float64)
+        wrong = ~(np.isfinite(rows) & (rows >= 0)).all(axis=0)
+        wrong |= ~(np.abs(rows.sum(axis=0) - 1) <= CLASS_SUM_TOLERANCE)
+        if wrong.any():
+            class_id = int(np.argmax(wrong))
+            msg = (
+                f"The weights of class {class_id} are {rows[:, class_id].tolist()}; expected "
+                "numbers of at least 0 that sum to 1."
+            )
+            raise MixtureWeightsError(msg, class_id=class_id)
+
+    @property
+    def factors(self) -> NDArray[np.float32]:
+        """What a graph multiplies members' scores by: shape `(M,)`, or `(M, C)` if by class."""
+        return np.asarray(self.class_values or self.values, np.float32)
+
+    def reordered(self, names: Sequence[str]) -> MixtureWeights:
+        """Return the same mixture with its members, all of them, in another order."""
+        order = [self.names.index(name) for name in names]
+        return replace(
+            self,
+            names=tuple(names),
+            values=tuple(self.values[place] for place in order),
+            class_values=tuple(self.class_values[place] for place in order if self.class_values),
+        )
 
     @property
     def array(self) -> NDArray[np.float64]:
@@ -230,8 +276,9 @@ class MixtureWeights:
                 "weights": list(self.values),
                 "space": self.space,
                 **self.details,
+                **({"class_weights": self.class_values} if self.class_values else {}),
             },
-            indent=2,
+            indent=None if self.class_values else 2,
         )
 
     @classmethod
@@ -245,10 +292,11 @@ class MixtureWeights:
             data = json.loads(text)
             names, values = tuple(data.pop("members")), tuple(map(float, data.pop("weights")))
             space = data.pop("space")
+            by_class = tuple(tuple(map(float, row)) for row in data.pop("class_weights", ()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             msg = (
                 f"'{path}' is no mixture-weights file ({type(error).__name__}: {error}); expected "
                 "JSON with members, weights and space, as `yt8m-ens tune-weights` writes it."
             )
             raise MixtureWeightsError(msg, path=path) from error
-        return cls(names, values, space, data)
+        return cls(names, values, space, data, by_class)
