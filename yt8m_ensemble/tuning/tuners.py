@@ -62,7 +62,7 @@ def _grid(search: Search) -> None:
 
 
 def _coordinate(search: Search) -> None:
-    _climb(search, reach=_REACH)
+    _climb(search)
 
 
 def _greedy(search: Search) -> None:
@@ -89,6 +89,7 @@ def _nelder_mead(search: Search) -> None:
             "maxfev": 100 * search.num_members,
         },
     )
+    _climb(search)
 
 
 def _powell(search: Search) -> None:
@@ -101,6 +102,7 @@ def _powell(search: Search) -> None:
         bounds=[(0, 1)] * search.num_members,
         options={"xtol": search.step / 50, "ftol": 1e-6, "maxfev": 200 * search.num_members},
     )
+    _climb(search)
 
 
 def _differential_evolution(search: Search) -> None:
@@ -121,14 +123,14 @@ def _differential_evolution(search: Search) -> None:
         vectorized=True,
         updating="deferred",
     )
-    _climb(search, reach=search.step)
+    _climb(search)
 
 
 def _temperature(search: Search) -> None:
     # Dividing logits by a temperature is weighing them by its inverse; a common factor moves no
     # rank. So calibration proposes weights without a look at GAP, and a short climb refines them.
     search.gap(1 / fit_temperatures(search.scorer.candidates))
-    _climb(search, reach=search.step)
+    _climb(search)
 
 
 def fit_temperatures(candidates: Candidates) -> NDArray[np.float64]:
@@ -181,12 +183,14 @@ def _slsqp(search: Search) -> None:
         search.gaps(start + part * (found.x - start) for part in (0.25, 0.5, 0.75, 1))
         if search.best_gap == before:
             break
-    _climb(search, reach=search.step)
+    _climb(search)
 
 
-def _climb(search: Search, *, reach: float) -> None:
+def _climb(search: Search) -> None:
     # From the best so far, move weight between every two members, then by half as much. After a
-    # round of moves one at a time, all that helped are tried at once.
+    # round of moves one at a time, all that helped are tried at once. Exact GAP is a staircase full
+    # of small dips: the first moves reach far, so that the methods that end here leave these.
+    reach = _REACH
     ones = np.eye(search.num_members)
     moves = [a - b for a, b in itertools.permutations(ones, 2)]
     while reach >= search.step / 20:
