@@ -1,6 +1,6 @@
 """TFRecords of YouTube-8M's two levels: read into batches, checked, written.
 
-Dequantises and pads; never normalises and never looks at a model.
+Dequantises, except for training, and pads; never normalises and never looks at a model.
 """
 
 from yt8m_ensemble.data.diagnosis import check_records, explained_errors

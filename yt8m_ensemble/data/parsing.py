@@ -19,7 +19,7 @@ READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 
 
 def parse_records(
-    serialized: tf.Tensor, *, features: FeatureSpec, num_classes: int
+    serialized: tf.Tensor, *, features: FeatureSpec, num_classes: int, keep_bytes: bool = False
 ) -> dict[str, tf.Tensor]:
     """Parse a batch of serialized records; runs inside a dataset.
 
@@ -27,6 +27,7 @@ def parse_records(
         serialized: Shape `(B,)`, string tensor.
         features: Which features to read, and at which level.
         num_classes: C.
+        keep_bytes: Leave frames as the uint8 that they are recorded in, padded with zero bytes.
 
     Returns:
         Tensors by the names of `Batch`'s fields, without `shards`; a record that does not fit
@@ -37,8 +38,10 @@ def parse_records(
         "video_id": tf.io.FixedLenFeature([], tf.string, ""),
         "labels": tf.io.VarLenFeature(tf.int64),
     }
-    read = _parse_frames if features.frame_level else _parse_means
-    parsed, vectors, num_frames = read(serialized, context, features)
+    if features.frame_level:
+        parsed, vectors, num_frames = _parse_frames(serialized, context, features, keep_bytes)
+    else:
+        parsed, vectors, num_frames = _parse_means(serialized, context, features)
     video_ids = tf.where(parsed["id"] != "", parsed["id"], parsed["video_id"])
     labels = parsed["labels"]
     positions = tf.stack([labels.indices[:, 0], labels.values], axis=1)
@@ -78,7 +81,7 @@ def _parse_means(
 
 
 def _parse_frames(
-    serialized: tf.Tensor, context: dict[str, object], features: FeatureSpec
+    serialized: tf.Tensor, context: dict[str, object], features: FeatureSpec, keep_bytes: bool
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
     # All frames of the batch are handled as one list; padding comes last, in one copy.
     parsed, frames, _ = tf.io.parse_sequence_example(
@@ -93,9 +96,11 @@ def _parse_frames(
         rows = tf.io.decode_raw(values.values, tf.uint8)
         quantized.append(tf.ensure_shape(rows, [None, size]))
     with tf.control_dependencies(checks):
+        vectors = tf.concat(quantized, axis=1)
+    if not keep_bytes:
         # One fused pass of the same arithmetic as q * DEQUANTIZE_SCALE + DEQUANTIZE_BIAS.
         vectors = tf.quantization.dequantize(
-            tf.bitcast(tf.concat(quantized, axis=1), tf.quint8),
+            tf.bitcast(vectors, tf.quint8),
             DEQUANTIZE_BIAS,
             DEQUANTIZE_BIAS + 255 * DEQUANTIZE_SCALE,
             mode="MIN_COMBINED",
@@ -103,4 +108,4 @@ def _parse_frames(
     rows = tf.RaggedTensor.from_row_lengths(vectors, lengths[0], validate=False)
     shape = [None, features.max_frames, features.total_size]
     num_frames = tf.minimum(tf.cast(lengths[0], tf.int32), features.max_frames)
-    return parsed, tf.ensure_shape(rows.to_tensor(0.0, shape=shape), shape), num_frames
+    return parsed, tf.ensure_shape(rows.to_tensor(shape=shape), shape), num_frames

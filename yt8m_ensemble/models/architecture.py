@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import tensorflow as tf
+
+from yt8m_ensemble.models.frames import dequantize_frames
 from yt8m_ensemble.models.layers import l2_normalize
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
@@ -41,10 +42,11 @@ class Architecture(ABC):
         features: FeatureSpec,
         num_classes: int,
     ) -> tf.Tensor:
-        """Turn dequantised features into class probabilities; see `predict`.
+        """Turn features that are not normalised yet into class probabilities; see `predict`.
 
         Args:
-            raw: Shape `(B, F)` or, at frame level, `(B, T, F)`; float32, dequantised.
+            raw: Shape `(B, F)` or, at frame level, `(B, T, F)`; float32, dequantised. Frames may
+                also be the uint8 of the records: then only frames that are used are dequantised.
             num_frames: Shape `(B,)`, int32; frames at or past it are padding.
             tower: Where variables live.
             features: What F is made of.
@@ -55,6 +57,8 @@ class Architecture(ABC):
         """
         if tower.training:
             raw, num_frames = self.draw_frames(raw, num_frames, tower)
+        if raw.dtype == tf.uint8:
+            raw = dequantize_frames(raw, num_frames)
         inputs = l2_normalize(raw, -1)
         return self.predict(inputs, num_frames, tower, features=features, num_classes=num_classes)
 

@@ -1,4 +1,4 @@
-"""Which frames of a padded video count: masks, and the random draws of training.
+"""Frames of padded videos: which of them count, the random draws of training, bytes to values.
 
 Never decides what becomes of the frames.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
+
+from yt8m_ensemble.facts import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.tower import Tower
@@ -27,17 +29,33 @@ def frame_mask(frames: tf.Tensor, num_frames: tf.Tensor) -> tf.Tensor:
     return tf.cast(places < tf.expand_dims(num_frames, 1), tf.float32)
 
 
+def dequantize_frames(frames: tf.Tensor, num_frames: tf.Tensor) -> tf.Tensor:
+    """Turn bytes into features, q * 4/255 + 4/512 - 2; padding becomes 0.
+
+    The values are bit for bit those of `data.read_batches`. Only operations that every device has.
+
+    Args:
+        frames: Shape `(B, T, F)`, uint8; frames past `num_frames` hold zero bytes.
+        num_frames: Shape `(B,)`, int32.
+
+    Returns:
+        The same shape, float32.
+    """
+    bias = DEQUANTIZE_BIAS * tf.expand_dims(frame_mask(frames, num_frames), 2)
+    return tf.cast(frames, tf.float32) * DEQUANTIZE_SCALE + bias
+
+
 def sample_frames(frames: tf.Tensor, num_frames: tf.Tensor, count: int, tower: Tower) -> tf.Tensor:
     """Draw frames of each video with replacement, as the starter code does while training.
 
     Args:
-        frames: Shape `(B, T, F)`, float32.
+        frames: Shape `(B, T, F)`, float32 or uint8.
         num_frames: Shape `(B,)`, int32.
         count: Frames to draw.
         tower: The source of randomness.
 
     Returns:
-        Shape `(B, count, F)`, float32.
+        Shape `(B, count, F)`, dtype as `frames`.
     """
     available = tf.cast(tf.expand_dims(_true_frames(frames, num_frames), 1), tf.float32)
     draws = tower.uniform((tf.shape(frames)[0], count))
@@ -50,13 +68,13 @@ def sample_sequence(
     """Draw a run of consecutive frames of each video; a short video repeats its last frame.
 
     Args:
-        frames: Shape `(B, T, F)`, float32.
+        frames: Shape `(B, T, F)`, float32 or uint8.
         num_frames: Shape `(B,)`, int32.
         count: Length of the run.
         tower: The source of randomness.
 
     Returns:
-        Shape `(B, count, F)`, float32.
+        Shape `(B, count, F)`, dtype as `frames`.
     """
     available = tf.expand_dims(_true_frames(frames, num_frames), 1)
     starts = tf.cast(tf.maximum(available - count, 0) + 1, tf.float32)

@@ -9,6 +9,7 @@ from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.steps.aligned import open_aligned
+from yt8m_ensemble.tuning import check_kept
 from yt8m_ensemble.values import MixtureWeights, Progress, no_progress
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def evaluate_predictions(
         # A mixture of one member is that member bit for bit.
         wanted = {name: MixtureWeights.uniform([name]) for name in opened.members}
         wanted |= {MIXTURE: mixture} if mixture else {}
-        truncated = opened.truncated(top_k=top_k, progress=progress)
+        num_classes = opened.labels.num_classes
+        for file in opened.opened:
+            for name in file.members if file.top_k else ():
+                check_kept(name, file.top_k or 0, num_classes=num_classes, top_k=top_k)
         found = []
         for name, mixed in wanted.items():
             # One after the other, so that the pairs of one ranking are in memory at a time.
@@ -94,10 +98,14 @@ def evaluate_predictions(
                     (mix(list(scores), mixed), labels)
                     for scores, labels in opened.blocks(progress, names=mixed.names)
                 ),
-                num_classes=opened.labels.num_classes,
+                num_classes=num_classes,
                 top_k=top_k,
             )
             gap = report.metrics.gap
+            # A member's best are among those kept; of a mixture any class may be.
+            truncated = (
+                opened.truncated(top_k=top_k, progress=progress) if name == MIXTURE else None
+            )
             interval = truncated.gap_interval(mixed) if truncated else (gap, gap)
             found.append(CachedEvaluation(name, report, interval))
         return CachedEvaluations(tuple(found), mixture, opened.top_k)

@@ -108,7 +108,8 @@ class Trainer:
         """Apply one step.
 
         Args:
-            features: Shape `(B, F)` or `(B, T, F)`, float32, dequantised; this process's videos.
+            features: Shape `(B, F)` or `(B, T, F)`, as `Architecture.__call__` takes them; this
+                process's videos.
             num_frames: Shape `(B,)`, int32.
             targets: Shape `(B, C)`, float32, from 0 to 1.
 

@@ -7,7 +7,7 @@ from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
 from yt8m_ensemble.tuning.judging import Gain, Judgement, TuneResult, judge, split_videos, tune
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import Found, search_weights
-from yt8m_ensemble.tuning.truncated import Truncated, collect_truncated
+from yt8m_ensemble.tuning.truncated import Truncated, check_kept, collect_truncated
 from yt8m_ensemble.tuning.tuners import TUNERS
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Scorer",
     "Truncated",
     "TuneResult",
+    "check_kept",
     "collect_candidates",
     "collect_truncated",
     "judge",

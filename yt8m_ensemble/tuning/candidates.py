@@ -143,7 +143,7 @@ class Gathered:
         self._names, self._top_k = tuple(names), top_k
         self.num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
         self._num_classes = 0
-        self._blocks: list[tuple[NDArray[Any], ...]] = []
+        self._parts: tuple[list[NDArray[Any]], ...] = ([], [], [], [], [])
 
     def add(
         self,
@@ -174,28 +174,37 @@ class Gathered:
         positives = np.count_nonzero(labels, axis=1)
         class_ids = class_ids[keep].astype(np.int32)
         self._num_classes = labels.shape[1]
-        self._blocks.append((sizes, class_ids, scores[:, keep], hits[keep], positives))
+        found = sizes, class_ids, scores[:, keep], hits[keep], positives
+        for part, array in zip(self._parts, found, strict=True):
+            part.append(array)
 
     def candidates(self) -> Candidates:
-        """Return the candidates of all blocks.
+        """Return the candidates of all blocks, and forget them.
 
         Raises:
             PredictionsError: If there is no video.
         """
-        if not self._blocks:
+        if not self._parts[0]:
             msg = "The predictions hold no video, so there is nothing to score. Predict some first."
             raise PredictionsError(msg)
-        sizes, class_ids, scores, hits, positives = zip(*self._blocks, strict=True)
+        sizes, class_ids, scores, hits, positives = map(_join, self._parts)
         return Candidates(
             self._names,
-            np.concatenate([[0], np.cumsum(np.concatenate(sizes))]),
-            np.concatenate(class_ids),
-            np.concatenate(scores, axis=1),
-            np.concatenate(hits),
-            np.concatenate(positives),
+            np.concatenate([[0], np.cumsum(sizes)]),
+            class_ids,
+            scores,
+            hits,
+            positives,
             self._num_classes,
             self._top_k,
         )
+
+
+def _join(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    # One field after the other, each forgotten at once: of millions of videos it is hundreds of MB.
+    joined = np.concatenate(parts, axis=-1)
+    parts.clear()
+    return joined
 
 
 def _refuse_nan(

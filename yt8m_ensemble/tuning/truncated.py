@@ -99,7 +99,11 @@ def collect_truncated(
     """
     ends = [Gathered(names, top_k) for _ in range(3)]
     for members, labels in blocks:
-        _check_kept(members, names, labels.shape[1], top_k)
+        for name, (class_ids, values) in zip(names, members, strict=True):
+            check_kept(name, class_ids.shape[1], num_classes=labels.shape[1], top_k=top_k)
+            if np.isnan(values).any():
+                msg = f"'{name}' scores a class of a video as nan. Predict it again."
+                raise PredictionsError(msg, member=name)
         shape = (len(names), *labels.shape)
         dense, known = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
         for member, (class_ids, values) in enumerate(members):
@@ -140,19 +144,21 @@ def collect_truncated(
     return Truncated(*(end.candidates() for end in ends))
 
 
-def _check_kept(
-    members: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]],
-    names: Sequence[str],
-    num_classes: int,
-    top_k: int,
-) -> None:
-    for name, (class_ids, values) in zip(names, members, strict=True):
-        if class_ids.shape[1] < min(top_k, num_classes):
-            msg = (
-                f"'{name}' keeps the top {class_ids.shape[1]} scores of a video, GAP@{top_k} needs "
-                f"{top_k} at least and 100 to be certain. Cache more with `--cache-top-k`."
-            )
-            raise PredictionsError(msg, member=name, kept=class_ids.shape[1], top_k=top_k)
-        if np.isnan(values).any():
-            msg = f"'{name}' scores a class of a video as nan. Predict it again."
-            raise PredictionsError(msg, member=name)
+def check_kept(name: str, kept: int, *, num_classes: int, top_k: int) -> None:
+    """Refuse predictions that keep fewer scores of a video than the metric ranks.
+
+    Args:
+        name: The member.
+        kept: Scores kept of a video.
+        num_classes: Classes `C`.
+        top_k: Pairs kept per video by the metric.
+
+    Raises:
+        PredictionsError: If they do.
+    """
+    if kept < min(top_k, num_classes):
+        msg = (
+            f"'{name}' keeps the top {kept} scores of a video, GAP@{top_k} needs "
+            f"{top_k} at least and 100 to be certain. Cache more with `--cache-top-k`."
+        )
+        raise PredictionsError(msg, member=name, kept=kept, top_k=top_k)
