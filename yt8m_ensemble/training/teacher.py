@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Teacher:
     """Mix the scores of a file's first member into labels: `(1 - w) y + w p`.
 
+    All scores that the file keeps are held in memory: 4 C bytes a video, or 8 K of a file that
+    keeps a top K, whose other scores count as 0.
+
     Args:
         path: The prediction file.
         weight: w.
@@ -39,7 +42,8 @@ class Teacher:
                 )
                 raise PredictionsError(msg, found=file.num_classes, expected=num_classes)
             video_ids = np.asarray(file.video_ids)
-            self._scores = np.asarray(file.scores(file.members[0]))
+            self._num_classes = num_classes
+            self._class_ids, self._scores = file.kept(0) if file.top_k else (None, file.scores(0))
         self._order = np.argsort(video_ids)
         self._video_ids = video_ids[self._order]
 
@@ -68,5 +72,9 @@ class Teacher:
                 "Make it with `yt8m-ens predict --cache` from the training records."
             )
             raise AlignmentError(msg, path=self._path, missing=len(missing))
-        scores = self._scores[self._order[places]].astype(np.float32)
+        rows = self._order[places]
+        scores = self._scores[rows]
+        if self._class_ids is not None:
+            kept, scores = scores, np.zeros((len(rows), self._num_classes), np.float32)
+            np.put_along_axis(scores, self._class_ids[rows], kept, axis=1)
         return (1 - self._weight) * labels + self._weight * scores
