@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.data.oracle import read_slowly
 from tests.data.records import (
@@ -18,6 +19,7 @@ from tests.data.records import (
     write_shards,
 )
 from yt8m_ensemble.data import read_batches, training_dataset, write_records
+from yt8m_ensemble.models.frames import dequantize_frames
 from yt8m_ensemble.values import FeatureSpec
 
 pytestmark = pytest.mark.tf
@@ -174,7 +176,9 @@ def test_training_batches_hold_the_videos_values(tmp_path):
     rows = {video_id: row for row, video_id in enumerate(ordered.video_ids.tolist())}
     for batch in train_on(paths, FRAMES).as_numpy_iterator():
         order = [rows[video_id] for video_id in batch["video_ids"].tolist()]
-        np.testing.assert_array_equal(batch["features"], ordered.features[order])
+        assert batch["features"].dtype == np.uint8
+        features = dequantize_frames(tf.constant(batch["features"]), batch["num_frames"])
+        np.testing.assert_array_equal(features, ordered.features[order])
         np.testing.assert_array_equal(batch["num_frames"], ordered.num_frames[order])
         np.testing.assert_array_equal(batch["labels"], ordered.labels[order])
         assert batch["labels"].dtype == np.float32

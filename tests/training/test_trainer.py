@@ -11,6 +11,7 @@ from tests.models.small import (
     random_inputs,
     small_flags,
 )
+from yt8m_ensemble.data import dequantize, quantize
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.models import REGISTRY
 from yt8m_ensemble.training import Trainer, TrainOptions
@@ -46,6 +47,22 @@ def test_training_and_inference_are_one_arithmetic(name, extra):
         expected = predict(inputs, num_frames)
     np.testing.assert_allclose(trainer.scores(inputs, num_frames), expected, atol=2e-6)
     assert state["global_step"] == 3
+
+
+@pytest.mark.parametrize("name", [n for n, model in REGISTRY.items() if model.frame_level])
+def test_bytes_train_as_their_values_do(name):
+    flags = small_flags(name)
+    inputs, num_frames, labels = batch_of(flags)
+    frames = quantize(inputs)
+    padding = np.arange(inputs.shape[1]) >= num_frames[:, None]
+    frames[padding] = 0
+    values = dequantize(frames)
+    values[padding] = 0
+    losses = [
+        losses_of(trainer_of(flags), (features, num_frames, labels), steps=3)
+        for features in (frames, values)
+    ]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.slow

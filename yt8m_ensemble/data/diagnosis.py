@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from yt8m_ensemble import files
 from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
 from yt8m_ensemble.data.peek import RecordInfo, describe_record
 from yt8m_ensemble.errors import DataError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from yt8m_ensemble.values import FeatureSpec
+
+RECORD_OVERHEAD = 16
+"""Bytes of a TFRecord beside its content: length and two checksums."""
 
 
 @contextmanager
@@ -55,7 +59,7 @@ def check_records(paths: Sequence[str], *, features: FeatureSpec, num_classes: i
         DataError: For that record; carries `path`, `index` (from 0), what was found and expected.
     """
     for path in paths:
-        index = 0
+        index = num_bytes = 0
         try:
             for serialized in tf.data.TFRecordDataset(path).as_numpy_iterator():
                 fault = _find_fault(serialized, features=features, num_classes=num_classes)
@@ -63,6 +67,7 @@ def check_records(paths: Sequence[str], *, features: FeatureSpec, num_classes: i
                     msg = f"Record {index} of '{path}' {fault[0]}"
                     raise DataError(msg, path=path, index=index, **fault[1])
                 index += 1
+                num_bytes += len(serialized) + RECORD_OVERHEAD
         except tf.errors.NotFoundError as error:
             msg = f"No record file at '{path}'. Check the path."
             raise DataError(msg, path=path) from error
@@ -73,6 +78,29 @@ def check_records(paths: Sequence[str], *, features: FeatureSpec, num_classes: i
                 "Fetch or write the file again; it must be an uncompressed TFRecord file."
             )
             raise DataError(msg, path=path, index=index) from error
+        check_size(path, num_records=index, num_bytes=num_bytes)
+
+
+def check_size(path: str, *, num_records: int, num_bytes: int) -> None:
+    """Compare what was read of a file with its size.
+
+    TensorFlow takes a file that ends inside the 12-byte header of a record for a whole one.
+
+    Args:
+        path: The file, read to its end.
+        num_records: Records read.
+        num_bytes: Bytes that they take in the file.
+
+    Raises:
+        DataError: If the file holds more; carries `path` and `index`, that of the cut record.
+    """
+    rest = files.size(path) - num_bytes
+    if rest:
+        msg = (
+            f"Record {num_records} of '{path}' is cut short, after {num_records} whole records: "
+            f"only {rest} bytes of its header are there. Fetch or write the file again."
+        )
+        raise DataError(msg, path=path, index=num_records)
 
 
 def _find_fault(

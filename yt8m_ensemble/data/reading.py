@@ -6,6 +6,7 @@ order never depends on the machine.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble import files
-from yt8m_ensemble.data.diagnosis import check_records
+from yt8m_ensemble.data.diagnosis import RECORD_OVERHEAD, check_records, check_size
 from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
 from yt8m_ensemble.errors import DataError
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import FeatureSpec
 
 _READ_BUFFER = 4 << 20
-RECORD_OVERHEAD = 16
-"""Bytes of a TFRecord beside its content: length and two checksums."""
 _SHUFFLE_BYTES = 128 << 20
 _FRAMES_GUESS = 230  # mean length of a YouTube-8M video in seconds; only sizes the shuffle buffer
 _MAX_SHUFFLE = 16_384
@@ -147,10 +146,7 @@ class BatchReader:
 
 
 class _BytesRead:
-    """Compare what was read of each file with its size.
-
-    TensorFlow takes a file that ends inside the 12-byte header of a record for a whole one.
-    """
+    """Compare what was read of each file with its size; see `check_size`."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
@@ -171,14 +167,11 @@ class _BytesRead:
             DataError: If one holds more bytes than its whole records take.
         """
         for shard in range(self._checked, end):
-            path, index = self._paths[shard], int(self._records[shard])
-            rest = files.size(path) - int(self._bytes[shard])
-            if rest:
-                msg = (
-                    f"Record {index} of '{path}' is cut short, after {index} whole records: only "
-                    f"{rest} bytes of its header are there. Fetch or write the file again."
-                )
-                raise DataError(msg, path=path, index=index)
+            check_size(
+                self._paths[shard],
+                num_records=int(self._records[shard]),
+                num_bytes=int(self._bytes[shard]),
+            )
         self._checked = max(self._checked, end)
 
 
@@ -197,7 +190,8 @@ def training_dataset(
     Files are shuffled anew each epoch and read several at a time; records are shuffled in a buffer
     of at most 128 MB. Batches run over the end of an epoch; only the very last may be smaller.
     Frames stay bytes, a quarter of the memory: a step dequantises the few that it draws.
-    Iterate inside `explained_errors`, which names the record behind a TensorFlow error.
+    Iterate inside `explained_errors`, which names the record behind a TensorFlow error. A file that
+    ends inside a record's header is such an error if it is local; a remote one is read up to there.
 
     Args:
         paths: TFRecord files.
@@ -226,7 +220,7 @@ def training_dataset(
         tf.data.Dataset.from_tensor_slices(list(paths))
         .shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
         .interleave(
-            _records,
+            lambda path: _records(path).concatenate(_check_of_end(path)),
             cycle_length=min(8, len(paths)),
             block_length=4,
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -243,3 +237,34 @@ def training_dataset(
 
 def _records(path: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER)
+
+
+def _check_of_end(path: tf.Tensor) -> tf.data.Dataset:
+    """Return an empty dataset that fails if a file, just read, ends inside a record's header.
+
+    Counting bytes in the pipeline costs several times what reading a video-level record does.
+    """
+
+    def check(path: tf.Tensor) -> tf.Tensor:
+        whole = tf.numpy_function(_ends_with_a_record, [path], tf.bool)
+        with tf.control_dependencies([tf.debugging.assert_equal(whole, True, "cut short")]):
+            return tf.constant(False)
+
+    return tf.data.Dataset.from_tensors(path).filter(check)
+
+
+def _ends_with_a_record(path: bytes) -> bool:
+    """Return whether a file's last record is followed by its end, by a walk over the lengths.
+
+    They may be trusted: TensorFlow has compared them with their checksums. A file that is not local
+    is believed, as seeking in it is slow.
+    """
+    name = os.fsdecode(path)
+    if files.is_remote(name):
+        return True
+    size, position = files.size(name), 0
+    with files.open_binary(name) as file:
+        while size - position >= RECORD_OVERHEAD:
+            length = os.pread(file.fileno(), 8, position)
+            position += int.from_bytes(length, "little") + RECORD_OVERHEAD
+    return position == size
