@@ -43,7 +43,11 @@ class Teacher:
                 raise PredictionsError(msg, found=file.num_classes, expected=num_classes)
             video_ids = np.asarray(file.video_ids)
             self._num_classes = num_classes
-            self._class_ids, self._scores = file.kept(0) if file.top_k else (None, file.scores(0))
+            self._class_ids: NDArray[np.int32] | None = None
+            if file.top_k:
+                self._class_ids, self._scores = file.kept(0)
+            else:
+                self._scores = file.scores(0)
         self._order = np.argsort(video_ids)
         self._video_ids = video_ids[self._order]
 
