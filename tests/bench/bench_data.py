@@ -4,7 +4,8 @@
 
 Rows, for each level: `raw` reads records and does nothing with them; `bound` also writes arrays of
 the size that a batch has, with nothing in them; `read` is `BatchReader`, which parses, checks,
-dequantises and pads. Pipelines are built and traced before the clock starts. Rates are the best of
+dequantises and pads; `train` is one epoch of `training_dataset`, which shuffles instead, and pads
+frames as bytes. Pipelines are built and traced before the clock starts. Rates are the best of
 the rounds, which take turns; CPU time is of all cores.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import os
 import tempfile
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -19,7 +21,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import numpy as np
 import tensorflow as tf
 
-from yt8m_ensemble.data import BatchReader
+from yt8m_ensemble.data import BatchReader, training_dataset
 from yt8m_ensemble.files import expand_globs
 from yt8m_ensemble.steps.synth import Level, synthesize
 from yt8m_ensemble.values import FeatureSpec
@@ -45,7 +47,7 @@ def raw_reader(paths, batch_size, make):
 
 
 def measure(level, paths):
-    """Return the three readers of a level, each a function that returns how many videos it read."""
+    """Return the readers of a level, each a function that returns how many videos it read."""
     spec, batch_size = LEVELS[level]
     shape = [spec.max_frames, spec.total_size] if spec.frame_level else [spec.total_size]
 
@@ -53,11 +55,16 @@ def measure(level, paths):
         count = tf.shape(records)[0]
         return count, tf.fill([count, *shape], tf.cast(count, tf.float32))
 
-    batches = BatchReader(paths, features=spec, num_classes=NUM_CLASSES, batch_size=batch_size)
+    options: dict[str, Any] = {
+        "features": spec, "num_classes": NUM_CLASSES, "batch_size": batch_size
+    }  # fmt: skip
+    batches = BatchReader(paths, **options)
+    shuffled = training_dataset(paths, **options, num_epochs=1, seed=0)
     return {
         "raw": raw_reader(paths, batch_size, lambda records: (tf.shape(records)[0], 0)),
         "bound": raw_reader(paths, batch_size, fill),
         "read": lambda: sum(len(batch.video_ids) for batch in batches),
+        "train": lambda: sum(len(batch["labels"]) for batch in shuffled.as_numpy_iterator()),
     }
 
 
