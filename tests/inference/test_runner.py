@@ -3,6 +3,7 @@ import pytest
 
 from tests.pico import flags_of, write_train_dir
 from yt8m_ensemble.checkpoints import open_checkpoint
+from yt8m_ensemble.data import dequantize
 from yt8m_ensemble.errors import CheckpointError, ShapeError
 from yt8m_ensemble.inference import GraphRunner
 from yt8m_ensemble.models import build_graph
@@ -40,3 +41,29 @@ def test_a_variable_without_value_is_refused(model):
     with pytest.raises(CheckpointError, match="in the graph but not in the checkpoint") as caught:
         GraphRunner(model[0], DictSource({}))
     assert caught.value.tensor in model[0].variables
+
+
+@pytest.mark.parametrize("model", ["NetVLADModelLF", "GruModel"])
+def test_frames_given_as_bytes_score_the_same_bit_for_bit(tmp_path, model):
+    flags = flags_of(model)
+    directory = write_train_dir(tmp_path / "m", flags)
+    rng = np.random.default_rng(0)
+    num_frames = np.array([7, 3, 5], np.int32)
+    frames = rng.integers(0, 256, (3, 7, flags.features.total_size), np.uint8)
+    frames[np.arange(7) >= num_frames[:, None]] = 0
+    # As the records are read: q * 4/255 + 4/512 - 2 in float32, padding 0.
+    values = dequantize(frames) * (np.arange(7) < num_frames[:, None])[:, :, None]
+    with (
+        open_checkpoint(str(directory / "model.ckpt-1")) as source,
+        GraphRunner(build_graph(flags), source) as runner,
+    ):
+        assert runner.takes_bytes
+        for score in (runner.predict, runner.predict_members):
+            np.testing.assert_array_equal(
+                score(frames, num_frames), score(values.astype(np.float32), num_frames)
+            )
+
+
+def test_a_model_of_means_takes_no_bytes(model):
+    with GraphRunner(*model) as runner:
+        assert not runner.takes_bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -39,13 +39,14 @@ class Batch:
         video_ids: Shape `(B,)`, bytes.
         features: Shape `(B, F)`, or `(B, T, F)` at frame level with T the spec's `max_frames`;
             float32, dequantised, concatenated in the spec's order. Frames past `num_frames` are 0.
+            A reader that keeps bytes leaves frames in the uint8 of the records.
         num_frames: Shape `(B,)`, int32: true frames, at most `max_frames`; 1 at video level.
         labels: Shape `(B, C)`, bool; all false where a record has none.
         shards: Shape `(B,)`, int32: index of each record's file in the paths given.
     """
 
     video_ids: NDArray[np.bytes_]
-    features: NDArray[np.float32]
+    features: NDArray[Any]
     num_frames: NDArray[np.int32]
     labels: NDArray[np.bool_]
     shards: NDArray[np.int32]
@@ -86,6 +87,7 @@ class BatchReader:
         batch_size: B.
         cut_at_files: End a batch where a file ends, so that the batches of a file do not depend on
             which other files are read.
+        keep_bytes: Leave frames as they are recorded, a quarter of the memory.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class BatchReader:
         num_classes: int,
         batch_size: int,
         cut_at_files: bool = False,
+        keep_bytes: bool = False,
     ) -> None:
         self._paths, self._features, self._num_classes = list(paths), features, num_classes
 
@@ -111,7 +114,9 @@ class BatchReader:
         batches = records if cut_at_files else records.batch(batch_size)
         self._dataset = batches.map(
             lambda serialized, shards: {
-                **parse_records(serialized, features=features, num_classes=num_classes),
+                **parse_records(
+                    serialized, features=features, num_classes=num_classes, keep_bytes=keep_bytes
+                ),
                 "shards": shards,
                 "sizes": tf.strings.length(serialized),
             },

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.values import FeatureSpec
 
-BATCH_BYTES: Final = 16 << 20
-"""Bytes of a batch's features; about five batches are in memory at a time."""
+BATCH_BYTES: Final = 32 << 20
+"""Bytes of a batch's features as float32; the graph holds about five times as much at a time.
+
+Fewer would cost time: the weights of thousands of classes are read from memory for every batch.
+"""
 MAX_BATCH: Final = 1024
 
 B = TypeVar("B")
@@ -25,12 +28,12 @@ def default_batch_size(features: FeatureSpec) -> int:
         features: What the model reads.
 
     Returns:
-        As many as take 16 MiB in float32, at most 1,024.
+        As many as take 32 MiB in float32, at most 1,024.
 
     Examples:
         >>> from yt8m_ensemble.values import FeatureSpec
         >>> default_batch_size(FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True))
-        12
+        24
         >>> default_batch_size(FeatureSpec(("mean_rgb",), (1024,), frame_level=False))
         1024
     """

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.errors import CheckpointError, ShapeError, TensorMismatchError
+from yt8m_ensemble.inference.byte_input import add_byte_input
 from yt8m_ensemble.inference.widening import widen_variables
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class GraphRunner:
     """
 
     def __init__(self, model: ModelGraph, source: TensorSource) -> None:
-        self._model = model = widen_variables(model)
+        model, byte_input = add_byte_input(widen_variables(model))
+        self._model = model
         self._graph = tf.Graph()
         with self._graph.as_default():
             tf.import_graph_def(model.graph_def, name="")
@@ -49,13 +51,12 @@ class GraphRunner:
             }
         self._session = tf.compat.v1.Session(graph=self._graph)
         self.load(source)
-        names = (model.inputs, model.num_frames)
-        self._inputs = [self._graph.get_tensor_by_name(name) for name in names]
-        self._frames_dtype = self._inputs[1].dtype.as_numpy_dtype
-        members = list(model.members.values()) or [model.predictions]
-        self._predict = self._session.make_callable(model.predictions, self._inputs)
-        self._predict_members = self._session.make_callable(members, self._inputs)
-        self._predict_all = self._session.make_callable([model.predictions, *members], self._inputs)
+        self._fed = {"float32": self._graph.get_tensor_by_name(model.inputs)}
+        if byte_input:
+            self._fed["uint8"] = self._graph.get_tensor_by_name(byte_input)
+        self._num_frames = self._graph.get_tensor_by_name(model.num_frames)
+        self._members = list(model.members.values()) or [model.predictions]
+        self._callables: dict[Any, Callable[..., Any]] = {}
 
     def load(self, source: TensorSource) -> None:
         """Replace the weights, e.g. by those of the next checkpoint of one training run.
@@ -93,49 +94,55 @@ class GraphRunner:
         """Names of the members; empty for a single model."""
         return tuple(self._model.members)
 
-    def predict(
-        self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
-    ) -> NDArray[np.float32]:
+    def predict(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score a batch.
 
         Args:
-            features: Shape `(B, F)` or `(B, T, F)`, as the graph wants them.
+            features: Shape `(B, F)` or `(B, T, F)`, float32, as the graph wants them; or frames in
+                the uint8 of the records, if the graph `takes_bytes`.
             num_frames: Shape `(B,)`.
 
         Returns:
             Confidences, shape `(B, C)`, float32.
         """
-        scores: NDArray[np.float32] = self._call(self._predict, features, num_frames)
+        scores: NDArray[np.float32]
+        (scores,) = self._call([self._model.predictions], features, num_frames)
         return scores
 
     def predict_members(
-        self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
+        self, features: NDArray[Any], num_frames: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         """Score a batch with every member in one run.
 
         Args:
-            features: Shape `(B, F)` or `(B, T, F)`.
+            features: As for `predict`.
             num_frames: Shape `(B,)`.
 
         Returns:
             Confidences, shape `(M, B, C)`, float32; M is 1 for a single model.
         """
-        return np.stack(self._call(self._predict_members, features, num_frames))
+        return np.stack(self._call(self._members, features, num_frames))
 
     def predict_all(
-        self, features: NDArray[np.float32], num_frames: NDArray[np.int32]
+        self, features: NDArray[Any], num_frames: NDArray[np.int32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Score a batch with every member and mix them, in one run.
 
         Args:
-            features: Shape `(B, F)` or `(B, T, F)`.
+            features: As for `predict`.
             num_frames: Shape `(B,)`.
 
         Returns:
             What `predict` and what `predict_members` returns.
         """
-        mixed, *members = self._call(self._predict_all, features, num_frames)
+        wanted = [self._model.predictions, *self._members]
+        mixed, *members = self._call(wanted, features, num_frames)
         return mixed, np.stack(members)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether frames may be given as bytes: the scores are the same bit for bit."""
+        return "uint8" in self._fed
 
     def close(self) -> None:
         """Free the session and the weights."""
@@ -149,15 +156,20 @@ class GraphRunner:
 
     def _call(
         self,
-        function: Callable[..., Any],
-        features: NDArray[np.float32],
+        fetches: list[str],
+        features: NDArray[Any],
         num_frames: NDArray[np.int32],
     ) -> Any:
-        wanted = self._inputs[0].shape
+        fed = self._fed[features.dtype.name]
+        wanted = fed.shape
         if not wanted.is_compatible_with(features.shape):
             msg = (
                 f"The model takes batches of shape {wanted}, the records give {features.shape}. "
                 "Check `--features` and the feature sizes."
             )
             raise ShapeError(msg, expected=str(wanted), found=features.shape)
-        return function(features, num_frames.astype(self._frames_dtype, copy=False))
+        key = features.dtype.name, *fetches
+        if key not in self._callables:
+            self._callables[key] = self._session.make_callable(fetches, [fed, self._num_frames])
+        counts = num_frames.astype(self._num_frames.dtype.as_numpy_dtype, copy=False)
+        return self._callables[key](features, counts)

@@ -5,6 +5,7 @@ inference graphs alike. Never reads records or writes checkpoints.
 """
 
 from yt8m_ensemble.models.architecture import Architecture
+from yt8m_ensemble.models.frames import dequantize_frames
 from yt8m_ensemble.models.graph import build_graph, declare_variables, model_of_flags
 from yt8m_ensemble.models.recognition import recognize
 from yt8m_ensemble.models.registry import REGISTRY, convert_option, make_model, model_options
@@ -18,6 +19,7 @@ __all__ = [
     "build_graph",
     "convert_option",
     "declare_variables",
+    "dequantize_frames",
     "make_model",
     "model_of_flags",
     "model_options",

@@ -121,7 +121,7 @@ def evaluate_models(
         seed: Seed of that sample.
         tensorboard: Directory for scalars under the starter code's names, by global step; a folder
             a model in it if there are several.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 1,024.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 1,024.
         top_k: Pairs a video that GAP keeps.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
@@ -176,11 +176,13 @@ def scored_batches(
     Yields:
         Scores and labels, each `(B, C)`.
     """
-    reader = _reader(paths, model, batch_size=batch_size)
+    reader = _reader(paths, model, runner, batch_size=batch_size)
     yield from _scored(runner, reader, task=f"eval {model.name}", progress=progress)
 
 
-def _reader(paths: Sequence[str], model: OpenModel, *, batch_size: int | None) -> BatchReader:
+def _reader(
+    paths: Sequence[str], model: OpenModel, runner: GraphRunner, *, batch_size: int | None
+) -> BatchReader:
     # Batches as `predict` makes them, so that both give the same scores bit for bit.
     return BatchReader(
         paths,
@@ -188,6 +190,7 @@ def _reader(paths: Sequence[str], model: OpenModel, *, batch_size: int | None) -
         num_classes=model.num_classes,
         batch_size=batch_size or default_batch_size(model.features),
         cut_at_files=True,
+        keep_bytes=runner.takes_bytes,
     )
 
 
@@ -238,9 +241,9 @@ class _Evaluator:
         else:
             model, runner = self._open(target)
             step, digest = _step(model.source), model.digest
-        key = model.features, model.num_classes
+        key = model.features, model.num_classes, runner.takes_bytes
         if key not in self._readers:
-            self._readers[key] = _reader(self._paths, model, batch_size=self._batch_size)
+            self._readers[key] = _reader(self._paths, model, runner, batch_size=self._batch_size)
         task = f"eval {target.path}"
         report = evaluate(
             _scored(runner, self._readers[key], task=task, progress=self._progress),

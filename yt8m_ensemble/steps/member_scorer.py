@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.inference import GraphRunner, default_batch_size
 from yt8m_ensemble.storage import PredictionsWriter
 
 if TYPE_CHECKING:
@@ -59,6 +60,22 @@ class MemberScorer:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+
+    def reader(self, paths: Sequence[str], *, batch_size: int | None) -> BatchReader:
+        """Return a reader of the batches that these models score.
+
+        Args:
+            paths: Record files; no batch spans two.
+            batch_size: Videos a batch; `None` for `default_batch_size`.
+        """
+        return BatchReader(
+            paths,
+            features=self.features,
+            num_classes=self.num_classes,
+            batch_size=batch_size or default_batch_size(self.features),
+            cut_at_files=True,
+            keep_bytes=all(runner.takes_bytes for runner in self._runners),
+        )
 
     def mixed(self, batch: Batch) -> NDArray[np.float32]:
         """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from yt8m_ensemble import files
-from yt8m_ensemble.data import BatchReader, shard_paths
+from yt8m_ensemble.data import shard_paths
 from yt8m_ensemble.errors import PredictionsError, UsageError
 from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.inference import (
     SUBMISSION_HEADER,
-    default_batch_size,
     format_submission,
     score_ahead,
 )
@@ -87,7 +86,7 @@ def predict_scores(
         runner: Score in this process, or on Apache Beam (see `steps.predict_on_beam`).
         num_workers: Processes of Beam's local runner; `None` for one.
         beam_options: Further options of its pipeline.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 1,024.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 1,024.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace outputs that exist.
@@ -148,12 +147,17 @@ def predict_scores(
         writer = scorer.writer(to_write, top_k=cache_top_k, force=force) if to_write else None
         if dry_run or not (csv or writer):
             return result
-        size = batch_size or default_batch_size(scorer.features)
         with scorer, ExitStack() as stack:
             text = stack.enter_context(_Submission(csv, force=force)) if csv else None
             store = stack.enter_context(_Cache(writer, paths)) if writer else None
             videos, resumed = _score(
-                scorer, paths, text=text, store=store, size=size, top_k=top_k, progress=progress
+                scorer,
+                paths,
+                text=text,
+                store=store,
+                batch_size=batch_size,
+                top_k=top_k,
+                progress=progress,
             )
         return replace(result, num_videos=videos, num_resumed=max(resumed, result.num_resumed))
 
@@ -196,7 +200,7 @@ def _score(
     *,
     text: _Submission | None,
     store: _Cache | None,
-    size: int,
+    batch_size: int | None,
     top_k: int,
     progress: Progress,
 ) -> tuple[int, int]:
@@ -205,13 +209,7 @@ def _score(
     wanted = list(paths) if text or store is None else store.missing
     resumed = store.num_resumed if store else 0
     done = 0 if text else resumed
-    reader = BatchReader(
-        wanted,
-        features=scorer.features,
-        num_classes=scorer.num_classes,
-        batch_size=size,
-        cut_at_files=True,
-    )
+    reader = scorer.reader(wanted, batch_size=batch_size)
 
     def run(batch: Batch) -> tuple[Any, Any]:
         if text and store:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
-from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import MissingDependencyError, PredictionsError
-from yt8m_ensemble.inference import default_batch_size, score_ahead
+from yt8m_ensemble.inference import score_ahead
 from yt8m_ensemble.steps.member_scorer import MemberScorer, shard_name
 from yt8m_ensemble.steps.merge_predictions import merge_predictions
 from yt8m_ensemble.steps.open_model import open_models
@@ -53,7 +52,7 @@ class Scoring:
     Args:
         models: Paths to models, as the workers see them.
         cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 1,024.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 1,024.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
     """
@@ -100,13 +99,7 @@ class PartWriter:
         if files.exists(part):
             return
         scorer = self._scorer
-        reader = BatchReader(
-            [path],
-            features=scorer.features,
-            num_classes=scorer.num_classes,
-            batch_size=self._scoring.batch_size or default_batch_size(scorer.features),
-            cut_at_files=True,
-        )
+        reader = scorer.reader([path], batch_size=self._scoring.batch_size)
         with (
             files.atomic_file(part, force=True) as temporary,
             scorer.writer(temporary, top_k=self._scoring.cache_top_k, force=True) as writer,
@@ -143,7 +136,7 @@ def predict_on_beam(
         num_workers: Processes of the local runner.
         beam_options: Further options of the pipeline, such as `--runner=FlinkRunner`.
         cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 1,024.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 1,024.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace a cache that exists, and score anew what its parts hold.
