@@ -1,10 +1,13 @@
 """`predict` and `eval` beside a straightforward port of the official reader's loop, in one run.
 
     python tests/bench/bench_predict.py [--size small] [--videos 800] [--rounds 3]
+    python tests/bench/bench_predict.py --size video --videos 20000
 
 The baseline reads as the official `inference.py` does: one thread that parses one record after the
 other, one batch at a time, a row of Python formatting a video. All score the same float16 bundle of
-three gated NetVLADs over the same generated frame-level records. Each run is a process of its own,
+three gated NetVLADs over the same generated frame-level records; at size `video`, of a logistic
+model and two mixtures of experts over video-level ones. `graph` runs the graph of that bundle on
+batches that are in memory already: no reader can be faster. Each run is a process of its own,
 so that peak memory is its own; it scores one record file and then all eight, and the rate is that
 of the difference, which leaves out start-up and opening. The best of the rounds counts.
 """
@@ -24,10 +27,22 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-SIZES = {  # clusters and hidden units of the three members; classes
-    "tiny": ([(2, 8), (4, 6), (2, 12)], 40),
-    "small": ([(4, 16), (6, 24), (8, 32)], 3862),
-    "published": ([(32, 1024), (16, 800), (32, 512)], 3862),
+
+def netvlads(*sizes):
+    """Gated NetVLADs of some clusters and hidden units."""
+    gates = {"gating": True, "moe_prob_gating": True}
+    return [
+        ("NetVLADModelLF", {"netvlad_cluster_size": c, "netvlad_hidden_size": h, **gates})
+        for c, h in sizes
+    ]
+
+
+MEANS = [("LogisticModel", {}), *[("MoeModel", {"moe_num_mixtures": n}) for n in (2, 4)]]
+SIZES = {  # the three members; level; classes
+    "tiny": (netvlads((2, 8), (4, 6), (2, 12)), "frame", 40),
+    "small": (netvlads((4, 16), (6, 24), (8, 32)), "frame", 3862),
+    "published": (netvlads((32, 1024), (16, 800), (32, 512)), "frame", 3862),
+    "video": (MEANS, "video", 3862),
 }
 FEATURES = ("rgb", 1024), ("audio", 128)
 MAX_FRAMES, TOP_K, SHARDS, BASELINE_BATCH = 300, 20, 8, 64
@@ -42,27 +57,51 @@ def make(folder, *, size, videos):
     from yt8m_ensemble.steps.synth import synthesize
     from yt8m_ensemble.values import FeatureSpec, ModelFlags
 
-    members, classes = SIZES[size]
-    names, sizes = tuple(name for name, _ in FEATURES), tuple(size for _, size in FEATURES)
-    features = FeatureSpec(names, sizes, frame_level=True)
-    synthesize(out=f"{folder}/records", level="frame", videos=videos, classes=classes, shards=8)
+    members, level, classes = SIZES[size]
+    of_frames = level == "frame"
+    names = tuple(name if of_frames else f"mean_{name}" for name, _ in FEATURES)
+    features = FeatureSpec(names, tuple(size for _, size in FEATURES), frame_level=of_frames)
+    synthesize(out=f"{folder}/records", level=level, videos=videos, classes=classes, shards=8)
     paths = []
-    for number, (clusters, hidden) in enumerate(members):
-        options = {
-            "netvlad_cluster_size": clusters,
-            "netvlad_hidden_size": hidden,
-            "gating": True,
-            "moe_prob_gating": True,
-        }
-        made = model_options(make_model("NetVLADModelLF", options, frame_level=True))
-        flags = ModelFlags("NetVLADModelLF", features, classes, options=made)
+    for number, (model, options) in enumerate(members):
+        made = model_options(make_model(model, options, frame_level=of_frames))
+        flags = ModelFlags(model, features, classes, options=made)
         directory = write_train_dir(Path(folder, f"m{number}"), flags, seed=number, scale=0.02)
         paths.append(str(directory))
     merge_models(members=paths, fp16="auto", out=f"{folder}/blend")
     package_model(model=f"{folder}/blend", out=f"{folder}/blend.tgz")
 
 
-def baseline(bundle, paths, out):
+def parse_frames(serialized):
+    """Read a frame-level record as the official reader does: id, padded frames, their number."""
+    import tensorflow.compat.v1 as tf
+
+    context, lists = tf.parse_single_sequence_example(
+        serialized,
+        context_features={"id": tf.FixedLenFeature([], tf.string)},
+        sequence_features={n: tf.FixedLenSequenceFeature([], tf.string) for n, _ in FEATURES},
+    )
+    count = tf.minimum(tf.shape(lists["rgb"])[0], MAX_FRAMES)
+    padded = []
+    for name, size in FEATURES:
+        frames = tf.reshape(tf.decode_raw(lists[name], tf.uint8), [-1, size])[:MAX_FRAMES]
+        values = tf.cast(frames, tf.float32) * (4 / 255) + (4 / 512 - 2)
+        values = tf.pad(values, [[0, MAX_FRAMES - count], [0, 0]])
+        padded.append(tf.reshape(values, [MAX_FRAMES, size]))
+    return context["id"], tf.concat(padded, 1), count
+
+
+def parse_means(serialized):
+    """Read a video-level record likewise."""
+    import tensorflow.compat.v1 as tf
+
+    spec = {f"mean_{name}": tf.FixedLenFeature([size], tf.float32) for name, size in FEATURES}
+    spec["id"] = tf.FixedLenFeature([], tf.string)
+    parsed = tf.parse_single_example(serialized, spec)
+    return parsed["id"], tf.concat([parsed[f"mean_{name}"] for name, _ in FEATURES], 0), 1
+
+
+def baseline(bundle, paths, out, *, level):
     """Port of the official loop: queue runners, one reader, one batch after the other."""
     import numpy as np
     import tensorflow.compat.v1 as tf
@@ -77,21 +116,10 @@ def baseline(bundle, paths, out):
             tar.extractall(directory, filter="data")
         queue = tf.train.string_input_producer(paths, num_epochs=1, shuffle=False)
         _, serialized = tf.TFRecordReader().read(queue)
-        context, lists = tf.parse_single_sequence_example(
-            serialized,
-            context_features={"id": tf.FixedLenFeature([], tf.string)},
-            sequence_features={n: tf.FixedLenSequenceFeature([], tf.string) for n, _ in FEATURES},
-        )
-        count = tf.minimum(tf.shape(lists["rgb"])[0], MAX_FRAMES)
-        padded = []
-        for name, size in FEATURES:
-            frames = tf.reshape(tf.decode_raw(lists[name], tf.uint8), [-1, size])[:MAX_FRAMES]
-            values = tf.cast(frames, tf.float32) * (4 / 255) + (4 / 512 - 2)
-            values = tf.pad(values, [[0, MAX_FRAMES - count], [0, 0]])
-            padded.append(tf.reshape(values, [MAX_FRAMES, size]))
+        parse = parse_frames if level == "frame" else parse_means
         fetches = tf.train.batch_join(
-            [[context["id"][None], tf.concat(padded, 1)[None], count[None]]],
-            batch_size=BASELINE_BATCH,
+            [[tf.convert_to_tensor(field)[None] for field in parse(serialized)]],
+            batch_size=BASELINE_BATCH if level == "frame" else 1024,
             allow_smaller_final_batch=True,
             enqueue_many=True,
         )
@@ -120,15 +148,33 @@ def baseline(bundle, paths, out):
         coordinator.join(threads)
 
 
-def run(what, folder):
+def run_graph(bundle, data):
+    """Return a function that scores the batches of some records, read before the clock starts."""
+    from yt8m_ensemble.files import expand_globs
+    from yt8m_ensemble.steps.member_scorer import MemberScorer
+    from yt8m_ensemble.steps.open_model import open_models
+
+    with open_models([bundle]) as opened, MemberScorer(opened) as scorer:
+        batches = list(scorer.reader(expand_globs(data, option="--data"), batch_size=None))
+        scorer.mixed(batches[0])
+        started = time.perf_counter(), time.process_time()
+        for batch in batches:
+            scorer.mixed(batch)
+        return time.perf_counter() - started[0], time.process_time() - started[1]
+
+
+def run(what, folder, size):
     """Score one file, twice, then all; print seconds of wall and CPU and the peak memory."""
     paths = sorted(map(str, Path(folder, "records").iterdir()))
     bundle, out = f"{folder}/blend.tgz", f"{folder}/{what}.out"
 
     def score(chosen):
         data = ",".join(chosen)
+        if what == "graph":
+            return run_graph(bundle, data)
+        started = time.perf_counter(), time.process_time()
         if what == "baseline":
-            baseline(bundle, chosen, out)
+            baseline(bundle, chosen, out, level=SIZES[size][1])
         elif what == "eval":
             from yt8m_ensemble.steps.eval import evaluate_model
 
@@ -138,12 +184,9 @@ def run(what, folder):
 
             csv, cache = (out, None) if what == "predict" else (None, out)
             predict_scores(models=[bundle], data=data, force=True, csv=csv, cache=cache)
+        return time.perf_counter() - started[0], time.process_time() - started[1]
 
-    spent = []
-    for chosen in (paths[:1], paths[:1], paths):  # the first warms TensorFlow up
-        started = time.perf_counter(), time.process_time()
-        score(chosen)
-        spent.append((time.perf_counter() - started[0], time.process_time() - started[1]))
+    spent = [score(chosen) for chosen in (paths[:1], paths[:1], paths)]  # the first warms up
     (one_wall, one_cpu), (all_wall, all_cpu) = spent[1:]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     found = {"one_wall": one_wall, "one_cpu": one_cpu, "all_wall": all_wall, "all_cpu": all_cpu}
@@ -155,8 +198,8 @@ def main():
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--videos", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--what", default="baseline,predict,cache,eval")
+    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--what", default="baseline,predict,cache,eval,graph")
     options = parser.parse_args()
     if options.run:
         run(*options.run)
@@ -166,7 +209,7 @@ def main():
         best: dict[str, dict[str, float]] = {}
         for _ in range(options.rounds):
             for what in options.what.split(","):
-                command = [sys.executable, __file__, "--run", what, folder]
+                command = [sys.executable, __file__, "--run", what, folder, options.size]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 found = json.loads(done.stdout.splitlines()[-1])
                 old = best.get(what, found)

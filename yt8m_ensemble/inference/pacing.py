@@ -15,7 +15,7 @@ BATCH_BYTES: Final = 32 << 20
 
 Fewer would cost time: the weights of thousands of classes are read from memory for every batch.
 """
-MAX_BATCH: Final = 1024
+MAX_BATCH: Final = 256
 
 B = TypeVar("B")
 S = TypeVar("S")
@@ -28,14 +28,14 @@ def default_batch_size(features: FeatureSpec) -> int:
         features: What the model reads.
 
     Returns:
-        As many as take 32 MiB in float32, at most 1,024.
+        As many as take 32 MiB in float32, at most 256.
 
     Examples:
         >>> from yt8m_ensemble.values import FeatureSpec
         >>> default_batch_size(FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True))
         24
         >>> default_batch_size(FeatureSpec(("mean_rgb",), (1024,), frame_level=False))
-        1024
+        256
     """
     vectors = features.max_frames if features.frame_level else 1
     return max(1, min(MAX_BATCH, BATCH_BYTES // (4 * vectors * features.total_size)))
