@@ -22,6 +22,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -37,8 +38,9 @@ def netvlads(*sizes):
     ]
 
 
-MEANS = [("LogisticModel", {}), *[("MoeModel", {"moe_num_mixtures": n}) for n in (2, 4)]]
-SIZES = {  # the three members; level; classes
+MEANS: list[Any] = [("LogisticModel", {}), *[("MoeModel", {"moe_num_mixtures": n}) for n in (2, 4)]]
+# The three members; level; classes.
+SIZES: dict[str, tuple[list[Any], Literal["frame", "video"], int]] = {
     "tiny": (netvlads((2, 8), (4, 6), (2, 12)), "frame", 40),
     "small": (netvlads((4, 16), (6, 24), (8, 32)), "frame", 3862),
     "published": (netvlads((32, 1024), (16, 800), (32, 512)), "frame", 3862),

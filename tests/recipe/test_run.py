@@ -1,9 +1,14 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from yt8m_ensemble.errors import OutputExistsError, RecipeError
 from yt8m_ensemble.recipe import load_recipe, run_recipe
+from yt8m_ensemble.recipe.plan import Layout
+from yt8m_ensemble.recipe.report import report_ensemble
+from yt8m_ensemble.values import MixtureWeights
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
@@ -78,6 +83,20 @@ def test_a_run_ends_with_a_report_and_a_verified_bundle(done):
         assert all(0 < gap < 1 for gap in row.gaps)
         assert row.gaps[1] == pytest.approx(row.gaps[2], abs=2e-3)
     assert 0 < report.num_videos < 120
+
+
+def test_the_report_weighs_by_class_where_the_weights_do(done, tmp_path):
+    path, result = done
+    recipe = load_recipe(str(path))
+    folder = shutil.copytree(f"{recipe.out}/e", tmp_path / "e")
+    weights = MixtureWeights.parse((folder / "weights.json").read_text(), path="w")
+    tuned = [replace(weights, class_values=((share,) * 25, (1 - share,) * 25)) for share in (0, 1)]
+    for mixture, member in zip(tuned, result.reports[0].rows[1::-1], strict=True):
+        # All weight on one member in every class: the mixture is that member, whatever `weights`.
+        (folder / "weights.json").write_text(mixture.to_json())
+        report = report_ensemble(recipe.ensembles[0], Layout(str(folder), "e"))
+        assert report.rows[-1].name == f"tuned, {weights.space}, by class"
+        assert report.rows[-1].gaps == pytest.approx(member.gaps, abs=1e-3)
 
 
 def test_what_is_done_is_not_done_again(done):

@@ -10,20 +10,18 @@ import numpy as np
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.steps.aligned import open_aligned
-from yt8m_ensemble.tuning import Scorer, split_videos
-from yt8m_ensemble.tuning.scoring import paired_differences
-from yt8m_ensemble.values import MixtureWeights, Space
+from yt8m_ensemble.tuning import Scorer, judge, split_videos
+from yt8m_ensemble.tuning.contenders import apply_mixture
+from yt8m_ensemble.values import MixtureWeights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
     from yt8m_ensemble.recipe.document import EnsembleTable
     from yt8m_ensemble.recipe.plan import Layout
     from yt8m_ensemble.tuning import Candidates
 
-_NUM_RESAMPLES = 1000
+UNIFORM = ("uniform, probability", "uniform, logit")
 
 
 @dataclass(frozen=True)
@@ -86,49 +84,65 @@ def report_ensemble(table: EnsembleTable, layout: Layout) -> EnsembleReport:
         }
     candidates = {name: _held_out(path, weights) for name, path in caches.items()}
     mixtures = _mixtures(weights)
-    gaps = {
-        column: [Scorer(found, space).gap(values) for space, values, _ in mixtures.values()]
+    scores = {
+        column: {name: apply_mixture(mixture)(found) for name, mixture in mixtures.items()}
         for column, found in candidates.items()
     }
+    gaps = {
+        column: {
+            name: Scorer(found, "probability").gap_of(scores[column][name]) for name in mixtures
+        }
+        for column, found in candidates.items()
+    }
+    tuned = list(mixtures)[-1]
+    notes = {
+        tuned: " ".join(
+            f"{name} {value:.3g}" for name, value in zip(weights.names, weights.values, strict=True)
+        )
+    }
     rows = tuple(
-        ReportRow(name, tuple(gaps[column][position] for column in gaps), mixtures[name][2])
-        for position, name in enumerate(mixtures)
+        ReportRow(name, tuple(gaps[column][name] for column in gaps), notes.get(name, ""))
+        for name in mixtures
     )
-    full = candidates[list(caches)[-2]]
-    gap_error, gains = _gains(full, weights, seed=int(table.tune.get("seed", 0)))
+    column = list(caches)[-2]
+    best = max(weights.names, key=lambda name: gaps[column][name])
+    rivals = {f"best single ({best})": best, UNIFORM[0]: UNIFORM[0], UNIFORM[1]: UNIFORM[1]}
+    judged = judge(
+        "held out",
+        candidates[column],
+        {name: scores[column][of] for name, of in {tuned: tuned, **rivals}.items()},
+        seed=int(table.tune.get("seed", 0)),
+    )
     return EnsembleReport(
         name=table.name,
         columns=tuple(caches),
         rows=rows,
-        num_videos=full.num_videos,
-        gap_error=gap_error,
-        gains=gains,
+        num_videos=judged.num_videos,
+        gap_error=judged.standard_error,
+        gains={gain.over: (gain.difference, *gain.interval) for gain in judged.gains},
         sizes=_sizes(layout),
         bundle=layout.bundle,
     )
 
 
-def _mixtures(weights: MixtureWeights) -> dict[str, tuple[Space, NDArray[np.float64], str]]:
-    """Return the space and weights to score, and a note, by row name."""
-    count = len(weights.names)
-    uniform = np.full(count, 1 / count)
-    mixtures: dict[str, tuple[Space, NDArray[np.float64], str]] = {
-        name: ("probability", row, "")
-        for name, row in zip(weights.names, np.eye(count), strict=True)
+def _mixtures(weights: MixtureWeights) -> dict[str, MixtureWeights]:
+    """Return what is reported by row name: members, uniform mixtures, at last the tuned one."""
+    names = weights.names
+    mixtures = {
+        name: MixtureWeights(names, tuple(row.tolist()))
+        for name, row in zip(names, np.eye(len(names)), strict=True)
     }
-    mixtures["uniform, probability"] = ("probability", uniform, "")
-    mixtures["uniform, logit"] = ("logit", uniform, "")
-    note = " ".join(
-        f"{name} {value:.3g}" for name, value in zip(weights.names, weights.values, strict=True)
-    )
-    mixtures[f"tuned, {weights.space}"] = (weights.space, weights.array, note)
+    mixtures[UNIFORM[0]] = MixtureWeights.uniform(names)
+    mixtures[UNIFORM[1]] = MixtureWeights.uniform(names, space="logit")
+    by_class = ", by class" if weights.class_values else ""
+    mixtures[f"tuned, {weights.space}{by_class}"] = weights
     return mixtures
 
 
 def _held_out(path: str, weights: MixtureWeights) -> Candidates:
     """Return the candidates of the videos that were not tuned on, members as in the weights."""
     with open_aligned([path]) as opened:
-        candidates, _ = opened.candidates()
+        candidates, _ = opened.candidates(per_class=bool(weights.class_values))
         _, held_out = split_videos(
             opened.video_ids,
             fraction=float(weights.details["holdout"]),
@@ -136,37 +150,6 @@ def _held_out(path: str, weights: MixtureWeights) -> Candidates:
         )
         order = [opened.members.index(name) for name in weights.names]
     return candidates.select(held_out).select_members(order)
-
-
-def _gains(
-    candidates: Candidates, weights: MixtureWeights, *, seed: int
-) -> tuple[float, dict[str, tuple[float, float, float]]]:
-    """Return the tuned mixture's bootstrap error and its paired gains."""
-    scorers = {
-        space: Scorer(candidates, space) for space in ("probability", "logit", weights.space)
-    }
-    count = len(weights.names)
-    singles = [scorers["probability"].gap(row) for row in np.eye(count)]
-    best = int(np.argmax(singles))
-    rivals: dict[str, tuple[Space, ArrayLike]] = {
-        f"best single ({weights.names[best]})": ("probability", np.eye(count)[best]),
-        "uniform, probability": ("probability", np.full(count, 1 / count)),
-        "uniform, logit": ("logit", np.full(count, 1 / count)),
-    }
-    resampled = paired_differences(
-        [
-            (scorers[weights.space], weights.array),
-            *((scorers[space], values) for space, values in rivals.values()),
-        ],
-        num_resamples=_NUM_RESAMPLES,
-        seed=seed,
-    )
-    tuned = scorers[weights.space].gap(weights.array)
-    gains = {}
-    for position, (name, (space, values)) in enumerate(rivals.items(), start=1):
-        low, high = np.quantile(resampled[0] - resampled[position], [0.025, 0.975])
-        gains[name] = (tuned - scorers[space].gap(values), float(low), float(high))
-    return float(resampled[0].std(ddof=1)), gains
 
 
 def _sizes(layout: Layout) -> dict[str, int]:

@@ -12,12 +12,12 @@ from yt8m_ensemble.data import BatchReader, sample_shards
 from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.inference import (
     GraphRunner,
-    default_batch_size,
     score_ahead,
 )
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.steps.eval_targets import Target, Watch, find_targets
 from yt8m_ensemble.steps.find_checkpoints import index_digest, step_of
+from yt8m_ensemble.steps.member_scorer import scoring_reader
 from yt8m_ensemble.steps.open_model import OpenModel, open_model
 from yt8m_ensemble.training import ScalarWriter
 from yt8m_ensemble.values import Progress, no_progress
@@ -176,22 +176,8 @@ def scored_batches(
     Yields:
         Scores and labels, each `(B, C)`.
     """
-    reader = _reader(paths, model, runner, batch_size=batch_size)
+    reader = scoring_reader(paths, model, [runner], batch_size=batch_size)
     yield from _scored(runner, reader, task=f"eval {model.name}", progress=progress)
-
-
-def _reader(
-    paths: Sequence[str], model: OpenModel, runner: GraphRunner, *, batch_size: int | None
-) -> BatchReader:
-    # Batches as `predict` makes them, so that both give the same scores bit for bit.
-    return BatchReader(
-        paths,
-        features=model.features,
-        num_classes=model.num_classes,
-        batch_size=batch_size or default_batch_size(model.features),
-        cut_at_files=True,
-        keep_bytes=runner.takes_bytes,
-    )
 
 
 def _scored(
@@ -243,7 +229,9 @@ class _Evaluator:
             step, digest = _step(model.source), model.digest
         key = model.features, model.num_classes, runner.takes_bytes
         if key not in self._readers:
-            self._readers[key] = _reader(self._paths, model, runner, batch_size=self._batch_size)
+            self._readers[key] = scoring_reader(
+                self._paths, model, [runner], batch_size=self._batch_size
+            )
         task = f"eval {target.path}"
         report = evaluate(
             _scored(runner, self._readers[key], task=task, progress=self._progress),

@@ -62,20 +62,8 @@ class MemberScorer:
         self._stack.__exit__(*error)
 
     def reader(self, paths: Sequence[str], *, batch_size: int | None) -> BatchReader:
-        """Return a reader of the batches that these models score.
-
-        Args:
-            paths: Record files; no batch spans two.
-            batch_size: Videos a batch; `None` for `default_batch_size`.
-        """
-        return BatchReader(
-            paths,
-            features=self.features,
-            num_classes=self.num_classes,
-            batch_size=batch_size or default_batch_size(self.features),
-            cut_at_files=True,
-            keep_bytes=all(runner.takes_bytes for runner in self._runners),
-        )
+        """Return a reader of the batches that these models score; see `scoring_reader`."""
+        return scoring_reader(paths, self._models[0], self._runners, batch_size=batch_size)
 
     def mixed(self, batch: Batch) -> NDArray[np.float32]:
         """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""
@@ -100,6 +88,31 @@ class MemberScorer:
             top_k=top_k,
             force=force,
         )
+
+
+def scoring_reader(
+    paths: Sequence[str],
+    model: OpenModel,
+    runners: Sequence[GraphRunner],
+    *,
+    batch_size: int | None,
+) -> BatchReader:
+    """Return a reader of batches to score: always the same ones, so that all commands agree.
+
+    Args:
+        paths: Record files; no batch spans two.
+        model: A model that says what is read.
+        runners: All graphs that the batches are fed to.
+        batch_size: Videos a batch; `None` for `default_batch_size`.
+    """
+    return BatchReader(
+        paths,
+        features=model.features,
+        num_classes=model.num_classes,
+        batch_size=batch_size or default_batch_size(model.features),
+        cut_at_files=True,
+        keep_bytes=all(runner.takes_bytes for runner in runners),
+    )
 
 
 def shard_name(path: str) -> str:
