@@ -75,6 +75,16 @@ def test_bad_input_is_named(tmp_path):
         evaluate_predictions(predictions=[few], weights=str(foreign))
 
 
+def test_a_file_that_holds_no_mixture_is_named(tmp_path):
+    path = write(tmp_path / "p.h5")
+    broken = tmp_path / "broken.json"
+    broken.write_text(WEIGHTS.to_json().replace("0.7", "0.9"))
+    with pytest.raises(
+        MixtureWeightsError, match=r"broken\.json' holds no mixture\. .* sum to 1\.2"
+    ):
+        evaluate_predictions(predictions=[path], weights=str(broken))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

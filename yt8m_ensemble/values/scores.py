@@ -299,4 +299,8 @@ class MixtureWeights:
                 "JSON with members, weights and space, as `yt8m-ens tune-weights` writes it."
             )
             raise MixtureWeightsError(msg, path=path) from error
-        return cls(names, values, space, data, by_class)
+        try:
+            return cls(names, values, space, data, by_class)
+        except MixtureWeightsError as error:
+            msg = f"'{path}' holds no mixture. {error}"
+            raise MixtureWeightsError(msg, path=path, **error.facts) from error
