@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-from yt8m_ensemble.data import training_dataset
+from yt8m_ensemble.data import fetch_ahead, training_dataset
 from yt8m_ensemble.files import expand_globs
 from yt8m_ensemble.models import make_model, model_options
 from yt8m_ensemble.steps.synth import synthesize
@@ -44,7 +44,7 @@ def measure(case, glob, *, steps):
     flags = ModelFlags(model, features, num_classes, options=model_options(made))
     trainer = Trainer(flags, TrainOptions(batch_size=batch_size, precision=precision))
     paths = expand_globs(glob, option="--data")
-    batches = iter(
+    batches = fetch_ahead(
         training_dataset(
             paths,
             features=features,

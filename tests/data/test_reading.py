@@ -18,7 +18,7 @@ from tests.data.records import (
     sequence_example,
     write_shards,
 )
-from yt8m_ensemble.data import read_batches, training_dataset, write_records
+from yt8m_ensemble.data import fetch_ahead, read_batches, training_dataset, write_records
 from yt8m_ensemble.models.frames import dequantize_frames
 from yt8m_ensemble.values import FeatureSpec
 
@@ -199,3 +199,15 @@ def test_skipping_goes_on_where_a_run_stopped(tmp_path):
 def test_training_repeats_for_ever_over_the_end_of_an_epoch(tmp_path):
     paths = write_shards(tmp_path, make_means)
     assert len(take(train_on(paths, num_epochs=None), count=9)) == 36
+
+
+def test_elements_fetched_ahead_come_in_order_and_errors_in_their_place():
+    dataset = tf.data.Dataset.range(6).map(
+        lambda n: {"n": tf.debugging.check_numerics(1 / (4 - tf.cast(n, tf.float32)), "n is 4")}
+    )
+    fetched = fetch_ahead(dataset)
+    seen = [float(next(fetched)["n"]) for _ in range(4)]
+    assert seen == [1 / 4, np.float32(1 / 3), 1 / 2, 1]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="n is 4"):
+        next(fetched)
+    assert len(list(fetch_ahead(dataset.take(3)))) == 3

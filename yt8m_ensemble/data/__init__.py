@@ -8,7 +8,13 @@ from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
 from yt8m_ensemble.data.own_features import OwnVideo, read_own_features
 from yt8m_ensemble.data.peek import RecordInfo, peek_record
 from yt8m_ensemble.data.quantization import dequantize, quantize
-from yt8m_ensemble.data.reading import Batch, BatchReader, read_batches, training_dataset
+from yt8m_ensemble.data.reading import (
+    Batch,
+    BatchReader,
+    fetch_ahead,
+    read_batches,
+    training_dataset,
+)
 from yt8m_ensemble.data.shards import sample_shards, shard_paths
 from yt8m_ensemble.data.synthesis import (
     BYTE_RANGE,
@@ -37,6 +43,7 @@ __all__ = [
     "encode_frames",
     "encode_means",
     "explained_errors",
+    "fetch_ahead",
     "make_world",
     "mean_features",
     "peek_record",

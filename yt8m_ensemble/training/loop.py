@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.checkpoints import find_steps, open_checkpoint, step_prefix
-from yt8m_ensemble.data import explained_errors, training_dataset
+from yt8m_ensemble.data import explained_errors, fetch_ahead, training_dataset
 from yt8m_ensemble.errors import DataError, TrainingError, UsageError
 from yt8m_ensemble.metrics import (
     global_average_precision,
@@ -123,7 +123,7 @@ class _Run:
             explained_errors(own, **records),  # type: ignore[arg-type]
             self._explained_loss_of_workers(),
         ):
-            for batch in self._dataset(own):
+            for batch in fetch_ahead(self._dataset(own)):
                 result = self._train_on(batch)
                 done += len(batch["labels"]) * self._cluster.num_workers
                 if trainer.step % options.log_steps == 0:
