@@ -63,10 +63,10 @@ def test_graph_and_reader_are_made_once_for_a_train_directory(setting, monkeypat
 
         return make
 
-    for name in ("GraphRunner", "scoring_reader"):
+    for name in ("start_runner", "scoring_reader"):
         monkeypatch.setattr(steps.eval, name, counted(name))
     run(setting, all_checkpoints=True)
-    assert sorted(made) == ["GraphRunner", "scoring_reader"]
+    assert sorted(made) == ["scoring_reader", "start_runner"]
 
 
 def test_models_of_different_architectures_are_evaluated_in_one_call(setting):

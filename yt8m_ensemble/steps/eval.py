@@ -17,7 +17,7 @@ from yt8m_ensemble.inference import (
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.steps.eval_targets import Target, Watch, find_targets
 from yt8m_ensemble.steps.find_checkpoints import index_digest, step_of
-from yt8m_ensemble.steps.member_scorer import scoring_reader
+from yt8m_ensemble.steps.member_scorer import scoring_reader, start_runner
 from yt8m_ensemble.steps.open_model import OpenModel, open_model
 from yt8m_ensemble.training import ScalarWriter
 from yt8m_ensemble.values import Progress, no_progress
@@ -244,7 +244,7 @@ class _Evaluator:
         self._stack.close()
         self._current = None
         model = self._stack.enter_context(open_model(target.path, **self._opening))  # type: ignore[arg-type]
-        runner = self._stack.enter_context(GraphRunner(model.graph, model.source))
+        runner = self._stack.enter_context(start_runner(model))
         self._current = target.model, model, runner
         return model, runner
 

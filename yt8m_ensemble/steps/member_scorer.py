@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from yt8m_ensemble.checkpoints import TfCheckpoint
 from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.inference import GraphRunner, default_batch_size
@@ -51,10 +52,7 @@ class MemberScorer:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._runners = [
-                stack.enter_context(GraphRunner(model.graph, model.source))
-                for model in self._models
-            ]
+            self._runners = [stack.enter_context(start_runner(model)) for model in self._models]
             self._stack = stack.pop_all()
         return self
 
@@ -88,6 +86,18 @@ class MemberScorer:
             top_k=top_k,
             force=force,
         )
+
+
+def start_runner(model: OpenModel) -> GraphRunner:
+    """Return a session that holds a model's graph and weights.
+
+    The weights' files are let go of, since their mapped pages would count in this process's memory
+    beside the session's copies; whoever reads from the source again maps them anew.
+    """
+    runner = GraphRunner(model.graph, model.source)
+    if isinstance(model.source, TfCheckpoint):
+        model.source.close()
+    return runner
 
 
 def scoring_reader(
