@@ -26,9 +26,9 @@ def weights(tmp_path):
     return str(path)
 
 
-def write(path, *, top_k=None):
+def write(path, *, top_k=None, members="abc"):
     with PredictionsWriter(
-        str(path), members="abc", digests="abc", num_classes=60, top_k=top_k
+        str(path), members=members, digests="abc", num_classes=60, top_k=top_k
     ) as writer:
         writer.append(np.array([b"v%03d" % n for n in range(200)]), SCORES, LABELS)
     return str(path)
@@ -54,6 +54,16 @@ def test_of_truncated_scores_members_are_exact_and_a_mixture_is_bounded(tmp_path
     assert low < high
     assert low <= dense.evaluations[3].report.metrics.gap <= high
     assert low <= kept.evaluations[3].report.metrics.gap <= high
+
+
+def test_a_member_may_be_called_mixture(tmp_path):
+    names = ("a", "mixture", "c")
+    weights = tmp_path / "w.json"
+    weights.write_text(MixtureWeights.uniform(names).to_json())
+    path = write(tmp_path / "p.h5", members=names)
+    found = evaluate_predictions(predictions=[path], weights=str(weights)).evaluations
+    assert [e.name for e in found] == [*names, "mixture"]
+    assert found[1].report == evaluate([(SCORES[1], LABELS)], num_classes=60)
 
 
 def test_the_command_shows_what_is_certain(tmp_path, weights):

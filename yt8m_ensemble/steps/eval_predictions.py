@@ -84,14 +84,14 @@ def evaluate_predictions(
     with open_aligned(predictions, intersect=intersect) as opened:
         mixture = opened.read_weights(weights) if weights else None
         # A mixture of one member is that member bit for bit.
-        wanted = {name: MixtureWeights.uniform([name]) for name in opened.members}
-        wanted |= {MIXTURE: mixture} if mixture else {}
+        wanted = [(name, MixtureWeights.uniform([name])) for name in opened.members]
+        wanted += [(MIXTURE, mixture)] if mixture else []
         num_classes = opened.labels.num_classes
         for file in opened.opened:
             for name in file.members if file.top_k else ():
                 check_kept(name, file.top_k or 0, num_classes=num_classes, top_k=top_k)
         found = []
-        for name, mixed in wanted.items():
+        for name, mixed in wanted:
             # One after the other, so that the pairs of one ranking are in memory at a time.
             report = evaluate(
                 (
@@ -104,7 +104,7 @@ def evaluate_predictions(
             gap = report.metrics.gap
             # A member's best are among those kept; of a mixture any class may be.
             truncated = (
-                opened.truncated(top_k=top_k, progress=progress) if name == MIXTURE else None
+                opened.truncated(top_k=top_k, progress=progress) if mixed is mixture else None
             )
             interval = truncated.gap_interval(mixed) if truncated else (gap, gap)
             found.append(CachedEvaluation(name, report, interval))
