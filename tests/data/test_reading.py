@@ -18,7 +18,13 @@ from tests.data.records import (
     sequence_example,
     write_shards,
 )
-from yt8m_ensemble.data import fetch_ahead, read_batches, training_dataset, write_records
+from yt8m_ensemble.data import (
+    BatchReader,
+    fetch_ahead,
+    read_batches,
+    training_dataset,
+    write_records,
+)
 from yt8m_ensemble.models.frames import dequantize_frames
 from yt8m_ensemble.values import FeatureSpec
 
@@ -199,6 +205,13 @@ def test_skipping_goes_on_where_a_run_stopped(tmp_path):
 def test_training_repeats_for_ever_over_the_end_of_an_epoch(tmp_path):
     paths = write_shards(tmp_path, make_means)
     assert len(take(train_on(paths, num_epochs=None), count=9)) == 36
+
+
+def test_no_pipeline_waits_for_a_tuner_at_its_end(tmp_path):
+    paths = write_shards(tmp_path, make_means)
+    scoring = BatchReader(paths, features=MEANS, num_classes=NUM_CLASSES, batch_size=4)
+    for dataset in (train_on(paths, num_epochs=1), scoring._dataset):
+        assert dataset.options().autotune.enabled is False
 
 
 def test_elements_fetched_ahead_come_in_order_and_errors_in_their_place():

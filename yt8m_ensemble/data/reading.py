@@ -30,6 +30,11 @@ _READ_BUFFER = 4 << 20
 _SHUFFLE_BYTES = 128 << 20
 _FRAMES_GUESS = 230  # mean length of a YouTube-8M video in seconds; only sizes the shuffle buffer
 _MAX_SHUFFLE = 16_384
+_PARSERS = min(8, os.cpu_count() or 1)  # batches in the making; one thread parses 2,500 videos a s
+# TensorFlow's tuner of such numbers sleeps for up to a minute, and an iterator may wait for it to
+# wake up before it ends.
+_OPTIONS = tf.data.Options()
+_OPTIONS.autotune.enabled = False
 
 
 @dataclass(frozen=True)
@@ -113,17 +118,24 @@ class BatchReader:
             (self._paths, np.arange(len(self._paths), dtype=np.int32))
         ).flat_map(tagged)
         batches = records if cut_at_files else records.batch(batch_size)
-        self._dataset = batches.map(
-            lambda serialized, shards: {
-                **parse_records(
-                    serialized, features=features, num_classes=num_classes, keep_bytes=keep_bytes
-                ),
-                "shards": shards,
-                "sizes": tf.strings.length(serialized),
-            },
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        ).prefetch(1)
+        self._dataset = (
+            batches.map(
+                lambda serialized, shards: {
+                    **parse_records(
+                        serialized,
+                        features=features,
+                        num_classes=num_classes,
+                        keep_bytes=keep_bytes,
+                    ),
+                    "shards": shards,
+                    "sizes": tf.strings.length(serialized),
+                },
+                num_parallel_calls=_PARSERS,
+                deterministic=True,
+            )
+            .prefetch(1)
+            .with_options(_OPTIONS)
+        )
 
     def __iter__(self) -> Iterator[Batch]:
         """Read from the first record on.
@@ -229,15 +241,16 @@ def training_dataset(
             lambda path: _records(path).concatenate(_check_of_end(path)),
             cycle_length=min(8, len(paths)),
             block_length=4,
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=_PARSERS,
             deterministic=True,
         )
         .shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
         .repeat(num_epochs)
         .batch(batch_size)
         .skip(skip_batches)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(parse, num_parallel_calls=_PARSERS, deterministic=True)
         .prefetch(2)
+        .with_options(_OPTIONS)
     )
 
 
