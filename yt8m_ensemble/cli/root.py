@@ -73,6 +73,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """
     sys.meta_path.insert(0, QuietTensorFlow())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Else TensorFlow imports Keras 3, a quarter of its start-up; nothing here uses any Keras.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = cli.main(arguments, prog_name="yt8m-ens", standalone_mode=False)
