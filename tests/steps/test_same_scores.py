@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.models.small import NUM_CLASSES, SMALL, random_weights, small_flags
 from yt8m_ensemble.checkpoints import write_checkpoint
-from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.inference import GraphRunner, runner
 from yt8m_ensemble.models import REGISTRY
 from yt8m_ensemble.steps.eval import scored_batches
 from yt8m_ensemble.steps.merge import merge_models
@@ -37,9 +37,11 @@ def records(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_every_path_to_a_model_gives_the_same_scores(tmp_path, records, name):
+def test_every_path_to_a_model_gives_the_same_scores(tmp_path, monkeypatch, records, name):
     assert name in SMALL
     flags = small_flags(name)
+    two_videos = 2 * 4 * flags.features.max_frames * flags.features.total_size
+    monkeypatch.setattr(runner, "_PIECE_BYTES", two_videos)
     run = tmp_path / "run"
     run.mkdir()
     (run / "model_flags.json").write_text(flags.to_json())
@@ -64,10 +66,10 @@ def test_every_path_to_a_model_gives_the_same_scores(tmp_path, records, name):
         texts.add((tmp_path / "p.csv").read_bytes())
         with (
             open_model(f"{tmp_path}/{path}") as opened,
-            GraphRunner(opened.graph, opened.source) as runner,
+            GraphRunner(opened.graph, opened.source) as loaded,
         ):
             batches = scored_batches(
-                runner, opened, sorted(tf.io.gfile.glob(data)), batch_size=None
+                loaded, opened, sorted(tf.io.gfile.glob(data)), batch_size=None
             )
             found[f"eval {path}"] = np.concatenate([scores for scores, _ in batches])
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.values import FeatureSpec
 
-BATCH_BYTES: Final = 32 << 20
-"""Bytes of a batch's features as float32; the graph holds about five times as much at a time.
+BATCH_BYTES: Final = 16 << 20
+"""Bytes of a batch's features as they are held.
 
 Fewer would cost time: the weights of thousands of classes are read from memory for every batch.
 """
@@ -21,24 +21,27 @@ B = TypeVar("B")
 S = TypeVar("S")
 
 
-def default_batch_size(features: FeatureSpec) -> int:
+def default_batch_size(features: FeatureSpec, *, keep_bytes: bool = False) -> int:
     """Return how many videos a batch holds unless told otherwise.
 
     Args:
         features: What the model reads.
+        keep_bytes: Whether frames are held in the bytes of the records rather than in float32.
 
     Returns:
-        As many as take 32 MiB in float32, at most 256.
+        As many as take 16 MiB, at most 256.
 
     Examples:
         >>> from yt8m_ensemble.values import FeatureSpec
-        >>> default_batch_size(FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True))
-        24
+        >>> frames = FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True)
+        >>> default_batch_size(frames), default_batch_size(frames, keep_bytes=True)
+        (12, 48)
         >>> default_batch_size(FeatureSpec(("mean_rgb",), (1024,), frame_level=False))
         256
     """
+    itemsize = 1 if features.frame_level and keep_bytes else 4
     vectors = features.max_frames if features.frame_level else 1
-    return max(1, min(MAX_BATCH, BATCH_BYTES // (4 * vectors * features.total_size)))
+    return max(1, min(MAX_BATCH, BATCH_BYTES // (itemsize * vectors * features.total_size)))
 
 
 def score_ahead(batches: Iterable[B], score: Callable[[B], S]) -> Iterator[tuple[B, S]]:

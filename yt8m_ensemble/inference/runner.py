@@ -1,18 +1,22 @@
 """`GraphRunner`: one inference graph with its weights, ready to score batches.
 
 The same session runs a training checkpoint, an exported model and a merged one, so that all of them
-score a batch in the same way. Never reads records.
+score a batch in the same way: frames a few videos at a time, what has become of them all at once
+(see `frame_stage`). Never reads records.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import math
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.errors import CheckpointError, ShapeError, TensorMismatchError
 from yt8m_ensemble.inference.byte_input import add_byte_input
+from yt8m_ensemble.inference.frame_stage import frame_vectors
 from yt8m_ensemble.inference.widening import widen_variables
 
 if TYPE_CHECKING:
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.graphs import ModelGraph
     from yt8m_ensemble.values import TensorSource
+
+_FRAMES: Final = 3  # rank of a batch of frames
+_PIECE_BYTES: Final = 12 << 20  # of frames, as float32; the graph holds some five times as much
+_VECTORS_BYTES: Final = 64 << 20  # of what the frames become, before the rest of the graph runs
 
 
 class GraphRunner:
@@ -56,6 +64,7 @@ class GraphRunner:
             self._fed["uint8"] = self._graph.get_tensor_by_name(byte_input)
         self._num_frames = self._graph.get_tensor_by_name(model.num_frames)
         self._members = list(model.members.values()) or [model.predictions]
+        self._vectors = frame_vectors(model) if self._fed["float32"].shape.rank == _FRAMES else {}
         self._callables: dict[Any, Callable[..., Any]] = {}
 
     def load(self, source: TensorSource) -> None:
@@ -168,8 +177,37 @@ class GraphRunner:
                 "Check `--features` and the feature sizes."
             )
             raise ShapeError(msg, expected=str(wanted), found=features.shape)
-        key = features.dtype.name, *fetches
-        if key not in self._callables:
-            self._callables[key] = self._session.make_callable(fetches, [fed, self._num_frames])
         counts = num_frames.astype(self._num_frames.dtype.as_numpy_dtype, copy=False)
-        return self._callables[key](features, counts)
+        if features.ndim != _FRAMES:
+            return self._run(fetches, [fed])(features, counts)
+        piece = max(1, _PIECE_BYTES // (4 * math.prod(features.shape[1:])))
+        if not self._vectors:
+            return _in_pieces(self._run(fetches, [fed]), piece, features, counts)
+        vectors = [self._graph.get_tensor_by_name(name) for name in self._vectors]
+        first, second = self._run(list(self._vectors), [fed]), self._run(fetches, vectors)
+
+        def score(features: NDArray[Any], counts: NDArray[Any]) -> list[NDArray[Any]]:
+            return second(*_in_pieces(first, piece, features, counts), counts)
+
+        at_once = max(piece, _VECTORS_BYTES // (4 * sum(self._vectors.values())))
+        return _in_pieces(score, at_once, features, counts)
+
+    def _run(self, fetches: list[str], fed: list[tf.Tensor]) -> Callable[..., list[NDArray[Any]]]:
+        key = *fetches, *(tensor.name for tensor in fed)
+        if key not in self._callables:
+            made = self._session.make_callable(fetches, [*fed, self._num_frames])
+            self._callables[key] = made
+        return self._callables[key]
+
+
+def _in_pieces(
+    run: Callable[[NDArray[Any], NDArray[Any]], list[NDArray[Any]]],
+    size: int,
+    features: NDArray[Any],
+    counts: NDArray[Any],
+) -> list[NDArray[Any]]:
+    """Return what a batch gives when it is run in equal pieces of at most some videos."""
+    number = max(1, -(-len(counts) // size))
+    pieces = zip(np.array_split(features, number), np.array_split(counts, number), strict=True)
+    parts = list(starmap(run, pieces))
+    return parts[0] if number == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -121,7 +121,7 @@ def evaluate_models(
         seed: Seed of that sample.
         tensorboard: Directory for scalars under the starter code's names, by global step; a folder
             a model in it if there are several.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
         top_k: Pairs a video that GAP keeps.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.

@@ -115,13 +115,14 @@ def scoring_reader(
         runners: All graphs that the batches are fed to.
         batch_size: Videos a batch; `None` for `default_batch_size`.
     """
+    keep_bytes = all(runner.takes_bytes for runner in runners)
     return BatchReader(
         paths,
         features=model.features,
         num_classes=model.num_classes,
-        batch_size=batch_size or default_batch_size(model.features),
+        batch_size=batch_size or default_batch_size(model.features, keep_bytes=keep_bytes),
         cut_at_files=True,
-        keep_bytes=all(runner.takes_bytes for runner in runners),
+        keep_bytes=keep_bytes,
     )
 
 

@@ -86,7 +86,7 @@ def predict_scores(
         runner: Score in this process, or on Apache Beam (see `steps.predict_on_beam`).
         num_workers: Processes of Beam's local runner; `None` for one.
         beam_options: Further options of its pipeline.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace outputs that exist.

@@ -52,7 +52,7 @@ class Scoring:
     Args:
         models: Paths to models, as the workers see them.
         cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
     """
@@ -136,7 +136,7 @@ def predict_on_beam(
         num_workers: Processes of the local runner.
         beam_options: Further options of the pipeline, such as `--runner=FlinkRunner`.
         cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace a cache that exists, and score anew what its parts hold.
