@@ -7,7 +7,8 @@ The baseline reads as the official `inference.py` does: one thread that parses o
 other, one batch at a time, a row of Python formatting a video. All score the same float16 bundle of
 three gated NetVLADs over the same generated frame-level records; at size `video`, of a logistic
 model and two mixtures of experts over video-level ones. `graph` runs the graph of that bundle on
-batches that are in memory already: no reader can be faster. Each run is a process of its own,
+batches that are in memory already: no reader can be faster. `original` runs the baseline's loop in
+TensorFlow 1.x, by the interpreter that `YT8M_BENCH_PYTHON` names. Each run is a process of its own,
 so that peak memory is its own; it scores one record file and then all eight, and the rate is that
 of the difference, which leaves out start-up and opening. The best of the rounds counts.
 """
@@ -151,18 +152,32 @@ def baseline(bundle, paths, out, *, level):
 
 
 def run_graph(bundle, data):
-    """Return a function that scores the batches of some records, read before the clock starts."""
+    """Score the batches of some records, read before the clock starts."""
     from yt8m_ensemble.files import expand_globs
-    from yt8m_ensemble.steps.member_scorer import MemberScorer
-    from yt8m_ensemble.steps.open_model import open_models
+    from yt8m_ensemble.inference import condense_batches
+    from yt8m_ensemble.steps.member_scorer import scoring_reader, start_runner
+    from yt8m_ensemble.steps.open_model import open_model
 
-    with open_models([bundle]) as opened, MemberScorer(opened) as scorer:
-        batches = list(scorer.reader(expand_globs(data, option="--data"), batch_size=None))
-        scorer.mixed(batches[0])
+    paths = expand_globs(data, option="--data")
+    with open_model(bundle) as model, start_runner(model) as runner:
+        batches = list(scoring_reader(paths, model, [runner], batch_size=None))
+        runner.predict(batches[0].features, batches[0].num_frames)
         started = time.perf_counter(), time.process_time()
-        for batch in batches:
-            scorer.mixed(batch)
+        for videos in condense_batches(batches, [runner]):
+            runner.mixed(videos.condensed[0])
         return time.perf_counter() - started[0], time.process_time() - started[1]
+
+
+def original(python, bundle, paths, out):
+    """Run the same loop in a TensorFlow of the challenge's day; start-up is part of the time."""
+    reader = Path(__file__).parents[1] / "interop" / "official_reader.py"
+    pattern = paths[0] if len(paths) == 1 else str(Path(paths[0]).parent / "*")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    command = [python, str(reader), bundle, "2018", pattern, out, str(BASELINE_BATCH)]
+    subprocess.run(command, check=True, capture_output=True)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def run(what, folder, size):
@@ -174,6 +189,8 @@ def run(what, folder, size):
         data = ",".join(chosen)
         if what == "graph":
             return run_graph(bundle, data)
+        if what == "original":
+            return original(os.environ["YT8M_BENCH_PYTHON"], bundle, chosen, out)
         started = time.perf_counter(), time.process_time()
         if what == "baseline":
             baseline(bundle, chosen, out, level=SIZES[size][1])
@@ -192,6 +209,8 @@ def run(what, folder, size):
     (one_wall, one_cpu), (all_wall, all_cpu) = spent[1:]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     found = {"one_wall": one_wall, "one_cpu": one_cpu, "all_wall": all_wall, "all_cpu": all_cpu}
+    if what == "original":
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     print(json.dumps({**found, "peak": peak}))
 
 

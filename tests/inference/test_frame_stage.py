@@ -40,9 +40,8 @@ def videos_in(tensor):
 
 @pytest.fixture
 def two_at_a_time(monkeypatch):
-    """Let two videos of `FRAMES` be a piece, and vectors of five values be run by four."""
+    """Let two videos of `FRAMES` be a piece."""
     monkeypatch.setattr(runner, "_PIECE_BYTES", 2 * 4 * FRAMES[0].size)
-    monkeypatch.setattr(runner, "_VECTORS_BYTES", 4 * 4 * 5)
 
 
 @pytest.mark.parametrize(("name", "options"), FRAME_LEVEL)
@@ -69,7 +68,7 @@ def test_every_architecture_splits_and_scores_as_in_one_run(monkeypatch, name, o
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_frames_run_in_small_pieces_and_vectors_together():
+def test_frames_run_in_small_pieces_and_vectors_together(monkeypatch):
     def build(frames):
         means = tf.reduce_mean(frames + videos_in(frames), 1, keepdims=True)
         vectors = tf.reshape(tf.pad(means, [[0, 0], [0, 0], [0, 2]]), [-1, 5], "vectors")
@@ -81,7 +80,10 @@ def test_frames_run_in_small_pieces_and_vectors_together():
     assert frame_vectors(graph) == {"vectors:0": 5}
     with GraphRunner(graph, DictSource({})) as model:
         scores = model.predict(FRAMES, COUNTS)
-    np.testing.assert_array_equal(scores[:, 3], [4, 4, 4, 4, 3, 3, 3])
+        assert model.condensed_at_once == 256
+        monkeypatch.setattr(runner, "_VECTORS_BYTES", 4 * 4 * 5)
+        assert model.condensed_at_once == 4
+    np.testing.assert_array_equal(scores[:, 3], 7)
     pieces = np.array([2, 2, 2, 2, 2, 2, 1])[:, None]
     np.testing.assert_allclose(scores[:, :3], FRAMES.mean(1) + pieces, rtol=1e-6)
 
@@ -125,6 +127,7 @@ def test_a_graph_without_such_vectors_is_run_in_pieces_as_a_whole(build):
     graph = graph_of(build)
     assert frame_vectors(graph) == {}
     with GraphRunner(graph, DictSource({})) as model:
+        assert model.condensed_at_once == 1
         scores = model.predict(FRAMES[:6], COUNTS[:6])
         session = model._session
         feeds = [{graph.inputs: FRAMES[at : at + 2]} for at in (0, 2, 4)]

@@ -1,8 +1,65 @@
 import threading
+from typing import Any
 
+import numpy as np
 import pytest
 
-from yt8m_ensemble.inference import score_ahead
+from yt8m_ensemble.data import Batch
+from yt8m_ensemble.inference import condense_batches, score_ahead
+from yt8m_ensemble.inference.runner import Condensed
+
+pytestmark = pytest.mark.tf
+
+
+class Summing:
+    """Condense videos to the sums of their frames; like a number of them at once."""
+
+    def __init__(self, at_once):
+        self.condensed_at_once = at_once
+
+    def condense(self, features, num_frames):
+        return Condensed(("sums",), (features.sum(axis=1),), num_frames)
+
+
+def batches_of(*sizes_by_shard):
+    """Make batches of numbered videos, those of each record file in their sizes."""
+    first = 0
+    for shard, sizes in enumerate(sizes_by_shard):
+        for size in sizes:
+            numbers = np.arange(first, first + size)
+            yield Batch(
+                video_ids=np.array([b"v%03d" % n for n in numbers]),
+                features=np.stack([numbers, numbers], 1)[:, :, None].astype(np.float32),
+                num_frames=numbers.astype(np.int32),
+                labels=(numbers[:, None] == np.arange(3)),
+                shards=np.full(size, shard, np.int32),
+            )
+            first += size
+
+
+@pytest.mark.parametrize(
+    ("at_once", "expected"),
+    [
+        ((5, 9), [(0, 4), (0, 3), (1, 5), (1, 2), (2, 2)]),
+        ((1, 9), [(0, 2), (0, 2), (0, 2), (0, 1), (1, 2), (1, 2), (1, 1), (1, 2), (2, 2)]),
+        ((99, 99), [(0, 7), (1, 7), (2, 2)]),
+    ],
+)
+def test_videos_are_gathered_within_a_record_file_as_many_as_all_graphs_like(at_once, expected):
+    runners: list[Any] = [Summing(number) for number in at_once]
+    found = list(condense_batches(batches_of([2, 2, 2, 1], [2, 2, 1, 2], [2]), runners))
+    assert [(videos.shard, len(videos.video_ids)) for videos in found] == expected
+    numbers = np.arange(16)
+    ids = np.concatenate([videos.video_ids for videos in found])
+    assert ids.tolist() == [b"v%03d" % n for n in numbers]
+    labels = np.concatenate([videos.labels for videos in found])
+    np.testing.assert_array_equal(labels, numbers[:, None] == np.arange(3))
+    for graph in range(2):
+        parts = [videos.condensed[graph] for videos in found]
+        joined = Condensed.joined(parts)
+        assert joined.tensors == ("sums",)
+        np.testing.assert_array_equal(joined.values[0], 2 * numbers[:, None])
+        np.testing.assert_array_equal(joined.num_frames, numbers)
 
 
 def test_batches_come_in_order_with_their_scores():

@@ -24,7 +24,7 @@ def test_a_logistic_model_predicts_the_sigmoid_of_its_normalised_input(model):
     inputs = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
     with GraphRunner(graph, source) as runner:
         scores = runner.predict(inputs, np.ones(3, np.int32))
-        members = runner.predict_members(inputs, np.ones(3, np.int32))
+        members = runner.members_of(runner.condense(inputs, np.ones(3, np.int32)))
     unit = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)
     weights = source.read("tower/fully_connected/weights")
     logits = unit @ weights + source.read("tower/fully_connected/biases")
@@ -58,10 +58,10 @@ def test_frames_given_as_bytes_score_the_same_bit_for_bit(tmp_path, model):
         GraphRunner(build_graph(flags), source) as runner,
     ):
         assert runner.takes_bytes
-        for score in (runner.predict, runner.predict_members):
-            np.testing.assert_array_equal(
-                score(frames, num_frames), score(values.astype(np.float32), num_frames)
-            )
+        np.testing.assert_array_equal(
+            runner.predict(frames, num_frames),
+            runner.predict(values.astype(np.float32), num_frames),
+        )
 
 
 def test_a_model_of_means_takes_no_bytes(model):

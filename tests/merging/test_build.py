@@ -44,7 +44,7 @@ def make_batch(level, videos=7):
 
 def predict(graph, source, batch):
     with GraphRunner(graph, source) as runner:
-        return runner.predict(*batch), runner.predict_members(*batch)
+        return runner.both(runner.condense(*batch))
 
 
 def merge(tmp_path, members, weights, **options):

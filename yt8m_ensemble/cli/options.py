@@ -54,7 +54,7 @@ batch_size_option = click.option(
 scoring_batch_size_option = click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    help="Videos a batch; by default as many as take 16 MiB, at most 256.",
+    help="Videos a batch; by default as many as take 32 MiB, at most 256.",
 )
 num_classes_option = click.option(
     "--num-classes",

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+import numpy as np
 
+from yt8m_ensemble.inference.runner import Condensed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.data import Batch
+    from yt8m_ensemble.inference.runner import GraphRunner
     from yt8m_ensemble.values import FeatureSpec
 
-BATCH_BYTES: Final = 16 << 20
-"""Bytes of a batch's features as they are held.
+BATCH_BYTES: Final = 32 << 20
+"""Bytes of a batch's features as float32; the graph holds about five times as much at a time.
 
 Fewer would cost time: the weights of thousands of classes are read from memory for every batch.
 """
@@ -21,27 +30,87 @@ B = TypeVar("B")
 S = TypeVar("S")
 
 
-def default_batch_size(features: FeatureSpec, *, keep_bytes: bool = False) -> int:
+def default_batch_size(features: FeatureSpec) -> int:
     """Return how many videos a batch holds unless told otherwise.
 
     Args:
         features: What the model reads.
-        keep_bytes: Whether frames are held in the bytes of the records rather than in float32.
 
     Returns:
-        As many as take 16 MiB, at most 256.
+        As many as take 32 MiB in float32, at most 256.
 
     Examples:
         >>> from yt8m_ensemble.values import FeatureSpec
-        >>> frames = FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True)
-        >>> default_batch_size(frames), default_batch_size(frames, keep_bytes=True)
-        (12, 48)
+        >>> default_batch_size(FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True))
+        24
         >>> default_batch_size(FeatureSpec(("mean_rgb",), (1024,), frame_level=False))
         256
     """
-    itemsize = 1 if features.frame_level and keep_bytes else 4
     vectors = features.max_frames if features.frame_level else 1
-    return max(1, min(MAX_BATCH, BATCH_BYTES // (itemsize * vectors * features.total_size)))
+    return max(1, min(MAX_BATCH, BATCH_BYTES // (4 * vectors * features.total_size)))
+
+
+@dataclass(frozen=True)
+class CondensedVideos:
+    """Hold B videos of one record file without their features.
+
+    Args:
+        video_ids: Shape `(B,)`, bytes.
+        labels: Shape `(B, C)`, bool.
+        shard: Index of their record file.
+        condensed: What each graph has made of the features.
+    """
+
+    video_ids: NDArray[np.bytes_]
+    labels: NDArray[np.bool_]
+    shard: int
+    condensed: tuple[Condensed, ...]
+
+
+def condense_batches(
+    batches: Iterable[Batch], runners: Sequence[GraphRunner]
+) -> Iterator[CondensedVideos]:
+    """Condense each batch and gather as many videos of a record file as all graphs like to score.
+
+    Args:
+        batches: Each of one record file.
+        runners: The graphs.
+
+    Yields:
+        The same videos in the same order, in batches that depend on their record file alone.
+    """
+    at_once = min(runner.condensed_at_once for runner in runners)
+    gathered: list[CondensedVideos] = []
+    for batch in batches:
+        videos = CondensedVideos(
+            batch.video_ids,
+            batch.labels,
+            int(batch.shards[0]),
+            tuple(runner.condense(batch.features, batch.num_frames) for runner in runners),
+        )
+        together = [*gathered, videos]
+        if {part.shard for part in together} != {videos.shard} or _count(together) > at_once:
+            if gathered:
+                yield _join(gathered)
+            together = [videos]
+        gathered = together
+    if gathered:
+        yield _join(gathered)
+
+
+def _count(parts: Sequence[CondensedVideos]) -> int:
+    return sum(len(part.video_ids) for part in parts)
+
+
+def _join(parts: Sequence[CondensedVideos]) -> CondensedVideos:
+    if len(parts) == 1:
+        return parts[0]
+    return CondensedVideos(
+        np.concatenate([part.video_ids for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        parts[0].shard,
+        tuple(map(Condensed.joined, zip(*(part.condensed for part in parts), strict=True))),
+    )
 
 
 def score_ahead(batches: Iterable[B], score: Callable[[B], S]) -> Iterator[tuple[B, S]]:

@@ -1,13 +1,14 @@
 """`GraphRunner`: one inference graph with its weights, ready to score batches.
 
 The same session runs a training checkpoint, an exported model and a merged one, so that all of them
-score a batch in the same way: frames a few videos at a time, what has become of them all at once
-(see `frame_stage`). Never reads records.
+score a batch in the same way. What takes frames runs on a few videos at a time, and what follows on
+many (see `frame_stage`), whose vectors the caller may gather in between. Never reads records.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -20,7 +21,7 @@ from yt8m_ensemble.inference.frame_stage import frame_vectors
 from yt8m_ensemble.inference.widening import widen_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,7 +30,33 @@ if TYPE_CHECKING:
 
 _FRAMES: Final = 3  # rank of a batch of frames
 _PIECE_BYTES: Final = 12 << 20  # of frames, as float32; the graph holds some five times as much
-_VECTORS_BYTES: Final = 64 << 20  # of what the frames become, before the rest of the graph runs
+_VECTORS_BYTES: Final = 64 << 20  # of condensed videos
+_MAX_AT_ONCE: Final = 256  # more do not make the rest of a graph faster
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """Hold B videos on their way through a graph.
+
+    Args:
+        tensors: Names of the tensors to feed.
+        values: Their values, each with B rows.
+        num_frames: Shape `(B,)`.
+    """
+
+    tensors: tuple[str, ...]
+    values: tuple[NDArray[Any], ...]
+    num_frames: NDArray[Any]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Condensed]) -> Condensed:
+        """Return the videos of several batches, condensed by one graph, as one."""
+        values = zip(*(part.values for part in parts), strict=True)
+        return cls(
+            parts[0].tensors,
+            tuple(map(np.concatenate, values)),
+            np.concatenate([part.num_frames for part in parts]),
+        )
 
 
 class GraphRunner:
@@ -103,8 +130,8 @@ class GraphRunner:
         """Names of the members; empty for a single model."""
         return tuple(self._model.members)
 
-    def predict(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Score a batch.
+    def condense(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> Condensed:
+        """Run a batch as far as it takes frames, a few videos at a time.
 
         Args:
             features: Shape `(B, F)` or `(B, T, F)`, float32, as the graph wants them; or frames in
@@ -112,40 +139,59 @@ class GraphRunner:
             num_frames: Shape `(B,)`.
 
         Returns:
-            Confidences, shape `(B, C)`, float32.
+            What the rest of the graph is to be fed with; the features themselves if they are means
+            or the graph has no such place.
+
+        Raises:
+            ShapeError: If the graph takes other features.
         """
+        fed = self._fed[features.dtype.name]
+        if not fed.shape.is_compatible_with(features.shape):
+            msg = (
+                f"The model takes batches of shape {fed.shape}, the records give {features.shape}. "
+                "Check `--features` and the feature sizes."
+            )
+            raise ShapeError(msg, expected=str(fed.shape), found=features.shape)
+        counts = num_frames.astype(self._num_frames.dtype.as_numpy_dtype, copy=False)
+        batch = Condensed((fed.name,), (features,), counts)
+        if not self._vectors:
+            return batch
+        return Condensed((*self._vectors,), tuple(self._run([*self._vectors], batch)), counts)
+
+    @property
+    def condensed_at_once(self) -> int:
+        """How many condensed videos to score together; 1 where nothing is condensed."""
+        width = sum(self._vectors.values())
+        return max(1, min(_MAX_AT_ONCE, _VECTORS_BYTES // (4 * width))) if width else 1
+
+    def predict(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Score a batch.
+
+        Args:
+            features: As for `condense`.
+            num_frames: Shape `(B,)`.
+
+        Returns:
+            Confidences, shape `(B, C)`, float32.
+
+        Raises:
+            ShapeError: If the graph takes other features.
+        """
+        return self.mixed(self.condense(features, num_frames))
+
+    def mixed(self, batch: Condensed) -> NDArray[np.float32]:
+        """Return the model's confidences, of a merged one the mixed ones: `(B, C)`, float32."""
         scores: NDArray[np.float32]
-        (scores,) = self._call([self._model.predictions], features, num_frames)
+        (scores,) = self._run([self._model.predictions], batch)
         return scores
 
-    def predict_members(
-        self, features: NDArray[Any], num_frames: NDArray[np.int32]
-    ) -> NDArray[np.float32]:
-        """Score a batch with every member in one run.
+    def members_of(self, batch: Condensed) -> NDArray[np.float32]:
+        """Return every member's confidences, of a single model its own: `(M, B, C)`, float32."""
+        return np.stack(self._run(self._members, batch))
 
-        Args:
-            features: As for `predict`.
-            num_frames: Shape `(B,)`.
-
-        Returns:
-            Confidences, shape `(M, B, C)`, float32; M is 1 for a single model.
-        """
-        return np.stack(self._call(self._members, features, num_frames))
-
-    def predict_all(
-        self, features: NDArray[Any], num_frames: NDArray[np.int32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Score a batch with every member and mix them, in one run.
-
-        Args:
-            features: As for `predict`.
-            num_frames: Shape `(B,)`.
-
-        Returns:
-            What `predict` and what `predict_members` returns.
-        """
-        wanted = [self._model.predictions, *self._members]
-        mixed, *members = self._call(wanted, features, num_frames)
+    def both(self, batch: Condensed) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `mixed` and `members_of` return, in one run."""
+        mixed, *members = self._run([self._model.predictions, *self._members], batch)
         return mixed, np.stack(members)
 
     @property
@@ -163,51 +209,16 @@ class GraphRunner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(
-        self,
-        fetches: list[str],
-        features: NDArray[Any],
-        num_frames: NDArray[np.int32],
-    ) -> Any:
-        fed = self._fed[features.dtype.name]
-        wanted = fed.shape
-        if not wanted.is_compatible_with(features.shape):
-            msg = (
-                f"The model takes batches of shape {wanted}, the records give {features.shape}. "
-                "Check `--features` and the feature sizes."
-            )
-            raise ShapeError(msg, expected=str(wanted), found=features.shape)
-        counts = num_frames.astype(self._num_frames.dtype.as_numpy_dtype, copy=False)
-        if features.ndim != _FRAMES:
-            return self._run(fetches, [fed])(features, counts)
-        piece = max(1, _PIECE_BYTES // (4 * math.prod(features.shape[1:])))
-        if not self._vectors:
-            return _in_pieces(self._run(fetches, [fed]), piece, features, counts)
-        vectors = [self._graph.get_tensor_by_name(name) for name in self._vectors]
-        first, second = self._run(list(self._vectors), [fed]), self._run(fetches, vectors)
-
-        def score(features: NDArray[Any], counts: NDArray[Any]) -> list[NDArray[Any]]:
-            return second(*_in_pieces(first, piece, features, counts), counts)
-
-        at_once = max(piece, _VECTORS_BYTES // (4 * sum(self._vectors.values())))
-        return _in_pieces(score, at_once, features, counts)
-
-    def _run(self, fetches: list[str], fed: list[tf.Tensor]) -> Callable[..., list[NDArray[Any]]]:
-        key = *fetches, *(tensor.name for tensor in fed)
+    def _run(self, fetches: list[str], batch: Condensed) -> list[NDArray[Any]]:
+        key = *fetches, *batch.tensors
         if key not in self._callables:
-            made = self._session.make_callable(fetches, [*fed, self._num_frames])
-            self._callables[key] = made
-        return self._callables[key]
-
-
-def _in_pieces(
-    run: Callable[[NDArray[Any], NDArray[Any]], list[NDArray[Any]]],
-    size: int,
-    features: NDArray[Any],
-    counts: NDArray[Any],
-) -> list[NDArray[Any]]:
-    """Return what a batch gives when it is run in equal pieces of at most some videos."""
-    number = max(1, -(-len(counts) // size))
-    pieces = zip(np.array_split(features, number), np.array_split(counts, number), strict=True)
-    parts = list(starmap(run, pieces))
-    return parts[0] if number == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
+            fed = [self._graph.get_tensor_by_name(name) for name in batch.tensors]
+            self._callables[key] = self._session.make_callable(fetches, [*fed, self._num_frames])
+        run, fields = self._callables[key], (*batch.values, batch.num_frames)
+        if batch.values[0].ndim != _FRAMES:
+            whole: list[NDArray[Any]] = run(*fields)
+            return whole
+        size = max(1, _PIECE_BYTES // (4 * math.prod(batch.values[0].shape[1:])))
+        number = max(1, -(-len(batch.num_frames) // size))
+        pieces = zip(*(np.array_split(field, number) for field in fields), strict=True)
+        return [np.concatenate(parts) for parts in zip(*starmap(run, pieces), strict=True)]

@@ -12,6 +12,7 @@ from yt8m_ensemble.data import BatchReader, sample_shards
 from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.inference import (
     GraphRunner,
+    condense_batches,
     score_ahead,
 )
 from yt8m_ensemble.metrics import Report, evaluate
@@ -121,7 +122,7 @@ def evaluate_models(
         seed: Seed of that sample.
         tensorboard: Directory for scalars under the starter code's names, by global step; a folder
             a model in it if there are several.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
         top_k: Pairs a video that GAP keeps.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
@@ -184,9 +185,10 @@ def _scored(
     runner: GraphRunner, reader: Iterable[Batch], *, task: str, progress: Progress
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     done = 0
-    for batch, scores in score_ahead(reader, lambda b: runner.predict(b.features, b.num_frames)):
-        yield scores, batch.labels
-        done += len(batch.labels)
+    batches = condense_batches(reader, [runner])
+    for videos, scores in score_ahead(batches, lambda videos: runner.mixed(videos.condensed[0])):
+        yield scores, videos.labels
+        done += len(videos.labels)
         progress(task, done, None, unit="videos")
 
 

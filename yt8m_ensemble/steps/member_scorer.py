@@ -11,15 +11,15 @@ import numpy as np
 from yt8m_ensemble.checkpoints import TfCheckpoint
 from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.inference import GraphRunner, default_batch_size
+from yt8m_ensemble.inference import GraphRunner, condense_batches, default_batch_size
 from yt8m_ensemble.storage import PredictionsWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.data import Batch
+    from yt8m_ensemble.inference import CondensedVideos
     from yt8m_ensemble.steps.open_model import OpenModel
 
 _MAX_NAME_BYTES: Final = 256  # what a predictions file has room for
@@ -59,22 +59,24 @@ class MemberScorer:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def reader(self, paths: Sequence[str], *, batch_size: int | None) -> BatchReader:
-        """Return a reader of the batches that these models score; see `scoring_reader`."""
-        return scoring_reader(paths, self._models[0], self._runners, batch_size=batch_size)
+    def batches(self, paths: Sequence[str], *, batch_size: int | None) -> Iterator[CondensedVideos]:
+        """Return what these models score, read and condensed; see `scoring_reader`."""
+        reader = scoring_reader(paths, self._models[0], self._runners, batch_size=batch_size)
+        return condense_batches(reader, self._runners)
 
-    def mixed(self, batch: Batch) -> NDArray[np.float32]:
+    def mixed(self, videos: CondensedVideos) -> NDArray[np.float32]:
         """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""
-        return self._runners[0].predict(batch.features, batch.num_frames)
+        return self._runners[0].mixed(videos.condensed[0])
 
-    def members_of(self, batch: Batch) -> NDArray[np.float32]:
+    def members_of(self, videos: CondensedVideos) -> NDArray[np.float32]:
         """Return the scores of every member: `(M, B, C)`."""
-        scores = [r.predict_members(batch.features, batch.num_frames) for r in self._runners]
+        pairs = zip(self._runners, videos.condensed, strict=True)
+        scores = [runner.members_of(condensed) for runner, condensed in pairs]
         return scores[0] if len(scores) == 1 else np.concatenate(scores)
 
-    def both(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def both(self, videos: CondensedVideos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return `mixed` and `members_of` of one model, in one run of its graph."""
-        return self._runners[0].predict_all(batch.features, batch.num_frames)
+        return self._runners[0].both(videos.condensed[0])
 
     def writer(self, path: str, *, top_k: int | None, force: bool) -> PredictionsWriter:
         """Return a writer of a cache of these members; see `PredictionsWriter`."""
@@ -115,14 +117,13 @@ def scoring_reader(
         runners: All graphs that the batches are fed to.
         batch_size: Videos a batch; `None` for `default_batch_size`.
     """
-    keep_bytes = all(runner.takes_bytes for runner in runners)
     return BatchReader(
         paths,
         features=model.features,
         num_classes=model.num_classes,
-        batch_size=batch_size or default_batch_size(model.features, keep_bytes=keep_bytes),
+        batch_size=batch_size or default_batch_size(model.features),
         cut_at_files=True,
-        keep_bytes=keep_bytes,
+        keep_bytes=all(runner.takes_bytes for runner in runners),
     )
 
 

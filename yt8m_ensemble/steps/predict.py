@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.data import Batch
+    from yt8m_ensemble.inference import CondensedVideos
     from yt8m_ensemble.storage import PredictionsWriter
 
 
@@ -86,7 +86,7 @@ def predict_scores(
         runner: Score in this process, or on Apache Beam (see `steps.predict_on_beam`).
         num_workers: Processes of Beam's local runner; `None` for one.
         beam_options: Further options of its pipeline.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace outputs that exist.
@@ -209,19 +209,19 @@ def _score(
     wanted = list(paths) if text or store is None else store.missing
     resumed = store.num_resumed if store else 0
     done = 0 if text else resumed
-    reader = scorer.reader(wanted, batch_size=batch_size)
 
-    def run(batch: Batch) -> tuple[Any, Any]:
+    def run(videos: CondensedVideos) -> tuple[Any, Any]:
         if text and store:
-            return scorer.both(batch)
-        return (scorer.mixed(batch), None) if text else (None, scorer.members_of(batch))
+            return scorer.both(videos)
+        return (scorer.mixed(videos), None) if text else (None, scorer.members_of(videos))
 
-    for batch, (mixed, members) in score_ahead(reader, run):
+    batches = scorer.batches(wanted, batch_size=batch_size)
+    for videos, (mixed, members) in score_ahead(batches, run):
         if text:
-            text.write(batch, mixed, top_k=top_k)
+            text.write(videos, mixed, top_k=top_k)
         if store:
-            store.write(batch, members, path=wanted[int(batch.shards[0])])
-        done += len(batch.video_ids)
+            store.write(videos, members, path=wanted[videos.shard])
+        done += len(videos.video_ids)
         progress("predict", done, None, unit="videos")
     return done, resumed
 
@@ -243,9 +243,9 @@ class _Submission:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def write(self, batch: Batch, scores: NDArray[np.float32], *, top_k: int) -> None:
+    def write(self, videos: CondensedVideos, scores: NDArray[np.float32], *, top_k: int) -> None:
         """Add the rows of a batch."""
-        self._file.write("".join(format_submission(batch.video_ids, scores, top_k=top_k)).encode())
+        self._file.write("".join(format_submission(videos.video_ids, scores, top_k=top_k)).encode())
 
 
 class _Cache:
@@ -285,11 +285,11 @@ class _Cache:
             self._end_until(len(self.missing))
         self._stack.__exit__(kind, *error)
 
-    def write(self, batch: Batch, members: NDArray[np.float32], *, path: str) -> None:
+    def write(self, videos: CondensedVideos, members: NDArray[np.float32], *, path: str) -> None:
         """Add a batch of one record file, unless the cache holds that file."""
         if path in self._positions:
             self._end_until(self._positions[path])
-            self._writer.append(batch.video_ids, members, batch.labels)
+            self._writer.append(videos.video_ids, members, videos.labels)
 
     def _end_until(self, position: int) -> None:
         """End the files before a position; those without a record leave an empty shard."""

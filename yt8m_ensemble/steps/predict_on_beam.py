@@ -52,7 +52,7 @@ class Scoring:
     Args:
         models: Paths to models, as the workers see them.
         cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
     """
@@ -99,13 +99,13 @@ class PartWriter:
         if files.exists(part):
             return
         scorer = self._scorer
-        reader = scorer.reader([path], batch_size=self._scoring.batch_size)
+        batches = scorer.batches([path], batch_size=self._scoring.batch_size)
         with (
             files.atomic_file(part, force=True) as temporary,
             scorer.writer(temporary, top_k=self._scoring.cache_top_k, force=True) as writer,
         ):
-            for batch, members in score_ahead(reader, scorer.members_of):
-                writer.append(batch.video_ids, members, batch.labels)
+            for videos, members in score_ahead(batches, scorer.members_of):
+                writer.append(videos.video_ids, members, videos.labels)
             writer.end_shard(shard_name(path))
 
 
@@ -136,7 +136,7 @@ def predict_on_beam(
         num_workers: Processes of the local runner.
         beam_options: Further options of the pipeline, such as `--runner=FlinkRunner`.
         cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 16 MiB, at most 256.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
         num_classes: Where a model's files do not tell.
         architecture: Overrides what the models' files say.
         force: Replace a cache that exists, and score anew what its parts hold.
