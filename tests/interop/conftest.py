@@ -1,8 +1,8 @@
-"""Interpreters of the challenges' day: old Pythons with TensorFlow 1.x, made once and kept.
+"""Environments to work beside: old Pythons with TensorFlow 1.x, and Apache Beam; made once, kept.
 
-They live in the user's cache folder, outside the repository: one environment a version, built under
-a lock and moved into place whole, so that runs side by side share it and an interrupted build
-leaves nothing.
+They live in the user's cache folder, outside the repository: one folder a version, built under a
+lock and moved into place whole, so that runs side by side share it and an interrupted build leaves
+nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _PYTHON36 = (
         *("protobuf<3.18", "termcolor<1.2", "werkzeug<2.1", "wheel<0.38"),
     ),
 )
+BEAM = "apache-beam==2.77.0"
 VERSIONS = {"1.8.0": _PYTHON36, "1.14.0": _PYTHON37, "1.15.5": _PYTHON37}
 
 
@@ -49,43 +50,69 @@ def tf1_python() -> Callable[[str], str]:
     return find
 
 
+@pytest.fixture(scope="session")
+def beam_packages() -> str:
+    """A folder for PYTHONPATH that holds Apache Beam, and protobuf as old as it wants it.
+
+    It skips the test where there is no package registry.
+    """
+    home = _cache_dir() / f"{BEAM}-python{sys.version_info[0]}.{sys.version_info[1]}"
+    if fault := _keep(home, lambda part: _install(sys.executable, "--target", str(part), BEAM)):
+        pytest.skip(fault)
+    return str(home)
+
+
 @functools.cache
 def _tf1_python(version: str) -> tuple[str | None, str]:
     """Return the interpreter, or why there is none; asked once a run, for a try takes a minute."""
     home = _cache_dir() / f"tensorflow-{version}"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f"{home.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.is_dir():
-            wanted, pins = VERSIONS[version]
-            base = _find_python(wanted)
-            if base is None:
-                return None, f"No Python {wanted} was found through pyenv or on PATH."
-            if fault := _build(home, base, [f"tensorflow=={version}", *pins]):
-                return None, fault
+    if fault := _keep(home, functools.partial(_build_tensorflow, version)):
+        return None, fault
     return str(home / "bin" / "python"), ""
 
 
-def _build(home: Path, base: str, packages: list[str]) -> str:
-    """Build the environment; return what went wrong."""
-    part = home.with_name(f".{home.name}.part-{os.getpid()}")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    try:
-        subprocess.run([base, "-m", "venv", str(part)], check=True, env=environment)
-        install = [str(part / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        install += ["--disable-pip-version-check", "--retries", "1"]
-        # The pip that these Pythons bring picks releases that they cannot run.
-        for wanted in (["--upgrade", "pip<22"], packages):
-            done = subprocess.run(
-                [*install, *wanted], check=False, env=environment, capture_output=True, text=True
-            )
-            if done.returncode:
-                said = (done.stderr.strip() or "nothing was said").splitlines()[-1]
-                return f"{packages[0]} could not be installed: {said}"
-        part.rename(home)
-        return ""
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+def _build_tensorflow(version: str, part: Path) -> str:
+    wanted, pins = VERSIONS[version]
+    base = _find_python(wanted)
+    if base is None:
+        return f"No Python {wanted} was found through pyenv or on PATH."
+    subprocess.run([base, "-m", "venv", str(part)], check=True, env=_environment())
+    python = str(part / "bin" / "python")
+    # The pip that these Pythons bring picks releases that they cannot run.
+    fault = _install(python, "--upgrade", "pip<22")
+    return fault or _install(python, f"tensorflow=={version}", *pins)
+
+
+def _keep(home: Path, build: Callable[[Path], str]) -> str:
+    """Build a folder unless it is there; return what went wrong."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if home.is_dir():
+            return ""
+        part = home.with_name(f".{home.name}.part-{os.getpid()}")
+        try:
+            fault = build(part)
+            if not fault:
+                part.rename(home)
+            return fault
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _install(python: str, *arguments: str) -> str:
+    """Install packages; return what went wrong."""
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install += ["--retries", "1", *arguments]
+    done = subprocess.run(install, check=False, env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip() or "nothing was said").splitlines()[-1]
+        return f"`pip install {' '.join(arguments)}` failed: {said}"
+    return ""
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 
 def _find_python(wanted: str) -> str | None:
