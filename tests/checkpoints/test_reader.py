@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yt8m_ensemble.checkpoints import open_checkpoint, write_checkpoint
+from yt8m_ensemble.checkpoints import UnmappedTensors, open_checkpoint, write_checkpoint
 from yt8m_ensemble.checkpoints.entries import Entry, format_entry, format_header, slice_key
 from yt8m_ensemble.checkpoints.table import format_table
 from yt8m_ensemble.checkpoints.wire import write_bytes, write_number
@@ -46,6 +46,20 @@ def test_reads_a_memory_map_that_outlives_the_checkpoint(prefix):
     assert not values.flags.writeable
     assert not values.flags.owndata
     assert values.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_unmapped_tensors_are_arrays_of_their_own(prefix):
+    with open_checkpoint(prefix) as checkpoint:
+        source: TensorSource = UnmappedTensors(checkpoint)
+        assert source.specs() == checkpoint.specs()
+        values = source.read("w")
+        assert values.flags.writeable
+        assert values.tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert source.read("global_step").shape == ()
+        assert source.read("name").tolist() == [b"ab", b"c"]
+    change(prefix + DATA, -3)
+    with open_checkpoint(prefix) as checkpoint, pytest.raises(CheckpointError, match="'w'"):
+        UnmappedTensors(checkpoint).read("w")
 
 
 def test_describes_itself_without_arrays(prefix):

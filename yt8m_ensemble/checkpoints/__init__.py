@@ -7,7 +7,7 @@ from yt8m_ensemble.checkpoints.keras_weights import (
 )
 from yt8m_ensemble.checkpoints.meta_graph import GraphSummary, summarize_meta_graph
 from yt8m_ensemble.checkpoints.object_graph import OBJECT_GRAPH, prune_object_graph
-from yt8m_ensemble.checkpoints.reader import TfCheckpoint, open_checkpoint
+from yt8m_ensemble.checkpoints.reader import TfCheckpoint, UnmappedTensors, open_checkpoint
 from yt8m_ensemble.checkpoints.safetensors import (
     SafetensorsSource,
     open_safetensors,
@@ -38,6 +38,7 @@ __all__ = [
     "SafetensorsSource",
     "TensorStatistics",
     "TfCheckpoint",
+    "UnmappedTensors",
     "compare",
     "find_steps",
     "last_prefixes",

@@ -294,6 +294,30 @@ class TfCheckpoint:
         return CheckpointError(msg, name=name, path=path)
 
 
+class UnmappedTensors:
+    """Serve a checkpoint's tensors as arrays of their own: freed with them, which maps are not.
+
+    Args:
+        checkpoint: Open as long as this is used.
+    """
+
+    def __init__(self, checkpoint: TfCheckpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Return the checkpoint's."""
+        return self._checkpoint.specs()
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Return one tensor, checked as `TfCheckpoint.read` does; a new array if it is numeric."""
+        spec = self.specs()[name]
+        if spec.dtype == "string" or spec.dtype in OPAQUE:
+            return self._checkpoint.read(name)
+        values = np.empty(spec.size, numpy_dtype(spec.dtype))
+        self._checkpoint.read_block(name, 0, values)
+        return values.reshape(spec.shape)
+
+
 def open_checkpoint(prefix: str, *, verify: bool = True) -> TfCheckpoint:
     """Open a checkpoint and check all that its index tells, before any weight is read.
 

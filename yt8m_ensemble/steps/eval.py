@@ -18,7 +18,7 @@ from yt8m_ensemble.inference import (
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.steps.eval_targets import Target, Watch, find_targets
 from yt8m_ensemble.steps.find_checkpoints import index_digest, step_of
-from yt8m_ensemble.steps.member_scorer import scoring_reader, start_runner
+from yt8m_ensemble.steps.member_scorer import scoring_reader, start_runner, unmapped
 from yt8m_ensemble.steps.open_model import OpenModel, open_model
 from yt8m_ensemble.training import ScalarWriter
 from yt8m_ensemble.values import Progress, no_progress
@@ -223,7 +223,7 @@ class _Evaluator:
         if target.prefix is not None and self._current and self._current[0] == target.model:
             _, model, runner = self._current
             with open_checkpoint(target.prefix) as source:
-                runner.load(source)
+                runner.load(unmapped(source))
                 step = _step(source)
             digest = index_digest(target.prefix)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from yt8m_ensemble.checkpoints import TfCheckpoint
+from yt8m_ensemble.checkpoints import TfCheckpoint, UnmappedTensors
 from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.inference import GraphRunner, condense_batches, default_batch_size
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.inference import CondensedVideos
     from yt8m_ensemble.steps.open_model import OpenModel
+    from yt8m_ensemble.values import TensorSource
 
 _MAX_NAME_BYTES: Final = 256  # what a predictions file has room for
 
@@ -91,15 +92,13 @@ class MemberScorer:
 
 
 def start_runner(model: OpenModel) -> GraphRunner:
-    """Return a session that holds a model's graph and weights.
+    """Return a session that holds a model's graph and weights."""
+    return GraphRunner(model.graph, unmapped(model.source))
 
-    The weights' files are let go of, since their mapped pages would count in this process's memory
-    beside the session's copies; whoever reads from the source again maps them anew.
-    """
-    runner = GraphRunner(model.graph, model.source)
-    if isinstance(model.source, TfCheckpoint):
-        model.source.close()
-    return runner
+
+def unmapped(source: TensorSource) -> TensorSource:
+    """Return a source to load a session from: mapped files would count beside its copies."""
+    return UnmappedTensors(source) if isinstance(source, TfCheckpoint) else source
 
 
 def scoring_reader(
