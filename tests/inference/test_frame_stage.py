@@ -68,7 +68,7 @@ def test_every_architecture_splits_and_scores_as_in_one_run(monkeypatch, name, o
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_frames_run_in_small_pieces_and_vectors_together(monkeypatch):
+def test_frames_run_in_small_pieces_and_vectors_together():
     def build(frames):
         means = tf.reduce_mean(frames + videos_in(frames), 1, keepdims=True)
         vectors = tf.reshape(tf.pad(means, [[0, 0], [0, 0], [0, 2]]), [-1, 5], "vectors")
@@ -80,9 +80,7 @@ def test_frames_run_in_small_pieces_and_vectors_together(monkeypatch):
     assert frame_vectors(graph) == {"vectors:0": 5}
     with GraphRunner(graph, DictSource({})) as model:
         scores = model.predict(FRAMES, COUNTS)
-        assert model.condensed_at_once == 256
-        monkeypatch.setattr(runner, "_VECTORS_BYTES", 4 * 4 * 5)
-        assert model.condensed_at_once == 4
+        assert model.condenses
     np.testing.assert_array_equal(scores[:, 3], 7)
     pieces = np.array([2, 2, 2, 2, 2, 2, 1])[:, None]
     np.testing.assert_allclose(scores[:, :3], FRAMES.mean(1) + pieces, rtol=1e-6)
@@ -127,7 +125,7 @@ def test_a_graph_without_such_vectors_is_run_in_pieces_as_a_whole(build):
     graph = graph_of(build)
     assert frame_vectors(graph) == {}
     with GraphRunner(graph, DictSource({})) as model:
-        assert model.condensed_at_once == 1
+        assert not model.condenses
         scores = model.predict(FRAMES[:6], COUNTS[:6])
         session = model._session
         feeds = [{graph.inputs: FRAMES[at : at + 2]} for at in (0, 2, 4)]

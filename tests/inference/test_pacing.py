@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from yt8m_ensemble.data import Batch
-from yt8m_ensemble.inference import condense_batches, score_ahead
+from yt8m_ensemble.inference import condense_batches, pacing, score_ahead
 from yt8m_ensemble.inference.runner import Condensed
 
 pytestmark = pytest.mark.tf
 
 
 class Summing:
-    """Condense videos to the sums of their frames; like a number of them at once."""
+    """Condense videos to the sums of their frames."""
 
-    def __init__(self, at_once):
-        self.condensed_at_once = at_once
+    def __init__(self, condenses):
+        self.condenses = condenses
 
     def condense(self, features, num_frames):
         return Condensed(("sums",), (features.sum(axis=1),), num_frames)
@@ -38,15 +38,15 @@ def batches_of(*sizes_by_shard):
 
 
 @pytest.mark.parametrize(
-    ("at_once", "expected"),
+    ("condenses", "expected"),
     [
-        ((5, 9), [(0, 4), (0, 3), (1, 5), (1, 2), (2, 2)]),
-        ((1, 9), [(0, 2), (0, 2), (0, 2), (0, 1), (1, 2), (1, 2), (1, 1), (1, 2), (2, 2)]),
-        ((99, 99), [(0, 7), (1, 7), (2, 2)]),
+        ((True, True), [(0, 4), (0, 3), (1, 5), (1, 2), (2, 2)]),
+        ((True, False), [(0, 2), (0, 2), (0, 2), (0, 1), (1, 2), (1, 2), (1, 1), (1, 2), (2, 2)]),
     ],
 )
-def test_videos_are_gathered_within_a_record_file_as_many_as_all_graphs_like(at_once, expected):
-    runners: list[Any] = [Summing(number) for number in at_once]
+def test_condensed_videos_are_gathered_within_a_record_file(monkeypatch, condenses, expected):
+    monkeypatch.setattr(pacing, "AT_ONCE", 5)
+    runners: list[Any] = [Summing(each) for each in condenses]
     found = list(condense_batches(batches_of([2, 2, 2, 1], [2, 2, 1, 2], [2]), runners))
     assert [(videos.shard, len(videos.video_ids)) for videos in found] == expected
     numbers = np.arange(16)

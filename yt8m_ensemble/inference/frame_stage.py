@@ -119,7 +119,8 @@ def _width(tensor: tf.Tensor) -> int | None:
     shape = tensor.shape
     if tensor.op.type == "Exit":
         merged = tensor.op.inputs[0].op.inputs[0].op
-        (shape,) = [value.op.inputs[0].shape for value in merged.inputs if value.op.type == "Enter"]
+        entered = [value.op.inputs[0] for value in merged.inputs if value.op.type == "Enter"]
+        shape = entered[0].shape if entered else shape
     if shape.rank != _VECTORS_RANK or shape[0] != _VIDEOS or not tensor.dtype.is_floating:
         return None
     width: int | None = shape[1]

@@ -25,6 +25,11 @@ BATCH_BYTES: Final = 32 << 20
 Fewer would cost time: the weights of thousands of classes are read from memory for every batch.
 """
 MAX_BATCH: Final = 256
+AT_ONCE: Final = 128
+"""Condensed videos that are scored together at most.
+
+The same for all models, since the size of a batch may show in the last bit of a product.
+"""
 
 B = TypeVar("B")
 S = TypeVar("S")
@@ -70,7 +75,7 @@ class CondensedVideos:
 def condense_batches(
     batches: Iterable[Batch], runners: Sequence[GraphRunner]
 ) -> Iterator[CondensedVideos]:
-    """Condense each batch and gather as many videos of a record file as all graphs like to score.
+    """Condense each batch and gather the videos of a record file, if all graphs do condense.
 
     Args:
         batches: Each of one record file.
@@ -79,7 +84,7 @@ def condense_batches(
     Yields:
         The same videos in the same order, in batches that depend on their record file alone.
     """
-    at_once = min(runner.condensed_at_once for runner in runners)
+    at_once = AT_ONCE if all(runner.condenses for runner in runners) else 1
     gathered: list[CondensedVideos] = []
     for batch in batches:
         videos = CondensedVideos(

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _FRAMES: Final = 3  # rank of a batch of frames
 _PIECE_BYTES: Final = 12 << 20  # of frames, as float32; the graph holds some five times as much
-_VECTORS_BYTES: Final = 64 << 20  # of condensed videos
-_MAX_AT_ONCE: Final = 256  # more do not make the rest of a graph faster
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,9 @@ class GraphRunner:
         return Condensed((*self._vectors,), tuple(self._run([*self._vectors], batch)), counts)
 
     @property
-    def condensed_at_once(self) -> int:
-        """How many condensed videos to score together; 1 where nothing is condensed."""
-        width = sum(self._vectors.values())
-        return max(1, min(_MAX_AT_ONCE, _VECTORS_BYTES // (4 * width))) if width else 1
+    def condenses(self) -> bool:
+        """Whether `condense` makes anything smaller of frames."""
+        return bool(self._vectors)
 
     def predict(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score a batch.
