@@ -202,6 +202,12 @@ def test_skipping_goes_on_where_a_run_stopped(tmp_path):
     assert take(train_on(paths, num_epochs=3, skip_batches=5)) == whole[20:]
 
 
+def test_training_takes_a_single_file(tmp_path):
+    path = write_shards(tmp_path, make_means)[0]
+    rows = read_slowly([path], MEANS.names, frame_level=False)
+    assert sorted(take(train_on([path]))) == sorted(row[0] for row in rows)
+
+
 def test_training_repeats_for_ever_over_the_end_of_an_epoch(tmp_path):
     paths = write_shards(tmp_path, make_means)
     assert len(take(train_on(paths, num_epochs=None), count=9)) == 36

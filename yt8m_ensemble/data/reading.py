@@ -232,6 +232,7 @@ def training_dataset(
         )
         return {**fields, "labels": tf.cast(fields["labels"], tf.float32)}
 
+    at_once = min(8, len(paths))
     frames = _FRAMES_GUESS if features.frame_level else 4  # a video-level value takes four bytes
     buffer = min(_MAX_SHUFFLE, max(_SHUFFLE_BYTES // (frames * features.total_size), 64))
     return (
@@ -239,9 +240,9 @@ def training_dataset(
         .shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
         .interleave(
             lambda path: _records(path).concatenate(_check_of_end(path)),
-            cycle_length=min(8, len(paths)),
+            cycle_length=at_once,
             block_length=4,
-            num_parallel_calls=_PARSERS,
+            num_parallel_calls=min(_PARSERS, at_once),
             deterministic=True,
         )
         .shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
