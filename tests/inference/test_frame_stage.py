@@ -133,6 +133,14 @@ def test_a_graph_without_such_vectors_is_run_in_pieces_as_a_whole(build):
     np.testing.assert_array_equal(scores, expected)
 
 
+@pytest.fixture
+def old_control_flow():
+    v1.disable_control_flow_v2()
+    yield
+    v1.enable_control_flow_v2()
+
+
+@pytest.mark.usefixtures("old_control_flow")
 def test_vectors_inside_a_loop_are_passed_over():
     def build(frames):
         state = tf.reduce_sum(frames[:, :0], 1)
@@ -144,11 +152,7 @@ def test_vectors_inside_a_loop_are_passed_over():
         )
         return tf.sigmoid(state)
 
-    v1.disable_control_flow_v2()
-    try:
-        graph = graph_of(build)
-    finally:
-        v1.enable_control_flow_v2()
+    graph = graph_of(build)
     assert {node.op for node in graph.graph_def.node} >= {"Enter", "Exit"}
     vectors = frame_vectors(graph)
     assert len(vectors) == 1
@@ -160,3 +164,24 @@ def test_vectors_inside_a_loop_are_passed_over():
         np.testing.assert_allclose(
             model.predict(FRAMES, COUNTS), 1 / (1 + np.exp(-state)), atol=1e-6
         )
+
+
+@pytest.mark.usefixtures("old_control_flow")
+def test_vectors_inside_a_branch_are_passed_over():
+    def build(frames):
+        means = v1.cond(
+            tf.reduce_sum(frames) > 0,
+            lambda: tf.tanh(tf.reduce_mean(frames, 1)),
+            lambda: tf.tanh(tf.reduce_mean(-frames, 1)),
+        )
+        return tf.sigmoid(means)
+
+    graph = graph_of(build)
+    assert {node.op for node in graph.graph_def.node} >= {"Switch", "Merge"}
+    assert frame_vectors(graph) == {"cond/Merge:0": 3}
+    with GraphRunner(graph, DictSource({})) as model:
+        for frames in (np.abs(FRAMES), -np.abs(FRAMES)):
+            means = np.tanh(np.abs(frames).mean(1))
+            np.testing.assert_allclose(
+                model.predict(frames, COUNTS), 1 / (1 + np.exp(-means)), atol=1e-6
+            )

@@ -58,10 +58,11 @@ def test_frames_given_as_bytes_score_the_same_bit_for_bit(tmp_path, model):
         GraphRunner(build_graph(flags), source) as runner,
     ):
         assert runner.takes_bytes
-        np.testing.assert_array_equal(
-            runner.predict(frames, num_frames),
-            runner.predict(values.astype(np.float32), num_frames),
-        )
+        condensed = [
+            runner.condense(given, num_frames) for given in (frames, values.astype(np.float32))
+        ]
+        for score in (runner.mixed, runner.members_of):
+            np.testing.assert_array_equal(*map(score, condensed))
 
 
 def test_a_model_of_means_takes_no_bytes(model):

@@ -40,8 +40,9 @@ def records(tmp_path_factory):
 def test_every_path_to_a_model_gives_the_same_scores(tmp_path, monkeypatch, records, name):
     assert name in SMALL
     flags = small_flags(name)
-    two_videos = 2 * 4 * flags.features.max_frames * flags.features.total_size
-    monkeypatch.setattr(runner, "_PIECE_BYTES", two_videos)
+    # Batches of two videos, frames one at a time, and what they become a whole file at a time.
+    one_video = 4 * flags.features.max_frames * flags.features.total_size
+    monkeypatch.setattr(runner, "_PIECE_BYTES", one_video)
     run = tmp_path / "run"
     run.mkdir()
     (run / "model_flags.json").write_text(flags.to_json())
@@ -59,6 +60,7 @@ def test_every_path_to_a_model_gives_the_same_scores(tmp_path, monkeypatch, reco
             data=data,
             cache=f"{tmp_path}/p.h5",
             csv=f"{tmp_path}/p.csv",
+            batch_size=2,
             force=True,
         )
         with open_predictions(f"{tmp_path}/p.h5") as predictions:
@@ -68,9 +70,7 @@ def test_every_path_to_a_model_gives_the_same_scores(tmp_path, monkeypatch, reco
             open_model(f"{tmp_path}/{path}") as opened,
             GraphRunner(opened.graph, opened.source) as loaded,
         ):
-            batches = scored_batches(
-                loaded, opened, sorted(tf.io.gfile.glob(data)), batch_size=None
-            )
+            batches = scored_batches(loaded, opened, sorted(tf.io.gfile.glob(data)), batch_size=2)
             found[f"eval {path}"] = np.concatenate([scores for scores, _ in batches])
 
     expected = found["predict run"]

@@ -30,7 +30,7 @@ _READ_BUFFER = 4 << 20
 _SHUFFLE_BYTES = 128 << 20
 _FRAMES_GUESS = 230  # mean length of a YouTube-8M video in seconds; only sizes the shuffle buffer
 _MAX_SHUFFLE = 16_384
-_PARSERS = min(8, os.cpu_count() or 1)  # batches in the making; one thread parses 2,500 videos a s
+_PARSERS = min(8, os.cpu_count() or 1)  # each holds a batch; one reads 2,500 videos a second
 # TensorFlow's tuner of such numbers sleeps for up to a minute, and an iterator may wait for it to
 # wake up before it ends.
 _OPTIONS = tf.data.Options()

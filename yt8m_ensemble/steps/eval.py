@@ -10,11 +10,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
 from yt8m_ensemble.data import BatchReader, sample_shards
 from yt8m_ensemble.facts import TOP_K
-from yt8m_ensemble.inference import (
-    GraphRunner,
-    condense_batches,
-    score_ahead,
-)
+from yt8m_ensemble.inference import GraphRunner, condense_batches, score_ahead
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.steps.eval_targets import Target, Watch, find_targets
 from yt8m_ensemble.steps.find_checkpoints import index_digest, step_of
