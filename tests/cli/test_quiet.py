@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -29,3 +30,21 @@ def test_other_modules_and_errors_are_left_alone(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "broken\n"
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+def test_a_command_starts_tensorflow_without_keras():
+    code = "import sys; from yt8m_ensemble.cli.root import main"
+    code += "\ntry:\n    main(['--version'])\nexcept SystemExit:\n    import tensorflow"
+    code += "\n    print('keras' in sys.modules)"
+    environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        env=environment,
+    )
+    assert done.stdout.splitlines()[-1] == "False"
