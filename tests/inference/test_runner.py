@@ -58,11 +58,10 @@ def test_frames_given_as_bytes_score_the_same_bit_for_bit(tmp_path, model):
         GraphRunner(build_graph(flags), source) as runner,
     ):
         assert runner.takes_bytes
-        condensed = [
-            runner.condense(given, num_frames) for given in (frames, values.astype(np.float32))
-        ]
+        found = runner.condense(frames, num_frames)
+        expected = runner.condense(values.astype(np.float32), num_frames)
         for score in (runner.mixed, runner.members_of):
-            np.testing.assert_array_equal(*map(score, condensed))
+            np.testing.assert_array_equal(score(found), score(expected))
 
 
 def test_a_model_of_means_takes_no_bytes(model):
