@@ -40,7 +40,7 @@ _HOMES = {
     "merge_predictions": "steps.merge_predictions",
     "mix": "mixing",
     "open_checkpoint": "checkpoints",
-    "open_model": "steps.open_model",
+    "open_model": "loading.model",
     "open_predictions": "storage",
     "package_model": "steps.package",
     "predict_scores": "steps.predict",

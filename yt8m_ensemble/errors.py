@@ -20,7 +20,7 @@
     ├── UsageError                    options that contradict each other (ValueError)
     └── MissingDependencyError        an optional package or interpreter is absent
 
-Each keeps its facts as attributes (`error.facts`), which `--json` prints. This module holds no
+Each keeps its details as attributes (`error.details`), which `--json` prints. This module holds no
 logic and imports nothing.
 """
 
@@ -32,22 +32,22 @@ class EnsembleError(Exception):
 
     Args:
         message: The fact with the offending name, what was found and expected, the next action.
-        **facts: The same facts as data; they are also attributes of the exception.
+        **details: The same as data; they are also attributes of the exception.
     """
 
-    def __init__(self, message: str, **facts: object) -> None:
+    def __init__(self, message: str, **details: object) -> None:
         super().__init__(message)
-        self.facts = facts
+        self.details = details
 
     def __getattr__(self, name: str) -> object:
-        """Return a fact by its name.
+        """Return a detail by its name.
 
         Raises:
-            AttributeError: If the exception carries no such fact.
+            AttributeError: If the exception carries no such detail.
         """
-        facts: dict[str, object] = self.__dict__.get("facts", {})
-        if name in facts:
-            return facts[name]
+        details: dict[str, object] = self.__dict__.get("details", {})
+        if name in details:
+            return details[name]
         raise AttributeError(name)
 
 

@@ -60,7 +60,7 @@ def test_three_differences_are_shown_and_the_rest_counted():
     with pytest.raises(TensorMismatchError, match=r"'v2'.*; 2 more tensors differ") as error:
         plan(BASE, {**BASE, **many})
     assert "v3" not in str(error.value)
-    assert len(error.value.facts["differences"]) == 5  # type: ignore[arg-type]
+    assert len(error.value.details["differences"]) == 5  # type: ignore[arg-type]
 
 
 def test_optimizer_tensors_are_left_out_unless_kept():

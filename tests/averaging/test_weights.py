@@ -54,4 +54,4 @@ def test_they_sum_to_one_and_are_not_negative(scheme, count):
 def test_refused(scheme, words):
     with pytest.raises(MixtureWeightsError, match=words) as error:
         average_weights(scheme, 2)
-    assert error.value.facts
+    assert error.value.details

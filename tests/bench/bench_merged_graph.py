@@ -20,9 +20,9 @@ import numpy as np
 
 from tests.pico import write_train_dir
 from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.models import make_model, model_options
 from yt8m_ensemble.steps.merge import merge_models
-from yt8m_ensemble.steps.open_model import open_model
 from yt8m_ensemble.values import FeatureSpec, ModelFlags
 
 SIZES = {"a": (24, 96), "b": (32, 64), "c": (16, 128)}

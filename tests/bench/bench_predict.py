@@ -154,17 +154,17 @@ def baseline(bundle, paths, out, *, level):
 def run_graph(bundle, data):
     """Score the batches of some records, read before the clock starts."""
     from yt8m_ensemble.files import expand_globs
-    from yt8m_ensemble.inference import condense_batches
-    from yt8m_ensemble.steps.member_scorer import scoring_reader, start_runner
-    from yt8m_ensemble.steps.open_model import open_model
+    from yt8m_ensemble.inference import pool_batches
+    from yt8m_ensemble.loading.model import open_model
+    from yt8m_ensemble.scoring.members import scoring_reader, start_runner
 
     paths = expand_globs(data, option="--data")
     with open_model(bundle) as model, start_runner(model) as runner:
         batches = list(scoring_reader(paths, model, [runner], batch_size=None))
         runner.predict(batches[0].features, batches[0].num_frames)
         started = time.perf_counter(), time.process_time()
-        for videos in condense_batches(batches, [runner]):
-            runner.mixed(videos.condensed[0])
+        for videos in pool_batches(batches, [runner]):
+            runner.mixed(videos.pooled[0])
         return time.perf_counter() - started[0], time.process_time() - started[1]
 
 

@@ -165,7 +165,7 @@ def test_what_is_not_finite_is_refused():
     array = np.array([[1.0], [np.nan], [np.inf]])
     with pytest.raises(CastOverflowError, match="2 of 3 values in 'm/w' are not finite") as caught:
         quantize("m/w", array)
-    assert caught.value.facts == {"name": "m/w", "count": 2, "size": 3}
+    assert caught.value.details == {"name": "m/w", "count": 2, "size": 3}
 
 
 def test_an_unknown_scheme_lists_the_known():

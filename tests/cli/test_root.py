@@ -54,7 +54,7 @@ def test_json_carries_the_facts_of_an_error(capsys, failing):
     assert json.loads(out) == {
         "error": "EnsembleError",
         "message": "It is broken.",
-        "facts": {"tensor": "w"},
+        "details": {"tensor": "w"},
     }
 
 

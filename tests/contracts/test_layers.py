@@ -32,8 +32,8 @@ def test_imports_point_down_only():
 def test_the_checker_sees_an_import_that_points_up(tmp_path):
     shutil.copytree(ROOT / "yt8m_ensemble", tmp_path / "yt8m_ensemble")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    facts = tmp_path / "yt8m_ensemble" / "facts.py"
-    facts.write_text(facts.read_text() + "\nimport yt8m_ensemble.values\n")
+    constants = tmp_path / "yt8m_ensemble" / "constants.py"
+    constants.write_text(constants.read_text() + "\nimport yt8m_ensemble.values\n")
     done = lint(tmp_path)
     assert done.returncode == 1
-    assert "yt8m_ensemble.facts" in done.stdout
+    assert "yt8m_ensemble.constants" in done.stdout

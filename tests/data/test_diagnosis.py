@@ -210,8 +210,8 @@ def test_mutated_records_give_batches_or_our_error(tmp_path, features, make):
         try:
             batches = read([path], features)
         except EnsembleError as error:
-            assert error.facts["path"] == path  # noqa: PT017 - both outcomes are fine
-            assert error.facts["index"] == 1  # noqa: PT017
+            assert error.details["path"] == path  # noqa: PT017 - both outcomes are fine
+            assert error.details["index"] == 1  # noqa: PT017
         else:
             assert sum(len(batch.video_ids) for batch in batches) == 2
 

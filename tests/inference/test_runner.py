@@ -24,7 +24,7 @@ def test_a_logistic_model_predicts_the_sigmoid_of_its_normalised_input(model):
     inputs = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
     with GraphRunner(graph, source) as runner:
         scores = runner.predict(inputs, np.ones(3, np.int32))
-        members = runner.members_of(runner.condense(inputs, np.ones(3, np.int32)))
+        members = runner.members_of(runner.pool_frames(inputs, np.ones(3, np.int32)))
     unit = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)
     weights = source.read("tower/fully_connected/weights")
     logits = unit @ weights + source.read("tower/fully_connected/biases")
@@ -58,8 +58,8 @@ def test_frames_given_as_bytes_score_the_same_bit_for_bit(tmp_path, model):
         GraphRunner(build_graph(flags), source) as runner,
     ):
         assert runner.takes_bytes
-        found = runner.condense(frames, num_frames)
-        expected = runner.condense(values.astype(np.float32), num_frames)
+        found = runner.pool_frames(frames, num_frames)
+        expected = runner.pool_frames(values.astype(np.float32), num_frames)
         for score in (runner.mixed, runner.members_of):
             np.testing.assert_array_equal(score(found), score(expected))
 

@@ -15,7 +15,7 @@ def test_the_beam_runner_works_beside_tensorflow(beam_packages):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([beam_packages, str(ROOT)])}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "tests/steps/test_predict_on_beam.py"],
+        [*command, "tests/scoring/test_beam.py"],
         cwd=ROOT,
         env=environment,
         check=False,

@@ -5,6 +5,7 @@ from tests.pico import FRAME, VIDEO, flags_of, write_train_dir
 from yt8m_ensemble.casting import SCHEMES, dequantize, quantize
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.merging import (
     Member,
     build_merged_graph,
@@ -13,7 +14,6 @@ from yt8m_ensemble.merging import (
 )
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.models import build_graph
-from yt8m_ensemble.steps.open_model import open_model
 from yt8m_ensemble.values import DictSource, MixtureWeights
 
 pytestmark = pytest.mark.tf
@@ -44,7 +44,7 @@ def make_batch(level, videos=7):
 
 def predict(graph, source, batch):
     with GraphRunner(graph, source) as runner:
-        return runner.both(runner.condense(*batch))
+        return runner.both(runner.pool_frames(*batch))
 
 
 def merge(tmp_path, members, weights, **options):

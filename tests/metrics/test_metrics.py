@@ -230,14 +230,14 @@ def test_bad_input_is_named():
     scores, labels = np.zeros((2, 3), np.float32), np.zeros((2, 3), np.bool_)
     with pytest.raises(ShapeError, match=r"\(2, 3\) but labels \(1, 3\)") as shape:
         metrics.global_average_precision(scores, labels[:1])
-    assert shape.value.facts == {"scores": (2, 3), "labels": (1, 3)}
+    assert shape.value.details == {"scores": (2, 3), "labels": (1, 3)}
     with pytest.raises(UsageError, match="top_k is 0") as usage:
         metrics.global_average_precision(scores, labels, top_k=0)
-    assert usage.value.facts == {"top_k": 0}
+    assert usage.value.details == {"top_k": 0}
     scores[1, 2] = np.nan
     with pytest.raises(PredictionsError, match="class 2 in row 1 is nan") as nan:
         metrics.hit_at_one(scores, labels)
-    assert nan.value.facts == {"row": 1, "class_id": 2}
+    assert nan.value.details == {"row": 1, "class_id": 2}
     streamed = metrics.EvaluationMetrics(4)
     with pytest.raises(ShapeError, match="3 classes, expected 4"):
         streamed.update(np.zeros((2, 3), np.float32), labels)

@@ -86,7 +86,7 @@ def test_bad_input_is_named():
     ones = np.ones((2, 3), np.float32)
     with pytest.raises(MixtureWeightsError, match="1 members' scores for 2 mixture") as count:
         mix([ones], MixtureWeights.uniform(["a", "b"]))
-    assert count.value.facts == {"scores": 1, "weights": 2}
+    assert count.value.details == {"scores": 1, "weights": 2}
     with pytest.raises(ShapeError, match=r"a \(2, 3\), b \(1, 3\)") as shape:
         mix([ones, ones[:1]], MixtureWeights.uniform(["a", "b"]))
-    assert shape.value.facts == {"shapes": [(1, 3), (2, 3)]}
+    assert shape.value.details == {"shapes": [(1, 3), (2, 3)]}

@@ -9,7 +9,7 @@ from tests.packaging.archives import CONTENTS, write_model
 from yt8m_ensemble.errors import BundleError, BundleTooLargeError, OutputExistsError
 from yt8m_ensemble.packaging import (
     BUNDLE_FILES,
-    Savings,
+    SizeReduction,
     check_bundle_size,
     list_bundle,
     member_of,
@@ -77,25 +77,25 @@ def test_too_many_bytes_are_told_before_anything_is_written(tmp_path):
 
 
 def test_a_refusal_names_the_largest_member_and_what_would_help(tmp_path):
-    savings = Savings(None, ("a",))
+    reductions = SizeReduction(None, ("a",))
     with pytest.raises(BundleTooLargeError) as caught:
         check_bundle_size(
             write_model(tmp_path / "m"),
             "x.tgz",
             max_size=100,
             member_bytes={"a": 5, "netvlad_d": 9},
-            plan={36: savings}.__getitem__,
+            plan={36: reductions}.__getitem__,
         )
     assert str(caught.value) == (
         "'x.tgz' would hold 136 B of uncompressed files; the limit is 100 B. The largest member is "
         "'netvlad_d' with 9 B. Merge again: drop a."
     )
-    assert caught.value.facts == {
+    assert caught.value.details == {
         "path": "x.tgz",
         "size_bytes": 136,
         "limit_bytes": 100,
         "member_bytes": {"a": 5, "netvlad_d": 9},
-        "savings": savings,
+        "reductions": reductions,
     }
 
 

@@ -21,8 +21,8 @@ from yt8m_ensemble.errors import (
     TensorMismatchError,
     UsageError,
 )
+from yt8m_ensemble.loading.checkpoints import index_digest
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
-from yt8m_ensemble.steps.find_checkpoints import index_digest
 
 STEPS = (5, 60, 110, 1000)
 

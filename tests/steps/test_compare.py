@@ -63,4 +63,4 @@ def test_weights_may_name_some_members_in_any_order(tmp_path, predictions):
     path.write_text(MixtureWeights.uniform("ax").to_json())
     with pytest.raises(MixtureWeightsError, match="weighs x, which no prediction file") as absent:
         compare_predictions(predictions=[predictions], weights=str(path))
-    assert absent.value.facts == {"absent": ["x"]}
+    assert absent.value.details == {"absent": ["x"]}

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.data.records import make_frames, make_means, sequence_example, write_shards
 from yt8m_ensemble.cli.root import cli
-from yt8m_ensemble.data import dequantize, peek_record, quantize, read_batches
+from yt8m_ensemble.data import dequantize, quantize, read_batches, read_record_info
 from yt8m_ensemble.errors import DataError, MissingDependencyError, OutputExistsError
 from yt8m_ensemble.steps.convert_records import (
     convert_features,
@@ -352,7 +352,7 @@ def test_shards_of_500(tmp_path):
     npz = save(tmp_path / "own.npz", video_ids=ids, m=np.zeros((501, 1)))
     done = convert_features(features=npz, out=str(tmp_path / "o"), prefix="mine")
     assert done.files == ("mine0000.tfrecord", "mine0001.tfrecord")
-    assert peek_record(str(tmp_path / "o" / "mine0001.tfrecord")).video_id == b"v500"
+    assert read_record_info(str(tmp_path / "o" / "mine0001.tfrecord")).video_id == b"v500"
 
 
 def test_no_video_at_all(tmp_path):

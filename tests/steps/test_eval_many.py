@@ -1,14 +1,19 @@
 """`eval` of several checkpoints: chosen, sampled, waited for, written for TensorBoard."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.pico import flags_of, write_train_dir, write_video_records
-from yt8m_ensemble import steps
 from yt8m_ensemble.errors import CheckpointNotFoundError, TensorMismatchError, UsageError
-from yt8m_ensemble.steps.eval import Evaluation, evaluate_model, evaluate_models
-from yt8m_ensemble.steps.eval_targets import Watch
+from yt8m_ensemble.scoring import evaluation
+from yt8m_ensemble.scoring.targets import Watch
+from yt8m_ensemble.steps.eval import evaluate_model, evaluate_models
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.scoring.evaluation import Evaluation
 
 pytestmark = pytest.mark.tf
 
@@ -41,10 +46,10 @@ def run(setting, **options):
 )
 def test_the_checkpoints_chosen_are_evaluated_as_if_alone(setting, options, found_steps):
     found = run(setting, **options)
-    assert [evaluation.global_step for evaluation in found.evaluations] == found_steps
-    for step, evaluation in zip(found_steps, found.evaluations, strict=True):
+    assert [result.global_step for result in found.evaluations] == found_steps
+    for step, result in zip(found_steps, found.evaluations, strict=True):
         alone = evaluate_model(model=f"{setting}/run@{step}", data=f"{setting}/r*.tfrecord")
-        assert evaluation.report == alone.report
+        assert result.report == alone.report
         assert evaluation.digest == alone.digest
     gaps = {e.path: e.report.metrics.gap for e in found.evaluations}
     assert len(set(gaps.values())) == len(found_steps)
@@ -55,7 +60,7 @@ def test_graph_and_reader_are_made_once_for_a_train_directory(setting, monkeypat
     made = []
 
     def counted(name):
-        original = getattr(steps.eval, name)
+        original = getattr(evaluation, name)
 
         def make(*arguments, **options):
             made.append(name)
@@ -64,7 +69,7 @@ def test_graph_and_reader_are_made_once_for_a_train_directory(setting, monkeypat
         return make
 
     for name in ("start_runner", "scoring_reader"):
-        monkeypatch.setattr(steps.eval, name, counted(name))
+        monkeypatch.setattr(evaluation, name, counted(name))
     run(setting, all_checkpoints=True)
     assert sorted(made) == ["scoring_reader", "start_runner"]
 
@@ -105,7 +110,7 @@ def test_watching_evaluates_what_appears_and_stops_when_idle(setting):
     time = FakeTime({25: lambda: write_train_dir(setting / "run", FLAGS, seed=5, step=20)})
     told: list[Evaluation] = []
     found = run(setting, watch=time.watch(poll_s=10, idle_s=32), on_evaluation=told.append)
-    assert [evaluation.global_step for evaluation in found.evaluations] == [10, 20]
+    assert [result.global_step for result in found.evaluations] == [10, 20]
     assert told == list(found.evaluations)
     # Seen at 30; then idle until 62.
     assert time.slept == [10, 10, 10, 10, 10, 10, 2]
@@ -116,7 +121,7 @@ def test_watching_waits_for_the_first_checkpoint(tmp_path):
     write_video_records(tmp_path / "r.tfrecord")
     time = FakeTime({10: lambda: write_train_dir(tmp_path / "run", FLAGS, step=7)})
     found = run(tmp_path, watch=time.watch(poll_s=10, idle_s=20))
-    assert [evaluation.global_step for evaluation in found.evaluations] == [7]
+    assert [result.global_step for result in found.evaluations] == [7]
 
 
 def test_watching_that_sees_nothing_finds_nothing(tmp_path):
@@ -139,8 +144,8 @@ def test_scalars_have_the_starter_codes_names(setting):
     found = run(setting, checkpoints=["1", "10"], tensorboard=f"{setting}/board")
     written = scalars(setting / "board")
     assert len(written) == 10
-    for evaluation in found.evaluations:
-        metrics, step = evaluation.report.metrics, evaluation.global_step
+    for result in found.evaluations:
+        metrics, step = result.report.metrics, result.global_step
         for tag, value in [
             ("Epoch/Eval_Avg_Hit@1", metrics.hit_at_one),
             ("Epoch/Eval_Avg_Perr", metrics.perr),
@@ -171,7 +176,7 @@ def test_several_models_get_a_folder_each(setting):
 def test_options_that_contradict_each_other_are_refused(setting, options, message, fact):
     with pytest.raises(UsageError, match=message) as caught:
         run(setting, **options)
-    assert fact in caught.value.facts
+    assert fact in caught.value.details
 
 
 def test_a_step_that_is_not_there_is_refused_before_any_work(setting):

@@ -157,7 +157,7 @@ def test_what_tensorflow_1_14_does_not_know_is_refused_with_the_member(tmp_path)
 
 
 def test_random_draws_are_fixed_on_request(fixtures, tmp_path):
-    from yt8m_ensemble.steps.open_model import open_model
+    from yt8m_ensemble.loading.model import open_model
 
     archive = f"d={fixtures / 'google2018/DbofModel/model.tgz'}"
     for name, is_fixed in (("random", False), ("fixed", True)):

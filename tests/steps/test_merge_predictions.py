@@ -58,7 +58,7 @@ def test_bad_parts_are_named(tmp_path):
     out = str(tmp_path / "all.h5")
     with pytest.raises(PredictionsError, match=r"Shard 'shard1' is in .*a.h5' and in .*b.h5'") as e:
         merge_predictions(parts=[first, write(tmp_path / "b.h5", [1, 2])], out=out)
-    assert e.value.facts["shard"] == "shard1"
+    assert e.value.details["shard"] == "shard1"
     with pytest.raises(PredictionsError, match="Only parts of one"):
         merge_predictions(parts=[first, write(tmp_path / "c.h5", [2], members="ab")], out=out)
     with PredictionsWriter(

@@ -16,10 +16,10 @@ from yt8m_ensemble.errors import (
     OutputExistsError,
 )
 from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.packaging import extract_bundle, list_bundle
 from yt8m_ensemble.steps.merge import merge_models
-from yt8m_ensemble.steps.open_model import open_model
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.predict import predict_scores
 from yt8m_ensemble.steps.verify import verify_bundle
@@ -180,8 +180,8 @@ def test_weights_by_class_that_are_no_mixture_are_refused(rows, message):
 def test_a_model_that_is_too_large_is_refused_by_member(tmp_path, model):
     with pytest.raises(BundleTooLargeError, match="The largest member is 'b' with") as caught:
         package_model(model=model, out=str(tmp_path / "x.tgz"), max_size=1000)
-    assert caught.value.facts["limit_bytes"] == 1000
-    assert caught.value.facts["member_bytes"] == {"a": 144, "b": 672}
+    assert caught.value.details["limit_bytes"] == 1000
+    assert caught.value.details["member_bytes"] == {"a": 144, "b": 672}
     assert not list(tmp_path.iterdir())
 
 

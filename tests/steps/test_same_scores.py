@@ -7,10 +7,10 @@ import tensorflow as tf
 from tests.models.small import NUM_CLASSES, SMALL, random_weights, small_flags
 from yt8m_ensemble.checkpoints import write_checkpoint
 from yt8m_ensemble.inference import GraphRunner, runner
+from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.models import REGISTRY
-from yt8m_ensemble.steps.eval import scored_batches
+from yt8m_ensemble.scoring.evaluation import scored_batches
 from yt8m_ensemble.steps.merge import merge_models
-from yt8m_ensemble.steps.open_model import open_model
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.predict import predict_scores
 from yt8m_ensemble.steps.synth import synthesize

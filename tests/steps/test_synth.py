@@ -11,7 +11,13 @@ from click.testing import CliRunner
 
 from tests.data.records import make_means
 from yt8m_ensemble.cli.root import cli
-from yt8m_ensemble.data import dequantize, encode_means, peek_record, read_batches, write_records
+from yt8m_ensemble.data import (
+    dequantize,
+    encode_means,
+    read_batches,
+    read_record_info,
+    write_records,
+)
 from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, UsageError
 from yt8m_ensemble.steps.synth import synthesize
 from yt8m_ensemble.values import FeatureSpec
@@ -266,7 +272,7 @@ def test_the_command(tmp_path):
     result = run("--videos", "7", "--classes", "4", *sizes, "--out", out, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["videos"] == 7
-    assert peek_record(f"{out}/train0000.tfrecord").sizes == {"rgb": 8, "audio": 4}
+    assert read_record_info(f"{out}/train0000.tfrecord").sizes == {"rgb": 8, "audio": 4}
 
 
 def test_the_command_run_dry_writes_nothing(tmp_path):

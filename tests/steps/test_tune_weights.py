@@ -121,7 +121,7 @@ def test_truncated_predictions_carry_a_certificate(tmp_path):
 def test_bad_predictions_are_named(tmp_path, predictions):
     with pytest.raises(PredictionsError, match="Member 'c' is listed twice") as twice:
         tune_weights(predictions=[*predictions, predictions[1]])
-    assert twice.value.facts == {"members": ["c"]}
+    assert twice.value.details == {"members": ["c"]}
     others = write(tmp_path / "others.h5", [2], rows=np.roll(np.arange(200), 1))
     with pytest.raises(AlignmentError, match="200 and 200 videos, 200 in both"):
         tune_weights(predictions=[predictions[0], others])

@@ -101,7 +101,7 @@ def test_every_fault_is_told_at_once(world, tmp_path):
     write_bundle(str(directory), path, max_size=10**9)
     with pytest.raises(BundleError, match=r"Einsum 'a/far' \(a\)") as caught:
         verify_bundle(path=path)
-    failed = caught.value.facts["failed"]
+    failed = caught.value.details["failed"]
     assert failed[:2] == ["no device strings", "operations of TensorFlow 1.14.0"]  # type: ignore[index]
 
 
@@ -123,7 +123,7 @@ def test_a_graph_that_writes_or_waits_is_not_run(*, world, tmp_path, op, inputs,
     write_bundle(str(directory), path, max_size=10**9)
     with pytest.raises(BundleError, match=f"{fault}: {op} 'evil'") as caught:
         verify_bundle(path=path)
-    assert not any("loads" in check.name for check in caught.value.facts["checks"])  # type: ignore[attr-defined]
+    assert not any("loads" in check.name for check in caught.value.details["checks"])  # type: ignore[attr-defined]
 
 
 def test_too_few_classes_for_the_reader_are_told(tmp_path):

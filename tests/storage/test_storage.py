@@ -183,7 +183,7 @@ def test_a_second_writer_is_kept_out(tmp_path):
         writer.end_shard("shard1")
         with pytest.raises(PredictionsError, match="Another process is writing") as busy:
             write(path, [2])
-        assert busy.value.facts == {"path": path}
+        assert busy.value.details == {"path": path}
     write(path, [2])
     assert [entry.name for entry in tmp_path.iterdir()] == ["p.h5"]
 
@@ -192,7 +192,7 @@ def test_bad_input_is_named(tmp_path):
     path = str(tmp_path / "p.h5")
     with pytest.raises(PredictionsError, match="no predictions file") as missing:
         open_predictions(path)
-    assert missing.value.facts == {"path": path}
+    assert missing.value.details == {"path": path}
     (tmp_path / "p.h5").write_text("text")
     with pytest.raises(PredictionsError, match="not an HDF5 file"):
         open_predictions(path)

@@ -87,4 +87,4 @@ def test_bad_input_is_named():
     scores[1, 2, 7] = np.nan
     with pytest.raises(PredictionsError, match="'b' scores class 7 of a video as nan") as nan:
         collect_candidates(blocks(scores, labels), names="abc")
-    assert nan.value.facts == {"member": "b", "class_id": 7}
+    assert nan.value.details == {"member": "b", "class_id": 7}

@@ -82,7 +82,7 @@ def test_the_smooth_stand_in_is_close_to_gap_and_has_its_gradient(scorer):
 def test_bad_options_are_named(scorer):
     with pytest.raises(UsageError, match="no tuning method 'guess'; one of grid") as method:
         search_weights(scorer, method="guess")
-    assert method.value.facts == {"method": "guess"}
+    assert method.value.details == {"method": "guess"}
     with pytest.raises(UsageError, match="step of weights is 0,"):
         search_weights(scorer, method="grid", step=0)
     with pytest.raises(UsageError, match=r"step 0.0001 over 3 members has 50,015,001 points"):

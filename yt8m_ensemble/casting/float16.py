@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yt8m_ensemble.constants import FLOAT16_MAX
 from yt8m_ensemble.errors import CastOverflowError
-from yt8m_ensemble.facts import FLOAT16_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

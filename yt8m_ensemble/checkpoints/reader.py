@@ -23,7 +23,7 @@ from yt8m_ensemble.checkpoints.entries import (
     parse_header,
     slice_key,
 )
-from yt8m_ensemble.checkpoints.shards import ChecksumLedger, Shard
+from yt8m_ensemble.checkpoints.shards import ChecksumTracker, Shard
 from yt8m_ensemble.checkpoints.strings import parse_strings, variant_checksum
 from yt8m_ensemble.checkpoints.table import read_table
 from yt8m_ensemble.errors import CheckpointError, CheckpointNotFoundError
@@ -54,7 +54,7 @@ class TfCheckpoint:
         self._verify = verify
         self._parts: dict[bytes, Entry] = {}
         self._entries: dict[str, Entry] = {}
-        self._ledger = ChecksumLedger()
+        self._ledger = ChecksumTracker()
         self._num_shards = self._read_index()
         self._check_shards()
         self._shards = [Shard(self._shard_path(shard)) for shard in range(self._num_shards)]

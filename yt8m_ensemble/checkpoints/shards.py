@@ -97,7 +97,7 @@ class Shard:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-class ChecksumLedger:
+class ChecksumTracker:
     """Collect the checksums of a tensor's blocks, read in any order by any thread."""
 
     def __init__(self) -> None:

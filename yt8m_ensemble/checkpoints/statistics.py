@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from yt8m_ensemble.checkpoints.entries import OPAQUE, numpy_dtype
-from yt8m_ensemble.facts import FLOAT16_MAX
+from yt8m_ensemble.constants import FLOAT16_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

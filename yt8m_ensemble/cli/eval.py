@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from yt8m_ensemble.metrics import Report
-    from yt8m_ensemble.steps.eval import Evaluation
+    from yt8m_ensemble.scoring.evaluation import Evaluation
 
 METRICS = ["GAP", "Hit@1", "PERR", "mAP", "mAP, all classes", "loss", "videos"]
 OF_PREDICTIONS = {"predictions", "weights", "intersect", "top_k", "as_json"}
@@ -177,8 +177,8 @@ def _evaluate_models(
     **others: object,
 ) -> None:
     from yt8m_ensemble.cli import render
+    from yt8m_ensemble.scoring.targets import Watch
     from yt8m_ensemble.steps.eval import evaluate_models
-    from yt8m_ensemble.steps.eval_targets import Watch
 
     with render.ProgressBar() as progress:
         result = evaluate_models(

@@ -23,9 +23,9 @@ from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.merge_predictions import merge_predictions
 from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
-from yt8m_ensemble.cli.quiet import QuietTensorFlow
 from yt8m_ensemble.cli.run import run
 from yt8m_ensemble.cli.select import select
+from yt8m_ensemble.cli.silence_tensorflow import SilenceTensorFlow
 from yt8m_ensemble.cli.synth import synth
 from yt8m_ensemble.cli.train import train
 from yt8m_ensemble.cli.tune_weights import tune_weights
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Raises:
         EnsembleError: With `--debug`, for its traceback.
     """
-    sys.meta_path.insert(0, QuietTensorFlow())
+    sys.meta_path.insert(0, SilenceTensorFlow())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Else TensorFlow imports Keras 3, a quarter of its start-up; nothing here uses any Keras.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         click.echo(f"Error: {error}", err=True)
         if "--json" in arguments:
-            facts = {"error": type(error).__name__, "message": str(error), "facts": error.facts}
-            click.echo(json.dumps(facts, default=str))
+            found = {"error": type(error).__name__, "message": str(error), "details": error.details}
+            click.echo(json.dumps(found, default=str))
         sys.exit(EXIT_ERROR)
     sys.exit(code if isinstance(code, int) else 0)

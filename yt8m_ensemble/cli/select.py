@@ -68,7 +68,7 @@ def _parse_sizes(
 def select(*, as_json: bool, **others: object) -> None:
     """Choose the members, and their precision, that fit a byte budget with the highest GAP."""
     from yt8m_ensemble.cli import render
-    from yt8m_ensemble.steps.drawing import describe_choice
+    from yt8m_ensemble.plotting import describe_choice
     from yt8m_ensemble.steps.select import select_ensemble
 
     with render.ProgressBar() as progress:

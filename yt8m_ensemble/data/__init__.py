@@ -3,10 +3,9 @@
 Dequantises, except for training, and pads; never normalises and never looks at a model.
 """
 
+from yt8m_ensemble.data.custom_features import CustomVideo, read_custom_features
 from yt8m_ensemble.data.diagnosis import check_records, explained_errors
 from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
-from yt8m_ensemble.data.own_features import OwnVideo, read_own_features
-from yt8m_ensemble.data.peek import RecordInfo, peek_record
 from yt8m_ensemble.data.quantization import dequantize, quantize
 from yt8m_ensemble.data.reading import (
     Batch,
@@ -15,6 +14,7 @@ from yt8m_ensemble.data.reading import (
     read_batches,
     training_dataset,
 )
+from yt8m_ensemble.data.record_info import RecordInfo, read_record_info
 from yt8m_ensemble.data.shards import sample_shards, shard_paths
 from yt8m_ensemble.data.synthesis import (
     BYTE_RANGE,
@@ -32,7 +32,7 @@ __all__ = [
     "BYTE_RANGE",
     "Batch",
     "BatchReader",
-    "OwnVideo",
+    "CustomVideo",
     "RecordInfo",
     "World",
     "check_records",
@@ -46,11 +46,11 @@ __all__ = [
     "fetch_ahead",
     "make_world",
     "mean_features",
-    "peek_record",
     "quantize",
     "read_batches",
+    "read_custom_features",
     "read_ground_truth_csv",
-    "read_own_features",
+    "read_record_info",
     "sample_shards",
     "shard_paths",
     "training_dataset",

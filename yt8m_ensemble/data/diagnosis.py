@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from yt8m_ensemble import files
 from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
-from yt8m_ensemble.data.peek import RecordInfo, describe_record
+from yt8m_ensemble.data.record_info import RecordInfo, describe_record
 from yt8m_ensemble.errors import DataError
 
 if TYPE_CHECKING:

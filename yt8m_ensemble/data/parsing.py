@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from yt8m_ensemble.facts import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
+from yt8m_ensemble.constants import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
 
 if TYPE_CHECKING:
     from yt8m_ensemble.values import FeatureSpec

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.facts import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
+from yt8m_ensemble.constants import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from yt8m_ensemble.graphs.meta_files import (
     write_meta_graph,
 )
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
-from yt8m_ensemble.graphs.surgery import fix_frames, lift_constants
+from yt8m_ensemble.graphs.rewrite import fix_frames, lift_constants
 
 __all__ = [
     "CONTRACT",

@@ -3,10 +3,10 @@
 Takes graphs and weights from whoever opened them; never decides where a model lies on disk.
 """
 
-from yt8m_ensemble.inference.pacing import (
-    CondensedVideos,
-    condense_batches,
+from yt8m_ensemble.inference.batching import (
+    PooledVideos,
     default_batch_size,
+    pool_batches,
     score_ahead,
 )
 from yt8m_ensemble.inference.runner import GraphRunner
@@ -14,10 +14,10 @@ from yt8m_ensemble.inference.submission import SUBMISSION_HEADER, format_submiss
 
 __all__ = [
     "SUBMISSION_HEADER",
-    "CondensedVideos",
     "GraphRunner",
-    "condense_batches",
+    "PooledVideos",
     "default_batch_size",
     "format_submission",
+    "pool_batches",
     "score_ahead",
 ]

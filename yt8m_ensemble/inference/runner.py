@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from yt8m_ensemble.errors import CheckpointError, ShapeError, TensorMismatchError
 from yt8m_ensemble.inference.byte_input import add_byte_input
-from yt8m_ensemble.inference.frame_stage import frame_vectors
-from yt8m_ensemble.inference.widening import widen_variables
+from yt8m_ensemble.inference.frame_pooling import frame_vectors
+from yt8m_ensemble.inference.upcast import upcast_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ _PIECE_BYTES: Final = 12 << 20  # of frames, as float32; the graph holds some fi
 
 
 @dataclass(frozen=True)
-class Condensed:
+class PooledFrames:
     """Hold B videos on their way through a graph.
 
     Args:
@@ -47,8 +47,8 @@ class Condensed:
     num_frames: NDArray[Any]
 
     @classmethod
-    def joined(cls, parts: Sequence[Condensed]) -> Condensed:
-        """Return the videos of several batches, condensed by one graph, as one."""
+    def joined(cls, parts: Sequence[PooledFrames]) -> PooledFrames:
+        """Return the videos of several batches, pooled by one graph, as one."""
         values = zip(*(part.values for part in parts), strict=True)
         return cls(
             parts[0].tensors,
@@ -70,7 +70,7 @@ class GraphRunner:
     """
 
     def __init__(self, model: ModelGraph, source: TensorSource) -> None:
-        model, byte_input = add_byte_input(widen_variables(model))
+        model, byte_input = add_byte_input(upcast_variables(model))
         self._model = model
         self._graph = tf.Graph()
         with self._graph.as_default():
@@ -128,7 +128,7 @@ class GraphRunner:
         """Names of the members; empty for a single model."""
         return tuple(self._model.members)
 
-    def condense(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> Condensed:
+    def pool_frames(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> PooledFrames:
         """Run a batch as far as it takes frames, a few videos at a time.
 
         Args:
@@ -151,21 +151,21 @@ class GraphRunner:
             )
             raise ShapeError(msg, expected=str(fed.shape), found=features.shape)
         counts = num_frames.astype(self._num_frames.dtype.as_numpy_dtype, copy=False)
-        batch = Condensed((fed.name,), (features,), counts)
+        batch = PooledFrames((fed.name,), (features,), counts)
         if not self._vectors:
             return batch
-        return Condensed((*self._vectors,), tuple(self._run([*self._vectors], batch)), counts)
+        return PooledFrames((*self._vectors,), tuple(self._run([*self._vectors], batch)), counts)
 
     @property
-    def condenses(self) -> bool:
-        """Whether `condense` makes anything smaller of frames."""
+    def pools_frames(self) -> bool:
+        """Whether `pool_frames` makes anything smaller of frames."""
         return bool(self._vectors)
 
     def predict(self, features: NDArray[Any], num_frames: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score a batch.
 
         Args:
-            features: As for `condense`.
+            features: As for `pool_frames`.
             num_frames: Shape `(B,)`.
 
         Returns:
@@ -174,19 +174,19 @@ class GraphRunner:
         Raises:
             ShapeError: If the graph takes other features.
         """
-        return self.mixed(self.condense(features, num_frames))
+        return self.mixed(self.pool_frames(features, num_frames))
 
-    def mixed(self, batch: Condensed) -> NDArray[np.float32]:
+    def mixed(self, batch: PooledFrames) -> NDArray[np.float32]:
         """Return the model's confidences, of a merged one the mixed ones: `(B, C)`, float32."""
         scores: NDArray[np.float32]
         (scores,) = self._run([self._model.predictions], batch)
         return scores
 
-    def members_of(self, batch: Condensed) -> NDArray[np.float32]:
+    def members_of(self, batch: PooledFrames) -> NDArray[np.float32]:
         """Return every member's confidences, of a single model its own: `(M, B, C)`, float32."""
         return np.stack(self._run(self._members, batch))
 
-    def both(self, batch: Condensed) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def both(self, batch: PooledFrames) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what `mixed` and `members_of` return, in one run."""
         mixed, *members = self._run([self._model.predictions, *self._members], batch)
         return mixed, np.stack(members)
@@ -206,7 +206,7 @@ class GraphRunner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, fetches: list[str], batch: Condensed) -> list[NDArray[Any]]:
+    def _run(self, fetches: list[str], batch: PooledFrames) -> list[NDArray[Any]]:
         key = *fetches, *batch.tensors
         if key not in self._callables:
             fed = [self._graph.get_tensor_by_name(name) for name in batch.tensors]

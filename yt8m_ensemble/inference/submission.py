@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics import top_k_classes
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from yt8m_ensemble.constants import MIXTURE_VARIABLE
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.facts import MIXTURE_VARIABLE
 from yt8m_ensemble.graphs import ModelGraph, node_name
 from yt8m_ensemble.merging.plan import rename
 from yt8m_ensemble.merging.storage import decoder

@@ -15,7 +15,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.averaging import BlockSource
 from yt8m_ensemble.casting import CastReport, Float16Cast, quantize
 from yt8m_ensemble.checkpoints import CheckpointWriter
-from yt8m_ensemble.facts import MIXTURE_VARIABLE
+from yt8m_ensemble.constants import MIXTURE_VARIABLE
 from yt8m_ensemble.graphs import ModelGraph, write_meta_graph
 from yt8m_ensemble.merging.build import GLOBAL_STEP
 from yt8m_ensemble.values import Progress, no_progress

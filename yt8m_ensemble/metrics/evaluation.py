@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics.streaming import EvaluationMetrics, Metrics
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import ShapeError
-from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.metrics.selection import falling_order, top_k_classes
 
 if TYPE_CHECKING:

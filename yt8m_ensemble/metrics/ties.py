@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics.ranking import average_precision, check_same_shape
 from yt8m_ensemble.metrics.selection import top_k_classes
 

@@ -4,13 +4,7 @@ Never loads TensorFlow: what must, runs in a process of its own.
 """
 
 from yt8m_ensemble.packaging.comparison import Comparer, Comparison, Expected, stored_scores
-from yt8m_ensemble.packaging.layouts import (
-    BUNDLE_FILES,
-    FLAGS_FILE,
-    INFERENCE_MODEL,
-    MODEL_FILES,
-    member_of,
-)
+from yt8m_ensemble.packaging.layouts import BUNDLE_FILES, MODEL_FILES, member_of
 from yt8m_ensemble.packaging.loading import FreshReader, LoadedModel, fresh_reader
 from yt8m_ensemble.packaging.operations import (
     OperationTable,
@@ -18,14 +12,12 @@ from yt8m_ensemble.packaging.operations import (
     load_operation_table,
 )
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
-from yt8m_ensemble.packaging.savings import Savings, plan_savings
+from yt8m_ensemble.packaging.size_reduction import SizeReduction, plan_size_reduction
 from yt8m_ensemble.packaging.structure import RUN_CHECKS, check_archive, check_model
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
 __all__ = [
     "BUNDLE_FILES",
-    "FLAGS_FILE",
-    "INFERENCE_MODEL",
     "MODEL_FILES",
     "RUN_CHECKS",
     "Comparer",
@@ -34,7 +26,7 @@ __all__ = [
     "FreshReader",
     "LoadedModel",
     "OperationTable",
-    "Savings",
+    "SizeReduction",
     "check_archive",
     "check_bundle_size",
     "check_model",
@@ -44,7 +36,7 @@ __all__ = [
     "list_bundle",
     "load_operation_table",
     "member_of",
-    "plan_savings",
+    "plan_size_reduction",
     "stored_scores",
     "write_bundle",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FLAGS_FILE: Final = "model_flags.json"
 MODEL_FILES: Final = (
     "inference_model.meta",
     "inference_model.index",
@@ -16,11 +17,6 @@ MODEL_FILES: Final = (
 )
 BUNDLE_FILES: Final = (FLAGS_FILE, *MODEL_FILES)
 """The files of an archive, in the order in which they are written."""
-
-INFERENCE_MODEL: Final = "inference_model"
-"""The model files' stem, and the folder where the reader of 2019 looks for them.
-
-The reader of 2018 looks at the root."""
 
 IGNORED_FILE: Final = "checkpoint"
 """A state file that a saver leaves beside its checkpoint; no reader needs it."""

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from yt8m_ensemble import files
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL
 from yt8m_ensemble.errors import BundleError
 from yt8m_ensemble.packaging.layouts import (
     BUNDLE_FILES,
-    FLAGS_FILE,
     IGNORED_FILE,
-    INFERENCE_MODEL,
     MODEL_FILES,
     readers_of,
     size_text,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from yt8m_ensemble.constants import INFERENCE_MODEL, MAX_BUNDLE_BYTES
 from yt8m_ensemble.errors import EnsembleError
-from yt8m_ensemble.facts import MAX_BUNDLE_BYTES
-from yt8m_ensemble.packaging.layouts import INFERENCE_MODEL, size_text
+from yt8m_ensemble.packaging.layouts import size_text
 from yt8m_ensemble.values import Bundle, Check, TensorSpec, parse_feature_spec
 
 if TYPE_CHECKING:

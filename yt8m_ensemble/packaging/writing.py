@@ -11,20 +11,15 @@ import tarfile
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from yt8m_ensemble import files
+from yt8m_ensemble.constants import INFERENCE_MODEL
 from yt8m_ensemble.errors import BundleError, BundleTooLargeError
-from yt8m_ensemble.packaging.layouts import (
-    BUNDLE_FILES,
-    INFERENCE_MODEL,
-    MODEL_FILES,
-    readers_of,
-    size_text,
-)
+from yt8m_ensemble.packaging.layouts import BUNDLE_FILES, MODEL_FILES, readers_of, size_text
 from yt8m_ensemble.values import Bundle, BundleMember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from yt8m_ensemble.packaging.savings import Savings
+    from yt8m_ensemble.packaging.size_reduction import SizeReduction
 
 _MODE: Final = 0o644
 # Weights hardly compress: on random float16 level 6 saves 0.3 % more than level 1.
@@ -77,7 +72,7 @@ def check_bundle_size(
     *,
     max_size: int,
     member_bytes: Mapping[str, int] | None = None,
-    plan: Callable[[int], Savings] | None = None,
+    plan: Callable[[int], SizeReduction] | None = None,
 ) -> dict[str, int]:
     """Measure the four files of an inference model and hold them against the limit.
 
@@ -107,7 +102,7 @@ def check_bundle_size(
     total = sum(sizes.values())
     if total > max_size:
         members = dict(member_bytes or {})
-        savings = plan(total - max_size) if plan else None
+        reductions = plan(total - max_size) if plan else None
         msg = (
             f"'{out}' would hold {size_text(total)} of uncompressed files; the limit is "
             f"{size_text(max_size)}."
@@ -115,15 +110,15 @@ def check_bundle_size(
         if members:
             largest = max(members, key=members.__getitem__)
             msg += f" The largest member is '{largest}' with {size_text(members[largest])}."
-        if savings:
-            msg += f" {savings.sentence()}"
+        if reductions:
+            msg += f" {reductions.sentence()}"
         raise BundleTooLargeError(
             msg,
             path=out,
             size_bytes=total,
             limit_bytes=max_size,
             member_bytes=members,
-            savings=savings,
+            reductions=reductions,
         )
     return sizes
 

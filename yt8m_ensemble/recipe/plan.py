@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps
+from yt8m_ensemble.loading.paths import find_prefix
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
 from yt8m_ensemble.steps.merge import merge_models
-from yt8m_ensemble.steps.model_paths import find_prefix
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.predict import predict_scores
 from yt8m_ensemble.steps.synth import synthesize

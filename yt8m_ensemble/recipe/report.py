@@ -9,9 +9,9 @@ import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
-from yt8m_ensemble.steps.aligned import open_aligned
+from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning import Scorer, judge, split_videos
-from yt8m_ensemble.tuning.contenders import apply_mixture
+from yt8m_ensemble.tuning.baselines import apply_mixture
 from yt8m_ensemble.values import MixtureWeights
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _mixtures(weights: MixtureWeights) -> dict[str, MixtureWeights]:
 
 def _held_out(path: str, weights: MixtureWeights) -> Candidates:
     """Return the candidates of the videos that were not tuned on, members as in the weights."""
-    with open_aligned([path]) as opened:
+    with open_prediction_set([path]) as opened:
         candidates, _ = opened.candidates(per_class=bool(weights.class_values))
         _, held_out = split_videos(
             opened.video_ids,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble.errors import OutputExistsError, RecipeError
-from yt8m_ensemble.recipe.ledger import Ledger
 from yt8m_ensemble.recipe.plan import Call, Layout, Step, plan_steps
 from yt8m_ensemble.recipe.report import EnsembleReport, report_ensemble
+from yt8m_ensemble.recipe.run_state import RunState
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run_recipe(
         msg = f"'{from_step}' is no step of '{recipe.path}'. Its steps: {', '.join(names)}."
         raise RecipeError(msg, step=from_step, steps=names)
     start = names.index(from_step) if from_step is not None else len(names)
-    ledger = Ledger(recipe.out)
+    state = RunState(recipe.out)
     outcomes: list[StepOutcome] = []
     pending = False
     for position, step in enumerate(steps):
@@ -97,7 +97,7 @@ def run_recipe(
         else:
             outcome = _run_step(
                 step,
-                ledger,
+                state,
                 again=position >= start,
                 force=force,
                 dry_run=dry_run,
@@ -117,7 +117,7 @@ def run_recipe(
 
 
 def _run_step(
-    step: Step, ledger: Ledger, *, again: bool, force: bool, dry_run: bool, progress: Progress
+    step: Step, state: RunState, *, again: bool, force: bool, dry_run: bool, progress: Progress
 ) -> StepOutcome:
     """Run one step if it must.
 
@@ -127,21 +127,21 @@ def _run_step(
     Raises:
         OutputExistsError: If it has run with other options or inputs and `force` is not set.
     """
-    key = ledger.key(step.options, step.inputs())
-    if not again and ledger.is_done(step.name, key):
+    key = state.key(step.options, step.inputs())
+    if not again and state.is_done(step.name, key):
         return StepOutcome(step.name, "done before", 0.0)
-    resume = not again and ledger.is_started(step.name, key)
+    resume = not again and state.is_started(step.name, key)
     if dry_run:
         return StepOutcome(step.name, "would run", 0.0)
-    if ledger.has_run(step.name) and not resume and not force:
+    if state.has_run(step.name) and not resume and not force:
         msg = (
             f"Step '{step.name}' ran before with other options or inputs; running it again "
             "replaces what it wrote. Pass `--force`, or another `--set out=DIR`."
         )
         raise OutputExistsError(msg, step=step.name)
-    ledger.start(step.name, key)
+    state.start(step.name, key)
     started = time.monotonic()
     # What a step of the same key left behind is its own and may be replaced.
     step.run(Call(force=force or resume, resume=resume, progress=progress))
-    ledger.finish(step.name, key, step.outputs())
+    state.finish(step.name, key, step.outputs())
     return StepOutcome(step.name, "ran", time.monotonic() - started)

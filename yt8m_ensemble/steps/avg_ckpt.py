@@ -34,10 +34,10 @@ from yt8m_ensemble.checkpoints import (
     open_checkpoint,
     prune_object_graph,
 )
+from yt8m_ensemble.constants import FLAGS_FILE
 from yt8m_ensemble.errors import CheckpointError, ModelError, UsageError
-from yt8m_ensemble.steps.find_checkpoints import index_digest, select_checkpoints, step_of
-from yt8m_ensemble.steps.model_paths import FLAGS_FILE
-from yt8m_ensemble.steps.provenance import write_provenance
+from yt8m_ensemble.loading.checkpoints import index_digest, select_checkpoints, step_of
+from yt8m_ensemble.provenance import write_provenance
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.averaging import Neighbors, Trial
     from yt8m_ensemble.checkpoints import TfCheckpoint
-    from yt8m_ensemble.steps.score_checkpoints import CheckpointScorer
+    from yt8m_ensemble.scoring.checkpoints import CheckpointScorer
     from yt8m_ensemble.values import TensorSpec
 
 _SPARE_BYTES = 1 << 20  # index, provenance, meta graph
@@ -188,7 +188,7 @@ def average_checkpoints(
         if dry_run:
             return result
         if eval_data:
-            from yt8m_ensemble.steps.score_checkpoints import open_scorer
+            from yt8m_ensemble.scoring.checkpoints import open_scorer
 
             scorer = stack.enter_context(
                 open_scorer(by_step[-1], eval_data, batch_size=batch_size, progress=progress)
@@ -205,9 +205,9 @@ def average_checkpoints(
         means = mean_blocks(used, plan.averaged, result.weights, allow_nonfinite=allow_nonfinite)
         _write(out, plan, means, force=force, progress=progress)
         if search:
-            from yt8m_ensemble.steps.score_checkpoints import plot_search
+            from yt8m_ensemble.plotting import draw_search
 
-            plot_search(result.trials, f"{out}.search.png")
+            draw_search(result.trials, f"{out}.search.png")
         _carry_meta_graph(by_step[-1], out, plan)
         write_provenance(
             out,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
-from yt8m_ensemble.steps.aligned import open_aligned
-from yt8m_ensemble.steps.drawing import draw_comparison
-from yt8m_ensemble.tuning.comparing import Comparison, compare_members
+from yt8m_ensemble.plotting import draw_comparison
+from yt8m_ensemble.storage.prediction_set import open_prediction_set
+from yt8m_ensemble.tuning.diversity import Comparison, compare_members
 from yt8m_ensemble.values import MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def compare_predictions(
     """
     if plot:
         files.check_absent(plot, force=force)
-    with open_aligned(predictions, intersect=intersect) as opened:
+    with open_prediction_set(predictions, intersect=intersect) as opened:
         mixture = MixtureWeights.uniform(opened.members, space=space)
         if weights:
             mixture = opened.read_weights(weights)

@@ -7,45 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
-from yt8m_ensemble.data import BatchReader, sample_shards
-from yt8m_ensemble.facts import TOP_K
-from yt8m_ensemble.inference import GraphRunner, condense_batches, score_ahead
-from yt8m_ensemble.metrics import Report, evaluate
-from yt8m_ensemble.steps.eval_targets import Target, Watch, find_targets
-from yt8m_ensemble.steps.find_checkpoints import index_digest, step_of
-from yt8m_ensemble.steps.member_scorer import scoring_reader, start_runner, unmapped
-from yt8m_ensemble.steps.open_model import OpenModel, open_model
+from yt8m_ensemble.constants import TOP_K
+from yt8m_ensemble.data import sample_shards
+from yt8m_ensemble.scoring.evaluation import Evaluation, Evaluator
+from yt8m_ensemble.scoring.targets import Target, Watch, find_targets
 from yt8m_ensemble.training import ScalarWriter
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from yt8m_ensemble.data import Batch
-    from yt8m_ensemble.values import TensorSource
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Hold the evaluation of one model.
-
-    Args:
-        path: The model.
-        architecture: What it is.
-        digest: Of its checkpoint.
-        report: Metrics and loss.
-        global_step: Of its checkpoint; `None` if that holds none.
-    """
-
-    path: str
-    architecture: str
-    digest: str
-    report: Report
-    global_step: int | None = None
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True)
@@ -109,7 +79,7 @@ def evaluate_models(
     weights are exchanged.
 
     Args:
-        models: Any paths to models (see `steps.open_model`).
+        models: Any paths to models (see `loading.model`).
         data: Globs of records, comma-separated.
         checkpoints: Steps of the one train directory in `models` to evaluate.
         all_checkpoints: Evaluate every checkpoint of the train directories in `models`.
@@ -140,7 +110,7 @@ def evaluate_models(
     )
     found: list[Evaluation] = []
     with (
-        _Evaluator(
+        Evaluator(
             paths,
             batch_size=batch_size,
             top_k=top_k,
@@ -158,93 +128,6 @@ def evaluate_models(
                 on_evaluation(evaluation)
     best = max(found, key=lambda evaluation: evaluation.report.metrics.gap, default=None)
     return Evaluations(tuple(found), best.path if best else None, tuple(paths))
-
-
-def scored_batches(
-    runner: GraphRunner,
-    model: OpenModel,
-    paths: Sequence[str],
-    *,
-    batch_size: int | None,
-    progress: Progress = no_progress,
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Score records batch by batch.
-
-    Yields:
-        Scores and labels, each `(B, C)`.
-    """
-    reader = scoring_reader(paths, model, [runner], batch_size=batch_size)
-    yield from _scored(runner, reader, task=f"eval {model.name}", progress=progress)
-
-
-def _scored(
-    runner: GraphRunner, reader: Iterable[Batch], *, task: str, progress: Progress
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    done = 0
-    batches = condense_batches(reader, [runner])
-    for videos, scores in score_ahead(batches, lambda videos: runner.mixed(videos.condensed[0])):
-        yield scores, videos.labels
-        done += len(videos.labels)
-        progress(task, done, None, unit="videos")
-
-
-class _Evaluator:
-    """Evaluate one target after the other; keep graph and reader as long as they fit."""
-
-    def __init__(
-        self,
-        paths: Sequence[str],
-        *,
-        batch_size: int | None,
-        top_k: int,
-        num_classes: int | None,
-        architecture: str | None,
-        progress: Progress,
-    ) -> None:
-        self._paths, self._batch_size, self._top_k = paths, batch_size, top_k
-        self._opening = {"num_classes": num_classes, "architecture": architecture}
-        self._progress = progress
-        self._readers: dict[Any, BatchReader] = {}
-        self._stack = ExitStack()  # holds the current model and its runner
-        self._current: tuple[str, OpenModel, GraphRunner] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def evaluate(self, target: Target) -> Evaluation:
-        """Return the evaluation of one target."""
-        if target.prefix is not None and self._current and self._current[0] == target.model:
-            _, model, runner = self._current
-            with open_checkpoint(target.prefix) as source:
-                runner.load(unmapped(source))
-                step = _step(source)
-            digest = index_digest(target.prefix)
-        else:
-            model, runner = self._open(target)
-            step, digest = _step(model.source), model.digest
-        key = model.features, model.num_classes, runner.takes_bytes
-        if key not in self._readers:
-            self._readers[key] = scoring_reader(
-                self._paths, model, [runner], batch_size=self._batch_size
-            )
-        task = f"eval {target.path}"
-        report = evaluate(
-            _scored(runner, self._readers[key], task=task, progress=self._progress),
-            num_classes=model.num_classes,
-            top_k=self._top_k,
-        )
-        return Evaluation(target.path, model.architecture, digest, report, step)
-
-    def _open(self, target: Target) -> tuple[OpenModel, GraphRunner]:
-        self._stack.close()
-        self._current = None
-        model = self._stack.enter_context(open_model(target.path, **self._opening))  # type: ignore[arg-type]
-        runner = self._stack.enter_context(start_runner(model))
-        self._current = target.model, model, runner
-        return model, runner
 
 
 class _Scalars:
@@ -280,8 +163,3 @@ class _Scalars:
                 "Epoch/Eval_GAP": metrics.gap,
             },
         )
-
-
-def _step(source: TensorSource) -> int | None:
-    step = step_of(source) if isinstance(source, TfCheckpoint) else -1
-    return step if step >= 0 else None

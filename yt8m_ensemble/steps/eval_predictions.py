@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from yt8m_ensemble.facts import TOP_K
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.mixing import mix
-from yt8m_ensemble.steps.aligned import open_aligned
+from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning import check_kept
 from yt8m_ensemble.values import MixtureWeights, Progress, no_progress
 
@@ -81,7 +81,7 @@ def evaluate_predictions(
         PredictionsError: If a file is unfinished, lacks labels, differs in classes, or keeps fewer
             scores than GAP needs.
     """
-    with open_aligned(predictions, intersect=intersect) as opened:
+    with open_prediction_set(predictions, intersect=intersect) as opened:
         mixture = opened.read_weights(weights) if weights else None
         # A mixture of one member is that member bit for bit.
         wanted = [(name, MixtureWeights.uniform([name])) for name in opened.members]

@@ -17,7 +17,7 @@ from yt8m_ensemble.checkpoints import (
     open_safetensors,
     summarize_meta_graph,
 )
-from yt8m_ensemble.steps.model_paths import find_prefix
+from yt8m_ensemble.loading.paths import find_prefix
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
-from yt8m_ensemble.facts import MAX_FRAMES
-from yt8m_ensemble.graphs.anatomy import MIXTURE, SHARED, dissect
+from yt8m_ensemble.constants import MAX_FRAMES
+from yt8m_ensemble.graphs.cost import MIXTURE, SHARED, measure_parts
+from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.packaging.layouts import size_text
-from yt8m_ensemble.steps.open_model import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from yt8m_ensemble.steps.open_model import OpenModel
+    from yt8m_ensemble.loading.model import OpenModel
 
 _BOX_WIDTH, _LINE, _GAP, _MARGIN = 230, 18, 60, 20
 _FILLS = {SHARED: "#dbe9f6", MIXTURE: "#e8f3e2"}
@@ -80,7 +80,7 @@ def inspect_graph(
     """Describe a model's graph, and draw it.
 
     Args:
-        path: Any path to a model (see `steps.open_model`).
+        path: Any path to a model (see `loading.model`).
         svg: Picture to write: members, what they share, how they are joined.
         num_frames: Frames of the video that operations are counted for.
         num_classes: Where the model's files do not tell.
@@ -100,7 +100,7 @@ def inspect_graph(
 
 def _describe(model: OpenModel, *, svg: str | None, num_frames: int) -> GraphInspection:
     parts = []
-    for part in dissect(model.graph, num_frames=num_frames):
+    for part in measure_parts(model.graph, num_frames=num_frames):
         nbytes: Counter[str] = Counter()
         for name in part.variables:
             spec = model.graph.variables[name]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import GraphError, MixtureWeightsError, UsageError
 from yt8m_ensemble.graphs import fix_frames, to_meta_graph
+from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.merging import (
     Member,
     build_merged_graph,
@@ -15,8 +16,7 @@ from yt8m_ensemble.merging import (
     plan_merge,
 )
 from yt8m_ensemble.packaging import check_operations, member_of
-from yt8m_ensemble.steps.open_model import open_models
-from yt8m_ensemble.steps.provenance import write_provenance
+from yt8m_ensemble.provenance import write_provenance
 from yt8m_ensemble.values import MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def merge_models(
     """Merge models into one inference model.
 
     Args:
-        members: Paths to models (see `steps.open_model`); `NAME=PATH` names one.
+        members: Paths to models (see `loading.model`); `NAME=PATH` names one.
         out: Directory of the inference model.
         weights: A mixture, the path of its file, or numbers in the order of `members`; `None`
             weighs all alike. A file's members are matched by name.

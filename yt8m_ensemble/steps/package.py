@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MAX_BUNDLE_BYTES, MIXTURE_VARIABLE
 from yt8m_ensemble.errors import BundleError, MixtureWeightsError
-from yt8m_ensemble.facts import MAX_BUNDLE_BYTES, MIXTURE_VARIABLE
 from yt8m_ensemble.packaging import (
-    FLAGS_FILE,
-    INFERENCE_MODEL,
     check_bundle_size,
     member_of,
-    plan_savings,
+    plan_size_reduction,
     write_bundle,
 )
-from yt8m_ensemble.steps.provenance import write_provenance
+from yt8m_ensemble.provenance import write_provenance
 from yt8m_ensemble.values import (
     Bundle,
     MixtureWeights,
@@ -87,7 +85,7 @@ def package_model(
         out,
         max_size=max_size,
         member_bytes=parts.nbytes,
-        plan=lambda excess: plan_savings(
+        plan=lambda excess: plan_size_reduction(
             parts.specs, excess=excess, member_bytes=parts.nbytes, member_weights=parts.weights
         ),
     )

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from yt8m_ensemble import files
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.data import shard_paths
 from yt8m_ensemble.errors import PredictionsError, UsageError
-from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.inference import (
     SUBMISSION_HEADER,
     format_submission,
     score_ahead,
 )
-from yt8m_ensemble.steps.member_scorer import MemberScorer, shard_name
-from yt8m_ensemble.steps.open_model import open_models
+from yt8m_ensemble.loading.model import open_models
+from yt8m_ensemble.scoring.members import MemberScorer, shard_name
 from yt8m_ensemble.storage import open_predictions
 from yt8m_ensemble.values import Progress, no_progress
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.inference import CondensedVideos
+    from yt8m_ensemble.inference import PooledVideos
     from yt8m_ensemble.storage import PredictionsWriter
 
 
@@ -74,7 +74,7 @@ def predict_scores(
     is the same as of one unbroken run, because no batch spans two record files.
 
     Args:
-        models: Paths to models (see `steps.open_model`); a merged one brings all its members.
+        models: Paths to models (see `loading.model`); a merged one brings all its members.
         data: Globs of records, comma-separated.
         csv: Kaggle submission to write; needs exactly one model, whose mixed scores it holds.
         cache: Prediction file (`.h5`) to write: the scores of every member.
@@ -83,7 +83,7 @@ def predict_scores(
         shard: Score only this process's share of the record files: its number, counted from 0, and
             how many processes there are. A cache of that very share which is complete is then left
             as it is, so that a scheduler may call twice.
-        runner: Score in this process, or on Apache Beam (see `steps.predict_on_beam`).
+        runner: Score in this process, or on Apache Beam (see `scoring.beam`).
         num_workers: Processes of Beam's local runner; `None` for one.
         beam_options: Further options of its pipeline.
         batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
@@ -109,7 +109,7 @@ def predict_scores(
             msg = "`--runner beam` writes one `--cache` and shares the work itself. Leave `--csv` "
             msg += "and `--shard` out."
             raise UsageError(msg, csv=csv, shard=shard)
-        from yt8m_ensemble.steps.predict_on_beam import predict_on_beam
+        from yt8m_ensemble.scoring.beam import predict_on_beam
 
         done = predict_on_beam(
             models=models,
@@ -210,7 +210,7 @@ def _score(
     resumed = store.num_resumed if store else 0
     done = 0 if text else resumed
 
-    def run(videos: CondensedVideos) -> tuple[Any, Any]:
+    def run(videos: PooledVideos) -> tuple[Any, Any]:
         if text and store:
             return scorer.both(videos)
         return (scorer.mixed(videos), None) if text else (None, scorer.members_of(videos))
@@ -243,7 +243,7 @@ class _Submission:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def write(self, videos: CondensedVideos, scores: NDArray[np.float32], *, top_k: int) -> None:
+    def write(self, videos: PooledVideos, scores: NDArray[np.float32], *, top_k: int) -> None:
         """Add the rows of a batch."""
         self._file.write("".join(format_submission(videos.video_ids, scores, top_k=top_k)).encode())
 
@@ -285,7 +285,7 @@ class _Cache:
             self._end_until(len(self.missing))
         self._stack.__exit__(kind, *error)
 
-    def write(self, videos: CondensedVideos, members: NDArray[np.float32], *, path: str) -> None:
+    def write(self, videos: PooledVideos, members: NDArray[np.float32], *, path: str) -> None:
         """Add a batch of one record file, unless the cache holds that file."""
         if path in self._positions:
             self._end_until(self._positions[path])

@@ -9,13 +9,13 @@ import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.casting import is_narrowable, plan_quantized
+from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.facts import MAX_BUNDLE_BYTES
-from yt8m_ensemble.steps.aligned import open_aligned
-from yt8m_ensemble.steps.drawing import draw_selection
-from yt8m_ensemble.steps.open_model import open_models
+from yt8m_ensemble.loading.model import open_models
+from yt8m_ensemble.plotting import draw_selection
+from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning import Scorer
-from yt8m_ensemble.tuning.selecting import Selection, Variant, list_variants, select_members
+from yt8m_ensemble.tuning.selection import Selection, Variant, list_variants, select_members
 from yt8m_ensemble.values import SPACES, Progress, Space, TensorSpec, no_progress
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def select_ensemble(
     with open_models(models) as opened_models:
         for model in opened_models:
             measured[model.name] = member_sizes(model.graph.variables.values())
-    with open_aligned(predictions) as opened:
+    with open_prediction_set(predictions) as opened:
         variants = list_variants(opened.members, measured, precisions)
         if dry_run:
             return SelectResult(None, tuple(variants), None)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from yt8m_ensemble import data
+from yt8m_ensemble.constants import FEATURE_SIZES, MAX_FRAMES, NUM_CLASSES_2018
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.facts import FEATURE_SIZES, MAX_FRAMES, NUM_CLASSES_2018
 from yt8m_ensemble.files import atomic_directory, check_absent, expand_globs
 from yt8m_ensemble.values import FeatureSpec, Progress, no_progress
 
@@ -264,7 +264,7 @@ def _usual_sizes(names: Sequence[str]) -> tuple[int, ...]:
 
 
 def _peek_sizes(path: str, names: Sequence[str]) -> tuple[int, ...]:
-    held = data.peek_record(path).sizes
+    held = data.read_record_info(path).sizes
     # A feature that is not there gets a size all the same: the reader says what is wrong.
     return tuple(held.get(_MEAN_PREFIX + name, 1) for name in names)
 

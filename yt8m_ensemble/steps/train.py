@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps
+from yt8m_ensemble.constants import FEATURE_SIZES, FLAGS_FILE
 from yt8m_ensemble.errors import ModelError, UsageError
-from yt8m_ensemble.facts import FEATURE_SIZES
 from yt8m_ensemble.models import convert_option, declare_variables, make_model, model_options
-from yt8m_ensemble.steps.provenance import write_provenance
+from yt8m_ensemble.provenance import write_provenance
 from yt8m_ensemble.training import LOSSES, OPTIMIZERS, TrainOptions, read_cluster, train
 from yt8m_ensemble.values import (
     Checkpoint,
@@ -30,7 +30,6 @@ from yt8m_ensemble.values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FLAGS_FILE = "model_flags.json"
 HASHED_BYTES = 1_000_000_000
 """Records of up to this size in all are hashed for the provenance file; a second or two."""
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.steps.aligned import open_aligned
-from yt8m_ensemble.steps.drawing import draw_tuning
+from yt8m_ensemble.plotting import draw_tuning
+from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning import Scorer, TuneResult, split_videos, tune
-from yt8m_ensemble.tuning.judging import NUM_FOLDS, NUM_RESAMPLES
-from yt8m_ensemble.tuning.landscape import sample_landscape
+from yt8m_ensemble.tuning.validation import NUM_FOLDS, NUM_RESAMPLES
+from yt8m_ensemble.tuning.weight_sweep import sweep_weights
 from yt8m_ensemble.values import Progress, Space, no_progress
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def tune_weights(
     """
     for path in filter(None, (out, plot)):
         files.check_absent(path, force=force)
-    with open_aligned(predictions, intersect=intersect) as opened:
+    with open_prediction_set(predictions, intersect=intersect) as opened:
         if dry_run:
             return TuneWeightsResult(None, opened.members, None)
         if per_class and opened.top_k:
@@ -162,7 +162,7 @@ def tune_weights(
     if out:
         files.write_text(out, result.weights.to_json(), force=force)
     if plot:
-        landscape = sample_landscape(Scorer(inner, result.weights.space), result.weights.array)
+        sweep = sweep_weights(Scorer(inner, result.weights.space), result.weights.array)
         title = f"{result.method}, {result.weights.space} space, {inner.num_videos} videos tuned on"
-        draw_tuning(plot, landscape, result.trace, title=title, force=force)
+        draw_tuning(plot, sweep, result.trace, title=title, force=force)
     return TuneWeightsResult(out, result.weights.names, result, certificate)

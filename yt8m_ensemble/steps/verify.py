@@ -14,13 +14,17 @@ import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
-from yt8m_ensemble.data import read_batches
-from yt8m_ensemble.errors import BundleError, ModelError, UsageError
-from yt8m_ensemble.facts import MAX_BUNDLE_BYTES, MIXTURE_VARIABLE, TOP_K
-from yt8m_ensemble.graphs import read_meta_graph
-from yt8m_ensemble.packaging import (
+from yt8m_ensemble.constants import (
     FLAGS_FILE,
     INFERENCE_MODEL,
+    MAX_BUNDLE_BYTES,
+    MIXTURE_VARIABLE,
+    TOP_K,
+)
+from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.errors import BundleError, ModelError, UsageError
+from yt8m_ensemble.graphs import read_meta_graph
+from yt8m_ensemble.packaging import (
     RUN_CHECKS,
     Comparer,
     Comparison,

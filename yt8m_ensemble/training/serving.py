@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.data.parsing import parse_records
-from yt8m_ensemble.facts import TOP_K
 
 if TYPE_CHECKING:
     from yt8m_ensemble.training.trainer import Trainer

@@ -4,24 +4,31 @@ Needs numpy at import; scipy and numba are loaded when a search starts.
 """
 
 from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
-from yt8m_ensemble.tuning.judging import Gain, Judgement, TuneResult, judge, split_videos, tune
 from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.search import Found, search_weights
-from yt8m_ensemble.tuning.truncated import Truncated, check_kept, collect_truncated
+from yt8m_ensemble.tuning.search import SearchResult, search_weights
+from yt8m_ensemble.tuning.top_k_bounds import TopKBounds, check_kept, collect_top_k_bounds
 from yt8m_ensemble.tuning.tuners import TUNERS
+from yt8m_ensemble.tuning.validation import (
+    Gain,
+    HeldOutResult,
+    TuneResult,
+    judge,
+    split_videos,
+    tune,
+)
 
 __all__ = [
     "TUNERS",
     "Candidates",
-    "Found",
     "Gain",
-    "Judgement",
+    "HeldOutResult",
     "Scorer",
-    "Truncated",
+    "SearchResult",
+    "TopKBounds",
     "TuneResult",
     "check_kept",
     "collect_candidates",
-    "collect_truncated",
+    "collect_top_k_bounds",
     "judge",
     "search_weights",
     "split_videos",

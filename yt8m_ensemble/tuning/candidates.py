@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.facts import TOP_K
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.mixing import EPSILON
 

@@ -30,7 +30,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Hold what a search found.
 
     Args:
@@ -83,9 +83,9 @@ class Search:
                 found += [self._remember(p, g) for p, g in zip(batch, scored, strict=True)]
         return found
 
-    def result(self, *, was_interrupted: bool = False) -> Found:
+    def result(self, *, was_interrupted: bool = False) -> SearchResult:
         """Return the best so far."""
-        return Found(
+        return SearchResult(
             self.best, self.best_gap, self.num_evaluations, tuple(self.trace), was_interrupted
         )
 
@@ -97,7 +97,9 @@ class Search:
         return gap
 
 
-def search_weights(scorer: Scorer, *, method: str, step: float = 0.05, seed: int = 0) -> Found:
+def search_weights(
+    scorer: Scorer, *, method: str, step: float = 0.05, seed: int = 0
+) -> SearchResult:
     """Search the weights of highest GAP with one of the `TUNERS`.
 
     Every method starts from the uniform mixture and the single members, so none ends below them.

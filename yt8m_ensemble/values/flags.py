@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from yt8m_ensemble.constants import MAX_FRAMES
 from yt8m_ensemble.errors import ModelError
-from yt8m_ensemble.facts import MAX_FRAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

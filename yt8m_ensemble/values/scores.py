@@ -303,4 +303,4 @@ class MixtureWeights:
             return cls(names, values, space, data, by_class)
         except MixtureWeightsError as error:
             msg = f"'{path}' holds no mixture. {error}"
-            raise MixtureWeightsError(msg, path=path, **error.facts) from error
+            raise MixtureWeightsError(msg, path=path, **error.details) from error

@@ -1,0 +1,94 @@
+"""The Beam runner: the cache that `predict` writes, by two processes, resumed after a failure."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pico import flags_of, write_train_dir, write_video_records
+from yt8m_ensemble.errors import MissingDependencyError, PredictionsError
+from yt8m_ensemble.scoring.beam import PartWriter, Scoring, predict_on_beam
+from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.storage import open_predictions, predictions_digest
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture
+def setting(tmp_path):
+    write_train_dir(tmp_path / "a", flags_of("LogisticModel"))
+    for number in range(3):
+        write_video_records(tmp_path / f"r{number}.tfrecord", seed=number, first=number * 100)
+    return tmp_path
+
+
+@pytest.fixture
+def beam(monkeypatch):
+    """Make sure of Apache Beam, and that its workers find this package."""
+    pytest.importorskip(
+        "apache_beam", reason="Install the extra `beam` to test the runner on Apache Beam."
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+
+
+def arguments(setting):
+    return {"models": [f"{setting}/a"], "data": f"{setting}/r*.tfrecord", "batch_size": 4}
+
+
+def test_without_beam_the_error_names_the_command_that_installs_it(setting, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'yt8m-ensemble\[beam\]'") as got:
+        predict_scores(**arguments(setting), cache=f"{setting}/x.h5", runner="beam")
+    assert got.value.package == "apache-beam"
+
+
+def test_a_part_holds_one_record_file_and_is_not_written_twice(setting):
+    part = setting / "parts" / "r1.h5"
+    writer = PartWriter(Scoring((f"{setting}/a",), batch_size=4))
+    writer.open()
+    try:
+        writer.write(f"{setting}/r1.tfrecord", str(part))
+        before = part.stat().st_ino
+        writer.write(f"{setting}/r1.tfrecord", str(part))
+    finally:
+        writer.close()
+    assert part.stat().st_ino == before
+    assert [path.name for path in part.parent.iterdir()] == ["r1.h5"]
+    with open_predictions(str(part)) as found:
+        assert (found.num_videos, found.is_complete) == (10, True)
+        assert found.shards == (f"{setting}/r1.tfrecord",)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("beam")
+@pytest.mark.filterwarnings("ignore")  # of Beam's own
+def test_two_processes_write_the_cache_of_one(setting):
+    predict_scores(**arguments(setting), cache=f"{setting}/one.h5")
+    result = predict_on_beam(**arguments(setting), cache=f"{setting}/two.h5", num_workers=2)
+    assert (result.num_videos, result.num_files, result.num_scored) == (30, 3, 3)
+    one, two = (predictions_digest(f"{setting}/{name}.h5") for name in ("one", "two"))
+    assert one == two
+    assert not (setting / "two.h5.parts").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("beam")
+@pytest.mark.filterwarnings("ignore")  # of Beam's own
+def test_a_run_that_failed_goes_on_with_what_is_missing(setting):
+    whole = (setting / "r2.tfrecord").read_bytes()
+    (setting / "r2.tfrecord").write_bytes(whole[:-3])
+    with pytest.raises(PredictionsError, match=r"1 of 3 record files .*r2.tfrecord") as caught:
+        predict_on_beam(**arguments(setting), cache=f"{setting}/two.h5", num_workers=2)
+    assert caught.value.files == [f"{setting}/r2.tfrecord"]
+    assert "cut short" in str(caught.value)
+    assert not (setting / "two.h5").exists()
+    write_train_dir(setting / "b", flags_of("LogisticModel"), seed=9)
+    with pytest.raises(PredictionsError, match="left from a run with other models"):
+        predict_on_beam(
+            **{**arguments(setting), "models": [f"{setting}/b"]}, cache=f"{setting}/two.h5"
+        )
+    (setting / "r2.tfrecord").write_bytes(whole)
+    result = predict_on_beam(**arguments(setting), cache=f"{setting}/two.h5", num_workers=2)
+    assert (result.num_videos, result.num_scored) == (30, 1)

@@ -1,0 +1,95 @@
+"""The certified interval of top-K predictions always holds the GAP of the full scores."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tests.tuning.builders import make_predictions
+from tests.tuning.test_candidates import dense_gap
+from yt8m_ensemble.errors import PredictionsError
+from yt8m_ensemble.metrics import top_k_classes
+from yt8m_ensemble.tuning.candidates import collect_candidates
+from yt8m_ensemble.tuning.scoring import Scorer
+from yt8m_ensemble.tuning.top_k_bounds import collect_top_k_bounds
+from yt8m_ensemble.values import SPACES, MixtureWeights
+
+
+def truncate(scores, labels, kept, *, top_k=20):
+    members = []
+    for member in scores:
+        class_ids = top_k_classes(member, kept)
+        members.append((class_ids, np.take_along_axis(member, class_ids, axis=1)))
+    return collect_top_k_bounds([(members, labels)], names="abc"[: len(scores)], top_k=top_k)
+
+
+@st.composite
+def cases(draw):
+    """A few videos, tied or not, and a K between the metric's top k and all classes."""
+    shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(2, 14)))
+    levels = draw(
+        st.sampled_from([st.sampled_from([0, 1e-9, 0.1, 0.5, 1]), st.floats(0, 1, width=32)])
+    )
+    scores = draw(hnp.arrays(np.float32, shape, elements=levels))
+    labels = draw(hnp.arrays(np.bool_, shape[1:]))
+    top_k = draw(st.integers(1, shape[2]))
+    kept = draw(st.integers(top_k, shape[2]))
+    parts = draw(st.lists(st.integers(0, 20), min_size=shape[0], max_size=shape[0]))
+    values = np.array(parts, np.float64) + (sum(parts) == 0)
+    return scores, labels, top_k, kept, values / values.sum()
+
+
+@settings(deadline=None, max_examples=300)
+@given(cases(), st.sampled_from(SPACES))
+def test_the_interval_holds_the_dense_value(case, space):
+    scores, labels, top_k, kept, values = case
+    if not labels.any():
+        return
+    weights = MixtureWeights.normalized("abc"[: len(scores)], values.tolist(), space=space)
+    low, high = truncate(scores, labels, kept, top_k=top_k).gap_interval(weights)
+    dense = dense_gap(scores, labels, weights.values, space, top_k)
+    assert low - 1e-12 <= dense <= high + 1e-12
+
+
+def test_keeping_everything_closes_the_interval_and_more_narrows_it():
+    scores, labels = make_predictions()
+    weights = MixtureWeights.normalized("abc", [0.5, 0.3, 0.2], space="logit")
+    dense = dense_gap(scores, labels, weights.values, "logit")
+    widths = []
+    for kept in (20, 30, 45, 60):
+        truncated = truncate(scores, labels, kept)
+        low, high = truncated.gap_interval(weights)
+        assert low - 1e-12 <= dense <= high + 1e-12
+        guessed = Scorer(truncated.guessed, "logit").gap(weights.values)
+        assert low <= guessed <= high
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_classes_that_no_mixture_can_need_are_left_out():
+    scores, labels = make_predictions()
+    truncated = truncate(scores, labels, scores.shape[2])
+    needed = collect_candidates([(scores, labels)], names="abc")
+    for candidates in (truncated.guessed, truncated.lowest, truncated.highest):
+        np.testing.assert_array_equal(candidates.class_ids, needed.class_ids)
+    assert len(needed.class_ids) < 0.7 * labels.size
+
+
+def test_selected_videos_have_their_own_interval():
+    scores, labels = make_predictions()
+    rows = np.arange(0, 200, 3)
+    weights = MixtureWeights.uniform("abc")
+    part = truncate(scores, labels, 30).select(rows).gap_interval(weights)
+    assert part == truncate(scores[:, rows], labels[rows], 30).gap_interval(weights)
+
+
+def test_bad_input_is_named():
+    scores, labels = make_predictions(num_videos=5)
+    with pytest.raises(PredictionsError, match=r"'a' keeps the top 10 .* GAP@20 needs 20") as few:
+        truncate(scores, labels, 10)
+    assert few.value.details == {"member": "a", "kept": 10, "top_k": 20}
+    kept = [(np.zeros((5, 60), np.int32), np.full((5, 60), np.nan, np.float32))]
+    with pytest.raises(PredictionsError, match="'a' scores a class of a video as nan"):
+        collect_top_k_bounds([(kept, labels)], names="a")

@@ -1,0 +1,52 @@
+"""Keep TensorFlow's start-up chatter off people's screens.
+
+Its C++ code writes to standard error while it is imported, before its own log level counts: five
+lines that would drown the one that matters. Only the import is silenced; errors raised by it come
+through as exceptions.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from importlib.abc import MetaPathFinder
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+class SilenceTensorFlow(MetaPathFinder):
+    """Find TensorFlow as usual, once, and have it imported with standard error closed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of TensorFlow; `None` leaves other modules to the usual finders."""
+        del path, target
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            silenced = _silenced(spec.loader.exec_module)
+            spec.loader.exec_module = silenced  # type: ignore[method-assign,assignment]
+        return spec
+
+
+def _silenced(execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+    def execute_silently(module: ModuleType) -> None:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            execute(module)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+    return execute_silently

@@ -1,0 +1,210 @@
+"""Records and predictions of others, a video at a time. Writes no file."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
+from yt8m_ensemble.data.quantization import dequantize, quantize
+from yt8m_ensemble.data.reading import read_batches
+from yt8m_ensemble.data.synthesis import BYTE_RANGE
+from yt8m_ensemble.data.writing import encode_frames, encode_means
+from yt8m_ensemble.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.data.custom_features import CustomVideo
+    from yt8m_ensemble.values import FeatureSpec, Progress
+
+MAX_FRAME_DIFFERENCE = 2
+"""Frames by which features of a video may differ in length: sound ends a second early or late."""
+
+_READ_BATCH = 64
+_FLOAT_KINDS = "fiu"
+
+
+def collect_arrays(
+    paths: Sequence[str], spec: FeatureSpec, num_classes: int, progress: Progress
+) -> dict[str, NDArray[Any]]:
+    """Read records into the arrays of one npz file, as `read_custom_features` describes it.
+
+    Args:
+        paths: Record files.
+        spec: Features to keep.
+        num_classes: Classes in all.
+        progress: Called with the number of videos read.
+
+    Returns:
+        Arrays by their names in the file.
+    """
+    ids, lengths, counts, classes = [], [], [], []
+    vectors: list[NDArray[Any]] = []
+    for batch in read_batches(
+        paths, features=spec, num_classes=num_classes, batch_size=_READ_BATCH
+    ):
+        ids.append(batch.video_ids)
+        lengths.append(batch.num_frames)
+        counts.append(batch.labels.sum(axis=1))
+        classes.append(np.nonzero(batch.labels)[1])
+        if spec.frame_level:
+            real = np.arange(spec.max_frames) < batch.num_frames[:, np.newaxis]
+            vectors.append(quantize(batch.features[real]))
+        else:
+            vectors.append(batch.features)
+        progress("convert", sum(map(len, ids)), None, unit="videos")
+    arrays: dict[str, NDArray[Any]] = {
+        "video_ids": np.concatenate(ids),
+        "labels_indptr": _indptr(counts),
+        "labels_class_ids": np.concatenate(classes).astype(np.int32),
+        "num_classes": np.array(num_classes),
+    }
+    if spec.frame_level:
+        arrays["frames_indptr"] = _indptr(lengths)
+    columns = np.split(np.concatenate(vectors), np.cumsum(spec.sizes)[:-1], axis=1)
+    return arrays | dict(zip(spec.names, columns, strict=True))
+
+
+def _indptr(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(np.concatenate(counts), dtype=np.int64)])
+
+
+class RecordEncoder:
+    """Turn videos into records, all with the features of the first, and count what is cut."""
+
+    def __init__(self, num_classes: int, truth: Mapping[bytes, tuple[int, ...]] | None) -> None:
+        self._num_classes, self._truth = num_classes, truth
+        self.sizes: dict[str, int] = {}
+        self.frame_level = False
+        self.videos = self.clipped = self.cut = 0
+
+    def encode(self, path: str, video: CustomVideo) -> bytes:
+        """Encode one video as a record.
+
+        Args:
+            path: Its file, for messages.
+            video: Its id, labels and features.
+
+        Returns:
+            The serialized `Example` or `SequenceExample`.
+
+        Raises:
+            DataError: If it lacks labels, or its features cannot be those of a video.
+        """
+        name = video.video_id.decode(errors="replace")
+        self._check_features(path, name, video.features)
+        labels = video.labels or ()
+        if self._truth is not None:
+            if video.video_id not in self._truth:
+                msg = f"Video '{name}' of '{path}' has no line in the file given to `--labels`."
+                raise DataError(msg, path=path, video_id=name)
+            labels = self._truth[video.video_id]
+        beyond = [label for label in labels if not 0 <= label < self._num_classes]
+        if beyond:
+            msg = (
+                f"Video '{name}' in '{path}' has label {beyond[0]}, but there are "
+                f"{self._num_classes} classes. Set `--num-classes`."
+            )
+            raise DataError(msg, path=path, video_id=name, label=beyond[0])
+        self.videos += 1
+        if not self.frame_level:
+            means = {key: _as_floats(values) for key, values in video.features.items()}
+            return encode_means(video.video_id, labels, means)
+        frames = min(map(len, video.features.values()))
+        self.cut += sum(len(values) - frames for values in video.features.values())
+        quantized = {key: self._quantize(v[:frames]) for key, v in video.features.items()}
+        return encode_frames(video.video_id, labels, quantized)
+
+    def _quantize(self, frames: NDArray[Any]) -> NDArray[np.uint8]:
+        if frames.dtype == np.uint8:
+            return frames
+        low, high = BYTE_RANGE
+        self.clipped += int(np.count_nonzero((frames < low) | (frames > high)))
+        return quantize(frames)
+
+    def _check_features(self, path: str, name: str, features: Mapping[str, NDArray[Any]]) -> None:
+        frame_level = next(iter(features.values())).ndim == 2  # noqa: PLR2004 - (T, F)
+        sizes = {key: values.shape[-1] for key, values in features.items()}
+        if not self.videos:
+            self.frame_level, self.sizes = frame_level, sizes
+        lengths = {len(values) if frame_level else 1 for values in features.values()}
+        fault = ""
+        if (frame_level, sizes) != (self.frame_level, self.sizes):
+            fault = f"has features {sizes}, the videos before it {self.sizes}"
+        elif len({values.ndim for values in features.values()}) > 1:
+            fault = "mixes mean features and frames"
+        elif min(lengths) < 1 or max(lengths) - min(lengths) > MAX_FRAME_DIFFERENCE:
+            fault = f"has features of {min(lengths)} to {max(lengths)} frames"
+        elif not all(values.size for values in features.values()):
+            fault = "has a feature without values"
+        elif not all(values.dtype.kind in _FLOAT_KINDS for values in features.values()):
+            fault = "has a feature that is no number"
+        elif not all(np.isfinite(values).all() for values in features.values()):
+            fault = "has a nan or infinite value"
+        if fault:
+            msg = (
+                f"Video '{name}' in '{path}' {fault}. Extract its features again, or leave it out."
+            )
+            raise DataError(msg, path=path, video_id=name)
+
+
+def _as_floats(values: NDArray[Any]) -> NDArray[np.floating]:
+    return dequantize(values) if values.dtype == np.uint8 else values
+
+
+def labels_by_id(path: str, num_classes: int) -> dict[bytes, tuple[int, ...]]:
+    """Read a ground-truth CSV as the classes of each video id.
+
+    Args:
+        path: The CSV file.
+        num_classes: Classes in all.
+
+    Returns:
+        Class ids by video id.
+    """
+    truth = read_ground_truth_csv(path, num_classes=num_classes)
+    rows = np.split(truth.class_ids, truth.indptr[1:-1])
+    pairs = zip(truth.video_ids.tolist(), rows, strict=False)
+    return {video_id: tuple(row.tolist()) for video_id, row in pairs}
+
+
+def parse_cloud_prediction(line: str, path: str, number: int, top_k: int) -> tuple[str, str]:
+    """Parse one line of a Google Cloud batch prediction.
+
+    Args:
+        line: The JSON text.
+        path: Its file, for messages.
+        number: Its number in the file, from 1.
+        top_k: Pairs to keep.
+
+    Returns:
+        The video id and its row of a submission CSV.
+
+    Raises:
+        DataError: If the line is no prediction, or a confidence is not finite.
+    """
+    try:
+        answer = json.loads(line)
+        video_id, classes, scores = (
+            answer[key] for key in ("video_id", "class_indexes", "predictions")
+        )
+        if isinstance(video_id, list):
+            video_id, classes, scores = video_id[0], classes[0], scores[0]
+        pairs = [(-float(p), int(c)) for c, p in zip(classes, scores, strict=True)]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        msg = (
+            f"Line {number} of '{path}' is no prediction ({type(error).__name__}: {error}). "
+            "Expected JSON with video_id and equally many class_indexes and predictions."
+        )
+        raise DataError(msg, path=path, line=number) from error
+    if not all(math.isfinite(score) for score, _ in pairs):
+        msg = f"Line {number} of '{path}' holds a confidence that is not finite. Predict it again."
+        raise DataError(msg, path=path, line=number)
+    ranked = " ".join(f"{c} {-score:g}" for score, c in sorted(pairs)[:top_k])
+    return str(video_id), f"{video_id},{ranked}\n"

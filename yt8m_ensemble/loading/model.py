@@ -1,0 +1,208 @@
+"""Open any model that a command is given: where it lies, what it reads, its graph and weights.
+
+A path is a train directory (latest checkpoint), `DIR@STEP`, a checkpoint prefix, an
+`inference_model` prefix or its directory, a `.meta` with its weights as constants, or a `.tgz`.
+Never runs the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yt8m_ensemble import files
+from yt8m_ensemble.checkpoints import open_checkpoint
+from yt8m_ensemble.constants import INFERENCE_MODEL
+from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.graphs import ModelGraph, lift_constants, load_meta_graph
+from yt8m_ensemble.loading.paths import find_prefix, read_flags
+from yt8m_ensemble.models import build_graph, recognize
+from yt8m_ensemble.packaging import extract_bundle
+from yt8m_ensemble.values import (
+    CombinedSource,
+    DictSource,
+    FeatureSpec,
+    TensorSource,
+    parse_feature_spec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """Hold a model ready to be run or merged.
+
+    Args:
+        name: The name given, or one made from the path.
+        path: The path given.
+        graph: Its inference graph.
+        source: Its weights, open.
+        features: What it reads.
+        num_classes: Classes that it predicts.
+        architecture: Name of the architecture, or `graph` if only its meta graph is known.
+        flags: `model_flags.json` as it stands.
+        digest: SHA-256 of the checkpoint's index, which holds a checksum of every tensor; of the
+            meta graph if that is frozen.
+    """
+
+    name: str
+    path: str
+    graph: ModelGraph
+    source: TensorSource
+    features: FeatureSpec
+    num_classes: int
+    architecture: str
+    flags: Mapping[str, Any]
+    digest: str
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of its members; its own name if it is a single model."""
+        return tuple(self.graph.members) or (self.name,)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights that inference needs."""
+        specs = self.source.specs()
+        return sum(specs[spec.name].nbytes for spec in self.graph.variables.values())
+
+
+@contextmanager
+def open_models(
+    paths: Sequence[str],
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    tensors: Mapping[str, str] | None = None,
+) -> Iterator[list[OpenModel]]:
+    """Open several models, with the options of `open_model`.
+
+    Yields:
+        The models in the order given.
+
+    Raises:
+        ModelError: If two have one name.
+    """
+    with ExitStack() as stack:
+        models = [
+            stack.enter_context(
+                open_model(
+                    path, architecture=architecture, num_classes=num_classes, tensors=tensors
+                )
+            )
+            for path in paths
+        ]
+        names = [name for model in models for name in model.members]
+        for name in names:
+            if names.count(name) > 1:
+                msg = f"Two models are called '{name}'. Name them, as in `{name}_b=PATH`."
+                raise ModelError(msg, name=name)
+        yield models
+
+
+@contextmanager
+def open_model(
+    path: str,
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    tensors: Mapping[str, str] | None = None,
+) -> Iterator[OpenModel]:
+    """Open one model.
+
+    Args:
+        path: Where it is; `NAME=PATH` gives it a name.
+        architecture: Overrides what its flags and variables say.
+        num_classes: For graphs whose files do not tell.
+        tensors: Names of the input and output tensors, by the collection that a graph lacks.
+
+    Yields:
+        The model; its files are open until the context ends.
+
+    Raises:
+        ModelError: If the flags are missing or the architecture cannot be told.
+    """
+    name, path = _split_name(path)
+    with ExitStack() as stack:
+        where = path
+        if path.endswith((".tgz", ".tar.gz")):
+            where = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+            extract_bundle(path, where)
+        prefix = find_prefix(where)
+        raw_flags = read_flags(prefix)
+        has_index = files.exists(f"{prefix}.index")
+        source: TensorSource = (
+            stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
+        )
+        identity = files.read_bytes(f"{prefix}.{'index' if has_index else 'meta'}")
+        is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
+        if is_exported and files.exists(f"{prefix}.meta") and architecture is None:
+            graph, constants = lift_constants(load_meta_graph(f"{prefix}.meta", tensors=tensors))
+            source = CombinedSource(DictSource(constants), source) if constants else source
+            kind, features = "graph", parse_feature_spec(raw_flags)
+            classes = _num_classes(graph, raw_flags, num_classes, path=path)
+        else:
+            if num_classes is not None:
+                raw_flags = {**raw_flags, "num_classes": num_classes}
+            flags = recognize(source.specs(), raw_flags, architecture=architecture)
+            graph = build_graph(flags)
+            kind, features, classes = flags.model, flags.features, flags.num_classes
+        yield OpenModel(
+            name=name or default_name(path),
+            path=path,
+            graph=graph,
+            source=source,
+            features=features,
+            num_classes=classes,
+            architecture=kind,
+            flags=raw_flags,
+            digest=hashlib.sha256(identity).hexdigest(),
+        )
+
+
+def default_name(path: str) -> str:
+    """Return a name for a model, made from its path.
+
+    Examples:
+        >>> default_name("runs/moe2"), default_name("runs/moe2@500"), default_name("a/blend.tgz")
+        ('moe2', 'moe2_500', 'blend')
+        >>> default_name("runs/moe2/model.ckpt-500"), default_name("blend/inference_model")
+        ('moe2_500', 'blend')
+    """
+    base = re.sub(r"\.(tgz|tar\.gz|index|meta)$", "", path.rstrip("/"))
+    parent = Path(base).parent.name
+    base = re.sub(r"model\.ckpt-(\d+)$", rf"{parent}_\1" if parent else r"\1", _base(base))
+    if base == INFERENCE_MODEL and parent:
+        base = parent
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", base)
+
+
+def _split_name(path: str) -> tuple[str | None, str]:
+    match = re.fullmatch(r"([A-Za-z0-9_.][A-Za-z0-9_.-]*)=(.+)", path)
+    return (match[1], match[2]) if match else (None, path)
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _num_classes(
+    graph: ModelGraph, flags: Mapping[str, Any], given: int | None, *, path: str
+) -> int:
+    """Return the classes of an exported graph: as given, as its flags or its shape tell.
+
+    Raises:
+        ModelError: If nothing tells.
+    """
+    known = given or flags.get("num_classes") or graph.num_classes
+    if known is None:
+        msg = f"The files of '{path}' do not tell its number of classes. Set `--num-classes`."
+        raise ModelError(msg, path=path)
+    return int(known)

@@ -1,0 +1,273 @@
+"""`predict --runner beam`: record files scored by the workers of an Apache Beam runner.
+
+The unit of work is one record file: a worker loads the models once and writes the scores of each
+file it is given as a prediction file of its own, whole or not at all. Parts that are there are not
+scored again, so a run that was stopped or lost workers goes on when it is given again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yt8m_ensemble import files
+from yt8m_ensemble.errors import MissingDependencyError, PredictionsError
+from yt8m_ensemble.inference import score_ahead
+from yt8m_ensemble.loading.model import open_models
+from yt8m_ensemble.scoring.members import MemberScorer, shard_name
+from yt8m_ensemble.storage import open_predictions
+from yt8m_ensemble.storage.joining import join_predictions
+from yt8m_ensemble.values import Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class BeamResult:
+    """Say what was scored.
+
+    Args:
+        members: Names of the members.
+        num_videos: Videos in the cache.
+        cache: The prediction file; `None` after a dry run.
+        num_files: Record files.
+        num_scored: Those of them that this run scored.
+    """
+
+    members: tuple[str, ...]
+    num_videos: int
+    cache: str | None
+    num_files: int
+    num_scored: int
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Say how record files are scored; travels to the workers.
+
+    Args:
+        models: Paths to models, as the workers see them.
+        cache_top_k: Scores kept a video and member; `None` keeps all.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
+        num_classes: Where a model's files do not tell.
+        architecture: Overrides what the models' files say.
+    """
+
+    models: tuple[str, ...]
+    cache_top_k: int | None = None
+    batch_size: int | None = None
+    num_classes: int | None = None
+    architecture: str | None = None
+
+
+class PartWriter:
+    """Score record files into part files; the models stay loaded in between.
+
+    Args:
+        scoring: How.
+    """
+
+    def __init__(self, scoring: Scoring) -> None:
+        self._scoring = scoring
+        self._stack = ExitStack()
+
+    def open(self) -> None:
+        """Load the models."""
+        scoring = self._scoring
+        opened = self._stack.enter_context(
+            open_models(
+                scoring.models, architecture=scoring.architecture, num_classes=scoring.num_classes
+            )
+        )
+        self._scorer = self._stack.enter_context(MemberScorer(opened))
+
+    def close(self) -> None:
+        """Free the models."""
+        self._stack.close()
+
+    def write(self, path: str, part: str) -> None:
+        """Score one record file, unless its part is there.
+
+        Args:
+            path: The record file.
+            part: The prediction file to write; it appears when it is complete.
+        """
+        if files.exists(part):
+            return
+        scorer = self._scorer
+        batches = scorer.batches([path], batch_size=self._scoring.batch_size)
+        with (
+            files.atomic_file(part, force=True) as temporary,
+            scorer.writer(temporary, top_k=self._scoring.cache_top_k, force=True) as writer,
+        ):
+            for videos, members in score_ahead(batches, scorer.members_of):
+                writer.append(videos.video_ids, members, videos.labels)
+            writer.end_shard(shard_name(path))
+
+
+def predict_on_beam(
+    *,
+    models: Sequence[str],
+    data: str,
+    cache: str,
+    num_workers: int = 1,
+    beam_options: Sequence[str] = (),
+    cache_top_k: int | None = None,
+    batch_size: int | None = None,
+    num_classes: int | None = None,
+    architecture: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> BeamResult:
+    """Cache the scores of records with the workers of an Apache Beam runner.
+
+    The cache equals the one that `predict_scores` writes. Its parts lie in `<cache>.parts` until it
+    is complete. Models, records and parts must have the same paths for all workers.
+
+    Args:
+        models: Paths to models (see `loading.model`).
+        data: Globs of records, comma-separated.
+        cache: Prediction file (`.h5`) to write.
+        num_workers: Processes of the local runner.
+        beam_options: Further options of the pipeline, such as `--runner=FlinkRunner`.
+        cache_top_k: Scores kept a video and member; `None` keeps all.
+        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
+        num_classes: Where a model's files do not tell.
+        architecture: Overrides what the models' files say.
+        force: Replace a cache that exists, and score anew what its parts hold.
+        dry_run: Check everything, score nothing.
+        progress: Told the videos joined.
+
+    Returns:
+        What was scored.
+
+    Raises:
+        MissingDependencyError: If Apache Beam is not installed.
+        OutputExistsError: If the cache exists and `force` is not set.
+        PredictionsError: If parts are of another run, or the pipeline failed.
+    """
+    beam = _import_beam()
+    files.check_absent(cache, force=force)
+    paths = files.expand_globs(data, option="--data")
+    parts = {path: _part_path(cache, path) for path in paths}
+    scoring = Scoring(tuple(models), cache_top_k, batch_size, num_classes, architecture)
+    with open_models(models, architecture=architecture, num_classes=num_classes) as opened:
+        scorer = MemberScorer(opened)
+        if force and not dry_run:
+            for part in parts.values():
+                Path(part).unlink(missing_ok=True)
+        missing = [(path, part) for path, part in parts.items() if not files.exists(part)]
+        if not force:
+            for path in set(parts) - {path for path, _ in missing}:
+                _check_part(parts[path], path, scorer, top_k=cache_top_k)
+        members = scorer.members
+    if dry_run:
+        return BeamResult(members, 0, None, len(paths), 0)
+    if missing:
+        _run(beam, scoring, missing, num_workers=num_workers, beam_options=beam_options)
+    joined = join_predictions(parts=list(parts.values()), out=cache, force=force, progress=progress)
+    for part in parts.values():
+        Path(part).unlink()
+    if not any(Path(f"{cache}.parts").iterdir()):
+        Path(f"{cache}.parts").rmdir()
+    return BeamResult(members, joined.num_videos, cache, len(paths), len(missing))
+
+
+def _import_beam() -> Any:
+    """Return the package.
+
+    Raises:
+        MissingDependencyError: If it is not installed.
+    """
+    try:
+        import apache_beam
+    except ImportError as error:
+        msg = (
+            "`--runner beam` needs Apache Beam, which is not installed. Install it with "
+            "`pip install 'yt8m-ensemble[beam]'`, or start shares with `predict --shard I/N`."
+        )
+        raise MissingDependencyError(msg, package="apache-beam") from error
+    return apache_beam
+
+
+def _part_path(cache: str, path: str) -> str:
+    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+    return f"{cache}.parts/{Path(path).name}.{digest}.h5"
+
+
+def _check_part(part: str, path: str, scorer: MemberScorer, *, top_k: int | None) -> None:
+    """Refuse a part that an earlier run with other models or options left.
+
+    Raises:
+        PredictionsError: If it is one.
+    """
+    with open_predictions(part) as found:
+        has = found.members, found.digests, found.num_classes, found.top_k, found.shards
+    wants = scorer.members, scorer.digests, scorer.num_classes, top_k, (shard_name(path),)
+    if has != wants:
+        msg = (
+            f"'{part}' is left from a run with other models or options: its members are "
+            f"{', '.join(has[0])}, top {has[3] or 'all'}. Pass `--force` to start over."
+        )
+        raise PredictionsError(msg, path=part, members=has[0])
+
+
+def _run(
+    beam: Any,
+    scoring: Scoring,
+    work: Sequence[tuple[str, str]],
+    *,
+    num_workers: int,
+    beam_options: Sequence[str],
+) -> None:
+    """Score record files on a runner.
+
+    Raises:
+        PredictionsError: If any could not be scored.
+    """
+
+    class ScoreRecordFile(beam.DoFn):  # type: ignore[misc]  # loaded only here
+        def __init__(self) -> None:
+            self._writer = PartWriter(scoring)
+
+        def setup(self) -> None:
+            self._writer.open()
+
+        def process(self, element: tuple[str, str]) -> None:
+            self._writer.write(*element)
+
+        def teardown(self) -> None:
+            self._writer.close()
+
+    local = [
+        "--runner=FnApiRunner",
+        "--direct_running_mode=multi_processing",
+        f"--direct_num_workers={num_workers}",
+    ]
+    chosen = any(option.startswith("--runner") for option in beam_options)
+    options = beam.options.pipeline_options.PipelineOptions(
+        [*([] if chosen else local), *beam_options]
+    )
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            # Without the reshuffle one worker would be given everything.
+            _ = (
+                pipeline
+                | beam.Create(list(work))
+                | beam.Reshuffle()
+                | "score" >> beam.ParDo(ScoreRecordFile())
+            )
+    except Exception as error:
+        failed = [path for path, part in work if not files.exists(part)]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        msg = (
+            f"{len(failed)} of {len(work)} record files were not scored, the first is "
+            f"'{failed[0] if failed else ''}': {reason} The others are kept; run it again for the "
+            "rest."
+        )
+        raise PredictionsError(msg, files=failed) from error

@@ -1,0 +1,99 @@
+"""Judge candidate averages by GAP over held-out records; re-estimate their batch norm."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from yt8m_ensemble import files
+from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.loading.model import open_model
+from yt8m_ensemble.metrics import evaluate
+from yt8m_ensemble.models import recognize
+from yt8m_ensemble.scoring.evaluation import scored_batches
+from yt8m_ensemble.training import estimate_batch_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.loading.model import OpenModel
+    from yt8m_ensemble.values import Progress, TensorSource
+
+
+class CheckpointScorer:
+    """Score weights of one architecture: call it with a `TensorSource`, get GAP.
+
+    Args:
+        model: Any checkpoint of the architecture, open.
+        data: Globs of held-out records.
+        batch_size: Videos a batch.
+        progress: Told the videos scored.
+    """
+
+    def __init__(self, model: OpenModel, data: str, *, batch_size: int, progress: Progress) -> None:
+        self._model = model
+        self._paths = files.expand_globs(data, option="--eval-data")
+        self._batch_size = batch_size
+        self._progress = progress
+
+    def __call__(self, source: TensorSource) -> float:
+        """Return GAP@20 of the architecture with these weights."""
+        with GraphRunner(self._model.graph, source) as runner:
+            batches = scored_batches(
+                runner,
+                self._model,
+                self._paths,
+                batch_size=self._batch_size,
+                progress=self._progress,
+            )
+            return float(evaluate(batches, num_classes=self._model.num_classes).metrics.gap)
+
+    def estimate_batch_norm(
+        self, source: TensorSource, data: str
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return batch-norm statistics of these weights over records.
+
+        Args:
+            source: The weights.
+            data: Globs of records, best those of training.
+
+        Returns:
+            New values by tensor name.
+
+        Raises:
+            UsageError: If the architecture has no batch norm.
+        """
+        model = self._model
+        flags = recognize(model.source.specs(), model.flags)
+        batches = (
+            (batch.features, batch.num_frames)
+            for batch in read_batches(
+                files.expand_globs(data, option="--recalibrate-bn"),
+                features=model.features,
+                num_classes=model.num_classes,
+                batch_size=self._batch_size,
+            )
+        )
+        found = estimate_batch_norm(flags, source, batches)
+        if not found:
+            msg = f"{flags.model} has no batch norm. Leave `--recalibrate-bn` out."
+            raise UsageError(msg, model=flags.model)
+        return found
+
+
+@contextmanager
+def open_scorer(
+    prefix: str, data: str, *, batch_size: int, progress: Progress
+) -> Iterator[CheckpointScorer]:
+    """Open a scorer for checkpoints like the one at `prefix`.
+
+    Yields:
+        The scorer.
+    """
+    with open_model(prefix) as model:
+        yield CheckpointScorer(model, data, batch_size=batch_size, progress=progress)

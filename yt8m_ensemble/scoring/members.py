@@ -1,0 +1,141 @@
+"""Models scored together: that they fit each other, their sessions, the cache of their scores."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from yt8m_ensemble.checkpoints import TfCheckpoint, UnmappedTensors
+from yt8m_ensemble.data import BatchReader
+from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.inference import GraphRunner, default_batch_size, pool_batches
+from yt8m_ensemble.storage import PredictionsWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.inference import PooledVideos
+    from yt8m_ensemble.loading.model import OpenModel
+    from yt8m_ensemble.values import TensorSource
+
+_MAX_NAME_BYTES: Final = 256  # what a predictions file has room for
+
+
+class MemberScorer:
+    """Score batches with every member of several models; a context manager that holds sessions.
+
+    Args:
+        models: The models, open as long as this is used.
+
+    Raises:
+        ModelError: If they differ in features or classes.
+    """
+
+    def __init__(self, models: Sequence[OpenModel]) -> None:
+        first = models[0]
+        for other in models[1:]:
+            if (other.features, other.num_classes) != (first.features, first.num_classes):
+                msg = (
+                    f"'{first.name}' and '{other.name}' read different features or predict "
+                    f"different classes ({first.num_classes}, {other.num_classes}). Cache them "
+                    "separately."
+                )
+                raise ModelError(msg, models=(first.name, other.name))
+        self._models = models
+        self.features, self.num_classes = first.features, first.num_classes
+        self.members = tuple(name for model in models for name in model.members)
+        self.digests = tuple(model.digest for model in models for _ in model.members)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._runners = [stack.enter_context(start_runner(model)) for model in self._models]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def batches(self, paths: Sequence[str], *, batch_size: int | None) -> Iterator[PooledVideos]:
+        """Return what these models score, read and pooled; see `scoring_reader`."""
+        reader = scoring_reader(paths, self._models[0], self._runners, batch_size=batch_size)
+        return pool_batches(reader, self._runners)
+
+    def mixed(self, videos: PooledVideos) -> NDArray[np.float32]:
+        """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""
+        return self._runners[0].mixed(videos.pooled[0])
+
+    def members_of(self, videos: PooledVideos) -> NDArray[np.float32]:
+        """Return the scores of every member: `(M, B, C)`."""
+        pairs = zip(self._runners, videos.pooled, strict=True)
+        scores = [runner.members_of(pooled) for runner, pooled in pairs]
+        return scores[0] if len(scores) == 1 else np.concatenate(scores)
+
+    def both(self, videos: PooledVideos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `mixed` and `members_of` of one model, in one run of its graph."""
+        return self._runners[0].both(videos.pooled[0])
+
+    def writer(self, path: str, *, top_k: int | None, force: bool) -> PredictionsWriter:
+        """Return a writer of a cache of these members; see `PredictionsWriter`."""
+        return PredictionsWriter(
+            path,
+            members=self.members,
+            digests=self.digests,
+            num_classes=self.num_classes,
+            top_k=top_k,
+            force=force,
+        )
+
+
+def start_runner(model: OpenModel) -> GraphRunner:
+    """Return a session that holds a model's graph and weights."""
+    return GraphRunner(model.graph, unmapped(model.source))
+
+
+def unmapped(source: TensorSource) -> TensorSource:
+    """Return a source to load a session from: mapped files would count beside its copies."""
+    return UnmappedTensors(source) if isinstance(source, TfCheckpoint) else source
+
+
+def scoring_reader(
+    paths: Sequence[str],
+    model: OpenModel,
+    runners: Sequence[GraphRunner],
+    *,
+    batch_size: int | None,
+) -> BatchReader:
+    """Return a reader of batches to score: always the same ones, so that all commands agree.
+
+    Args:
+        paths: Record files; no batch spans two.
+        model: A model that says what is read.
+        runners: All graphs that the batches are fed to.
+        batch_size: Videos a batch; `None` for `default_batch_size`.
+    """
+    return BatchReader(
+        paths,
+        features=model.features,
+        num_classes=model.num_classes,
+        batch_size=batch_size or default_batch_size(model.features),
+        cut_at_files=True,
+        keep_bytes=all(runner.takes_bytes for runner in runners),
+    )
+
+
+def shard_name(path: str) -> str:
+    """Return the name by which a cache knows a record file: its path, a long one cut.
+
+    Examples:
+        >>> shard_name("records/validate00.tfrecord")
+        'records/validate00.tfrecord'
+        >>> len(shard_name("x" * 300))
+        218
+    """
+    if len(path.encode()) <= _MAX_NAME_BYTES:
+        return path
+    tail = path.encode()[-200:].decode(errors="ignore")
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:16]}: {tail}"

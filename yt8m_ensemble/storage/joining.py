@@ -1,0 +1,152 @@
+"""Join the prediction files of several writers into one; never scores anything."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble.errors import PredictionsError
+from yt8m_ensemble.storage.reader import PredictionsFile, open_predictions
+from yt8m_ensemble.storage.writer import PredictionsWriter
+from yt8m_ensemble.values import Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class JoinedPredictions:
+    """Result of `join_predictions`.
+
+    Args:
+        path: The file written; `None` after a dry run.
+        members: Member names.
+        num_videos: Videos in all parts.
+        num_shards: Shards in all parts.
+    """
+
+    path: str | None
+    members: tuple[str, ...]
+    num_videos: int
+    num_shards: int
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One shard's rows in one part."""
+
+    name: str
+    part: PredictionsFile
+    start: int
+    stop: int
+
+
+def join_predictions(
+    *,
+    parts: Sequence[str],
+    out: str,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> JoinedPredictions:
+    """Join prediction files of different videos by the same members.
+
+    Shards come in the order of their names, whatever part holds them, so the result does not
+    depend on how many writers there were. An interrupted merge goes on where it stopped.
+
+    Args:
+        parts: The files.
+        out: The file to write.
+        force: Replace an output that exists.
+        dry_run: Check the parts and write nothing.
+        progress: Called with the number of videos copied.
+
+    Returns:
+        What was joined.
+
+    Raises:
+        OutputExistsError: If `out` is complete and `force` is not set.
+        PredictionsError: If parts are unfinished, of other members, or hold a shard or video twice.
+    """
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_predictions(path)) for path in parts]
+        _check(opened)
+        spans = sorted(
+            (
+                _Span(name, part, start, stop)
+                for part in opened
+                for name, start, stop in zip(
+                    part.shards, (0, *part.shard_ends), part.shard_ends, strict=False
+                )
+            ),
+            key=lambda span: span.name,
+        )
+        header = opened[0].header
+        num_videos = sum(part.num_videos for part in opened)
+        writer = PredictionsWriter(
+            out,
+            members=header.members,
+            digests=header.digests,
+            num_classes=header.num_classes,
+            top_k=header.top_k or None,
+            dtype=header.dtype,
+            force=force,
+        )
+        result = JoinedPredictions(out, header.members, num_videos, len(spans))
+        if dry_run:
+            return replace(result, path=None)
+        with writer:
+            done = 0
+            for span in spans:
+                if span.name not in writer.finished_shards:
+                    _copy(span, writer)
+                    writer.end_shard(span.name)
+                done += span.stop - span.start
+                progress("merge predictions", done, num_videos, unit="videos")
+    return result
+
+
+def _copy(span: _Span, writer: PredictionsWriter) -> None:
+    part = span.part
+    labels = part.labels
+    for start in range(span.start, span.stop, _ROWS):
+        stop = min(start + _ROWS, span.stop)
+        writer.append(
+            part.video_ids[start:stop],
+            np.stack([part.scores(m, start, stop) for m in range(len(part.members))]),
+            None if labels is None else labels.to_dense(start, stop),
+        )
+
+
+def _check(opened: Sequence[PredictionsFile]) -> None:
+    first = opened[0]
+    seen: dict[str, str] = {}
+    for part in opened:
+        if part.header != first.header:
+            msg = (
+                f"'{part.path}' holds {part.header} but '{first.path}' {first.header}. "
+                "Only parts of one `yt8m-ens predict` run can be joined."
+            )
+            raise PredictionsError(msg, paths=(first.path, part.path))
+        if not part.is_complete:
+            msg = (
+                f"'{part.path}' is unfinished after {len(part.shards)} shards. "
+                "Run the same `yt8m-ens predict` again to finish it."
+            )
+            raise PredictionsError(msg, path=part.path, shards=len(part.shards))
+        for shard in part.shards:
+            if shard in seen:
+                msg = f"Shard '{shard}' is in '{seen[shard]}' and in '{part.path}'; give it once."
+                raise PredictionsError(msg, shard=shard, paths=(seen[shard], part.path))
+            seen[shard] = part.path
+    video_ids = np.concatenate([part.video_ids for part in opened])
+    unique, counts = np.unique(video_ids, return_counts=True)
+    if len(unique) < len(video_ids):
+        twice = unique[counts > 1]
+        msg = f"{len(twice)} videos are in more than one shard, the first is {twice[0].decode()}."
+        raise PredictionsError(msg, num_videos=len(twice))

@@ -1,0 +1,261 @@
+"""Prediction files of the same videos, opened side by side for tuning, selecting and comparing."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble import files
+from yt8m_ensemble.constants import TOP_K
+from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, PredictionsError
+from yt8m_ensemble.metrics import top_k_classes
+from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
+from yt8m_ensemble.tuning import Candidates, TopKBounds, collect_candidates, collect_top_k_bounds
+from yt8m_ensemble.values import (
+    Labels,
+    MixtureWeights,
+    Progress,
+    check_aligned,
+    no_progress,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """Serve the members of several prediction files over the videos that they share.
+
+    Args:
+        opened: The files.
+        rows: Rows of the shared videos in each file; `None` where these are all rows in order.
+        video_ids: The shared videos, shape `(N,)`.
+        labels: Their labels.
+    """
+
+    opened: tuple[PredictionsFile, ...]
+    rows: tuple[NDArray[np.int64] | None, ...]
+    video_ids: NDArray[np.bytes_]
+    labels: Labels
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of all members."""
+        return tuple(name for file in self.opened for name in file.members)
+
+    @property
+    def top_k(self) -> int | None:
+        """The most scores that a truncated file keeps; `None` if every file is dense."""
+        kept = [file.top_k for file in self.opened if file.top_k]
+        return max(kept) if kept else None
+
+    def read_weights(self, path: str) -> MixtureWeights:
+        """Return the mixture of some or all of the members that a file describes.
+
+        Raises:
+            MixtureWeightsError: If the file is no mixture, or of other members.
+        """
+        weights = MixtureWeights.parse(files.read_text(path), path=path)
+        absent = sorted(set(weights.names) - set(self.members))
+        if absent:
+            msg = (
+                f"'{path}' weighs {', '.join(absent)}, which no prediction file holds; "
+                f"these hold {', '.join(self.members)}."
+            )
+            raise MixtureWeightsError(msg, absent=absent)
+        return weights
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of what each file says, by its path."""
+        return {file.path: predictions_digest(file.path) for file in self.opened}
+
+    def candidates(
+        self, *, per_class: bool = False, progress: Progress = no_progress
+    ) -> tuple[Candidates, TopKBounds | None]:
+        """Read what ranking any mixture needs.
+
+        Args:
+            per_class: Also keep what only weights of each class's own could lift.
+            progress: Told the videos read.
+
+        Returns:
+            Candidates, without loss if every file is dense; else guessed, beside their bounds.
+        """
+        truncated = self.truncated(progress=progress)
+        if truncated is not None:
+            return truncated.guessed, truncated
+        blocks = self.blocks(progress)
+        return collect_candidates(blocks, names=self.members, per_class=per_class), None
+
+    def truncated(
+        self, *, top_k: int = TOP_K, progress: Progress = no_progress
+    ) -> TopKBounds | None:
+        """Read what the kept scores prove about any mixture.
+
+        Args:
+            top_k: Pairs a video that GAP keeps.
+            progress: Told the videos read.
+
+        Returns:
+            Candidates and bounds; `None` if every file is dense.
+        """
+        if self.top_k is None:
+            return None
+        return collect_top_k_bounds(
+            self._kept_blocks(self.top_k, progress),
+            names=self.members,
+            top_k=top_k,
+        )
+
+    def blocks(
+        self, progress: Progress = no_progress, *, names: Sequence[str] | None = None
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        """Yield the scores of members and the labels, block by block of videos.
+
+        Args:
+            progress: Told the videos read.
+            names: Members to read, in this order; `None` for all.
+
+        Yields:
+            Scores `(M, B, C)`, unkept ones 0, and labels `(B, C)`.
+        """
+        holders = {
+            name: (file, rows)
+            for file, rows in zip(self.opened, self.rows, strict=True)
+            for name in file.members
+        }
+        for start, stop in self._spans(progress):
+            scores = [
+                _read(holders[name][0], name, holders[name][1], start, stop)
+                for name in names or self.members
+            ]
+            yield np.stack(scores), self.labels.to_dense(start, stop)
+
+    def _kept_blocks(
+        self, top_k: int, progress: Progress
+    ) -> Iterator[tuple[list[tuple[NDArray[np.int32], NDArray[np.float32]]], NDArray[np.bool_]]]:
+        for start, stop in self._spans(progress):
+            kept = [
+                _read_kept(file, member, rows, start, stop, top_k)
+                for file, rows in zip(self.opened, self.rows, strict=True)
+                for member in range(len(file.members))
+            ]
+            yield kept, self.labels.to_dense(start, stop)
+
+    def _spans(self, progress: Progress) -> Iterator[tuple[int, int]]:
+        num_videos = len(self.video_ids)
+        for start in range(0, num_videos, _ROWS):
+            stop = min(start + _ROWS, num_videos)
+            yield start, stop
+            progress("read predictions", stop, num_videos, unit="videos")
+
+
+@contextmanager
+def open_prediction_set(
+    paths: Sequence[str], *, intersect: bool = False
+) -> Iterator[PredictionSet]:
+    """Open prediction files that can be scored together.
+
+    Args:
+        paths: The files.
+        intersect: Keep the videos that all files hold, instead of refusing files that differ.
+
+    Yields:
+        Their members over the shared videos.
+
+    Raises:
+        AlignmentError: If they hold different videos, or no video in common.
+        PredictionsError: If a file is unfinished or unlabelled, or classes or members collide.
+    """
+    with ExitStack() as stack:
+        opened = tuple(stack.enter_context(open_predictions(path)) for path in paths)
+        _check(opened)
+        rows: tuple[NDArray[np.int64] | None, ...] = (None,) * len(opened)
+        video_ids = opened[0].video_ids
+        if intersect:
+            video_ids = reduce(np.intersect1d, (file.video_ids for file in opened))
+            rows = tuple(_places(file.video_ids, video_ids) for file in opened)
+        else:
+            for file in opened[1:]:
+                check_aligned(video_ids, file.video_ids, names=(opened[0].path, file.path))
+        if not len(video_ids):
+            msg = f"The {len(opened)} prediction files hold no video in common."
+            raise AlignmentError(msg, paths=tuple(paths))
+        labels = _labels(opened, rows)
+        yield PredictionSet(opened, rows, video_ids, labels)
+
+
+def _check(opened: Sequence[PredictionsFile]) -> None:
+    members = [name for file in opened for name in file.members]
+    twice = sorted({name for name in members if members.count(name) > 1})
+    if twice:
+        msg = f"Member '{twice[0]}' is listed twice. Give each prediction file once."
+        raise PredictionsError(msg, members=twice)
+    first = opened[0]
+    for file in opened:
+        if not file.is_complete:
+            msg = (
+                f"'{file.path}' is unfinished: {len(file.shards)} shards, {file.num_videos} "
+                "videos. Run the same `yt8m-ens predict` again to finish it."
+            )
+            raise PredictionsError(msg, path=file.path, shards=len(file.shards))
+        if file.num_classes != first.num_classes:
+            msg = (
+                f"'{first.path}' scores {first.num_classes} classes, '{file.path}' "
+                f"{file.num_classes}. Mix members of one vocabulary."
+            )
+            raise PredictionsError(msg, classes=(first.num_classes, file.num_classes))
+
+
+def _labels(opened: Sequence[PredictionsFile], rows: Sequence[NDArray[np.int64] | None]) -> Labels:
+    for file, chosen in zip(opened, rows, strict=True):
+        labels = file.labels
+        if labels is not None:
+            return labels if chosen is None else labels.select(chosen)
+    msg = (
+        f"'{opened[0].path}' holds no labels (the test split has none), so nothing can be scored. "
+        "Predict labelled records."
+    )
+    raise PredictionsError(msg, path=opened[0].path)
+
+
+def _places(video_ids: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    order = np.argsort(video_ids, kind="stable")
+    return order[np.searchsorted(video_ids, wanted, sorter=order)]
+
+
+def _read(
+    file: PredictionsFile, member: int | str, rows: NDArray[np.int64] | None, start: int, stop: int
+) -> NDArray[np.float32]:
+    if rows is None:
+        return file.scores(member, start, stop)
+    # Neighbours in the shared order may lie far apart in a file: one row at a time.
+    return np.concatenate([file.scores(member, row, row + 1) for row in rows[start:stop].tolist()])
+
+
+def _read_kept(  # noqa: PLR0917 - as `_read`, and how much to keep of a dense file
+    file: PredictionsFile,
+    member: int,
+    rows: NDArray[np.int64] | None,
+    start: int,
+    stop: int,
+    top_k: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    if file.top_k is None:
+        # A dense member beside truncated ones is cut to as many scores as they keep.
+        scores = _read(file, member, rows, start, stop)
+        class_ids = top_k_classes(scores, top_k)
+        return class_ids, np.take_along_axis(scores, class_ids, axis=1)
+    if rows is None:
+        return file.kept(member, start, stop)
+    single = [file.kept(member, row, row + 1) for row in rows[start:stop].tolist()]
+    return np.concatenate([c for c, _ in single]), np.concatenate([v for _, v in single])
