@@ -50,7 +50,7 @@ def test_the_checkpoints_chosen_are_evaluated_as_if_alone(setting, options, foun
     for step, result in zip(found_steps, found.evaluations, strict=True):
         alone = evaluate_model(model=f"{setting}/run@{step}", data=f"{setting}/r*.tfrecord")
         assert result.report == alone.report
-        assert evaluation.digest == alone.digest
+        assert result.digest == alone.digest
     gaps = {e.path: e.report.metrics.gap for e in found.evaluations}
     assert len(set(gaps.values())) == len(found_steps)
     assert found.best == max(gaps, key=gaps.__getitem__)
@@ -149,7 +149,7 @@ def test_scalars_have_the_starter_codes_names(setting):
         for tag, value in [
             ("Epoch/Eval_Avg_Hit@1", metrics.hit_at_one),
             ("Epoch/Eval_Avg_Perr", metrics.perr),
-            ("Epoch/Eval_Avg_Loss", evaluation.report.loss),
+            ("Epoch/Eval_Avg_Loss", result.report.loss),
             ("Epoch/Eval_MAP", metrics.mean_average_precision),
             ("Epoch/Eval_GAP", metrics.gap),
         ]:
