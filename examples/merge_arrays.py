@@ -7,23 +7,15 @@ import sys
 
 import numpy as np
 
-from yt8m_ensemble import DictSource, open_checkpoint
-from yt8m_ensemble.averaging import mean_blocks, plan_average
-from yt8m_ensemble.checkpoints import CheckpointWriter
+import yt8m_ensemble as yt
 
 
 def main(prefix: str) -> None:
-    """Write the mean of two sources and print what the checkpoint holds."""
-    sources = {
-        "first": DictSource({"w": np.zeros((2, 3), np.float32), "global_step": np.array(1)}),
-        "second": DictSource({"w": np.ones((2, 3), np.float32), "global_step": np.array(2)}),
-    }
-    plan = plan_average(sources, newest="second")
-    with CheckpointWriter(prefix) as writer:
-        for spec, blocks in mean_blocks(sources, plan.averaged, (0.5, 0.5)):
-            writer.add_blocks(spec, blocks)
-        writer.add("global_step", sources["second"].read("global_step"))
-    with open_checkpoint(prefix) as written:
+    """Write the mean of two sets of tensors and print what the checkpoint holds."""
+    first = {"w": np.zeros((2, 3), np.float32), "global_step": np.array(1)}
+    second = {"w": np.ones((2, 3), np.float32), "global_step": np.array(2)}
+    yt.write_checkpoint(prefix, yt.average([first, second]))
+    with yt.open_checkpoint(prefix) as written:
         for name in written.specs():
             print(name, written.read(name).tolist())
 

@@ -1,58 +1,27 @@
 """Average, merge, weigh and package YouTube-8M video classifiers as one float16 graph.
 
-The names below are the Python API: each command's function, and the values they exchange. They are
-loaded on first use, so that importing the package costs nothing.
+The Python API: each command's function, its options, and the values they exchange. The names stand
+once, in `__init__.pyi`, for type checkers and for this module, which loads each on first use, so
+that importing the package costs nothing.
 """
 
 from __future__ import annotations
 
+import ast
+from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOMES = {
-    "CombinedSource": "values",
-    "DictSource": "values",
-    "EnsembleError": "errors",
-    "FeatureSpec": "values",
-    "Labels": "values",
-    "MixtureWeights": "values",
-    "ModelFlags": "values",
-    "Predictions": "values",
-    "TensorSource": "values",
-    "TensorSpec": "values",
-    "average_checkpoints": "steps.avg_ckpt",
-    "compare_checkpoints": "steps.inspect",
-    "compare_predictions": "steps.compare",
-    "convert_checkpoint": "steps.convert_checkpoint",
-    "convert_features": "steps.convert_records",
-    "convert_predictions": "steps.convert_records",
-    "convert_records": "steps.convert_records",
-    "evaluate_model": "steps.eval",
-    "evaluate_models": "steps.eval",
-    "evaluate_predictions": "steps.eval_predictions",
-    "global_average_precision": "metrics",
-    "inspect_checkpoint": "steps.inspect",
-    "inspect_graph": "steps.inspect_graph",
-    "load_recipe": "recipe",
-    "merge_models": "steps.merge",
-    "merge_predictions": "steps.merge_predictions",
-    "mix": "mixing",
-    "open_checkpoint": "checkpoints",
-    "open_model": "loading.model",
-    "open_predictions": "storage",
-    "package_model": "steps.package",
-    "predict_scores": "steps.predict",
-    "run_recipe": "recipe",
-    "select_ensemble": "steps.select",
-    "synthesize": "steps.synth",
-    "train_model": "steps.train",
-    "tune_weights": "steps.tune_weights",
-    "verify_bundle": "steps.verify",
-}
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - one list of names, not two to keep alike
+@lru_cache(maxsize=1)
+def _homes() -> dict[str, str]:
+    """Return the module of each public name, as the stub says."""
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
 
 
 def __getattr__(name: str) -> Any:
@@ -61,11 +30,13 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: If there is no such name.
     """
-    if name not in _HOMES:
+    if name == "__all__":
+        return sorted(_homes())
+    if name.startswith("__") or name not in _homes():
         msg = f"'yt8m_ensemble' has no '{name}'."
         raise AttributeError(msg)
-    return getattr(import_module(f"yt8m_ensemble.{_HOMES[name]}"), name)
+    return getattr(import_module(_homes()[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*_homes(), "__version__"]

@@ -6,19 +6,39 @@ import json
 import platform
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from yt8m_ensemble import __version__, files
+from yt8m_ensemble.decoding import decode_json
+from yt8m_ensemble.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from yt8m_ensemble.options import Options
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """What later commands read of a provenance file; it holds more.
+
+    Attributes:
+        command: The command that made the artefact.
+        options: Its options by name.
+        model_flags: Flags of the model, of an averaged checkpoint.
+    """
+
+    command: str = ""
+    options: dict[str, Any] = {}
+    model_flags: dict[str, Any] | None = None
+
+
+def provenance_path(out: str) -> str:
+    """Return the path of an output's provenance file."""
+    return f"{out}.provenance.json"
+
 
 def write_provenance(
-    out: str,
-    *,
-    command: str,
-    inputs: Mapping[str, str],
-    options: Mapping[str, Any],
-    **more: Any,
+    out: str, *, command: str, inputs: Mapping[str, str], options: Options, **more: Any
 ) -> None:
     """Write the provenance file beside an output that has just been written.
 
@@ -26,14 +46,32 @@ def write_provenance(
         out: The output; `.provenance.json` is appended.
         command: The command that made it.
         inputs: Digest of each input by its path.
-        options: What the command was told.
-        **more: Further facts, JSON-able.
+        options: All options of the command.
+        **more: What the command found out, JSON-able.
     """
-    facts = {
+    content = {
         "command": command,
         "versions": {"yt8m_ensemble": __version__, "python": platform.python_version()},
         "inputs": dict(inputs),
-        "options": dict(options),
+        "options": options.as_dict(),
         **more,
     }
-    files.write_text(f"{out}.provenance.json", json.dumps(facts, indent=2), force=True)
+    files.write_text(provenance_path(out), json.dumps(content, indent=2), force=True)
+
+
+def read_provenance(out: str) -> Provenance:
+    """Read the provenance file beside an output.
+
+    Returns:
+        What it says; nothing known if there is no such file.
+
+    Raises:
+        ModelError: If it is damaged.
+    """
+    path = provenance_path(out)
+    if not files.exists(path):
+        return Provenance()
+    advice = "Restore the file, or remove it and keep `model_flags.json` beside the checkpoint."
+    return decode_json(
+        files.read_bytes(path), Provenance, path=path, error=ModelError, advice=advice
+    )

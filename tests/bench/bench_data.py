@@ -23,7 +23,8 @@ import tensorflow as tf
 
 from yt8m_ensemble.data import BatchReader, training_dataset
 from yt8m_ensemble.files import expand_globs
-from yt8m_ensemble.steps.synth import Level, synthesize
+from yt8m_ensemble.options.choices import Level
+from yt8m_ensemble.steps.synth import synthesize
 from yt8m_ensemble.values import FeatureSpec
 
 SIZES = (1024, 128)

@@ -19,8 +19,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 from yt8m_ensemble.data import fetch_ahead, training_dataset
 from yt8m_ensemble.files import expand_globs
 from yt8m_ensemble.models import make_model, model_options
+from yt8m_ensemble.options import TrainingOptions
 from yt8m_ensemble.steps.synth import synthesize
-from yt8m_ensemble.training import Trainer, TrainOptions
+from yt8m_ensemble.training import Trainer
 from yt8m_ensemble.values import FeatureSpec, ModelFlags
 
 NETVLAD = {"gating": True, "moe_prob_gating": True}
@@ -42,7 +43,8 @@ def measure(case, glob, *, steps):
     names = "rgb,audio" if made.frame_level else "mean_rgb,mean_audio"
     features = FeatureSpec.parse(names, sizes, frame_level=made.frame_level)
     flags = ModelFlags(model, features, num_classes, options=model_options(made))
-    trainer = Trainer(flags, TrainOptions(batch_size=batch_size, precision=precision))
+    training = TrainingOptions(batch_size=batch_size, precision=precision)  # type: ignore[arg-type]
+    trainer = Trainer(flags, training)
     paths = expand_globs(glob, option="--data")
     batches = fetch_ahead(
         training_dataset(

@@ -21,7 +21,7 @@ from yt8m_ensemble.checkpoints import (
 )
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import CheckpointError, OutputExistsError, UsageError
-from yt8m_ensemble.steps.convert_checkpoint import convert_checkpoint
+from yt8m_ensemble.steps.convert_checkpoint import convert_checkpoint, plan_convert_checkpoint
 from yt8m_ensemble.values import TensorSpec
 
 ENDINGS = (".index", ".data-00000-of-00001")
@@ -228,7 +228,7 @@ def test_a_target_that_cannot_be_written(prefix, tmp_path, name):
 
 def test_outputs_are_kept_and_dry_runs_write_nothing(prefix, tmp_path):
     out = str(tmp_path / "o.safetensors")
-    assert convert_checkpoint(prefix, out, dry_run=True).kind == "safetensors"
+    assert plan_convert_checkpoint(prefix, out).kind == "safetensors"
     assert not Path(out).exists()
     convert_checkpoint(prefix, out)
     with pytest.raises(OutputExistsError):

@@ -63,7 +63,11 @@ def frame_bundle(fixtures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("frame")
     members = [f"{n}={fixtures}/tiny/{n}/avg_{n}_60_210.ckpt-0" for n in TINY]
     merge_models(
-        members=members, out=str(folder / "m"), weights=TINY_WEIGHTS, fp16="seed", naming="seed"
+        members=members,
+        out=str(folder / "m"),
+        weights=TINY_WEIGHTS,
+        fp16="original",
+        naming="original",
     )
     package_model(model=str(folder / "m"), out=str(folder / "m.tgz"))
     return folder / "m.tgz", f"{fixtures}/data_const/frame/test*.tfrecord"

@@ -31,8 +31,8 @@ def ensemble(fixtures, tmp_path_factory):
         members=[f"{name}={folder / name / 'model.ckpt-0'}" for name in MEMBERS],
         out=str(folder / "m"),
         weights=tuple(MEMBERS.values()),
-        naming="seed",
-        fp16="seed",
+        naming="original",
+        fp16="original",
     )
     package_model(model=str(folder / "m"), out=str(folder / "m.tgz"))
     return folder

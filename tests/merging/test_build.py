@@ -170,7 +170,7 @@ def test_the_original_ensemble_is_made_again_tensor_by_tensor(fixtures, tmp_path
                 Member(name, opened.graph, opened.source, opened.features, opened.num_classes)
             )
         weights = MixtureWeights(("c2h8", "c4h6", "c2h12"), (0.5, 0.2, 0.3))
-        directory, _, _ = merge(tmp_path, members, weights, fp16="seed", naming="seed")
+        directory, _, _ = merge(tmp_path, members, weights, fp16="original", naming="original")
         ours = stack.enter_context(open_checkpoint(f"{directory}/inference_model"))
         theirs = stack.enter_context(open_checkpoint(f"{archive}/inference_model"))
         assert ours.specs() == theirs.specs()

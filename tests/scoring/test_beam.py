@@ -2,13 +2,15 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.pico import flags_of, write_train_dir, write_video_records
 from yt8m_ensemble.errors import MissingDependencyError, PredictionsError
-from yt8m_ensemble.scoring.beam import PartWriter, Scoring, predict_on_beam
+from yt8m_ensemble.options import PredictOptions
+from yt8m_ensemble.scoring.beam import PartWriter, predict_on_beam
 from yt8m_ensemble.steps.predict import predict_scores
 from yt8m_ensemble.storage import open_predictions, predictions_digest
 
@@ -37,6 +39,12 @@ def arguments(setting):
     return {"models": [f"{setting}/a"], "data": f"{setting}/r*.tfrecord", "batch_size": 4}
 
 
+def beam_options(setting):
+    return PredictOptions(
+        **arguments(setting), cache=f"{setting}/two.h5", runner="beam", num_workers=2
+    )
+
+
 def test_without_beam_the_error_names_the_command_that_installs_it(setting, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'yt8m-ensemble\[beam\]'") as got:
@@ -46,7 +54,7 @@ def test_without_beam_the_error_names_the_command_that_installs_it(setting, monk
 
 def test_a_part_holds_one_record_file_and_is_not_written_twice(setting):
     part = setting / "parts" / "r1.h5"
-    writer = PartWriter(Scoring((f"{setting}/a",), batch_size=4))
+    writer = PartWriter(PredictOptions(**arguments(setting)))
     writer.open()
     try:
         writer.write(f"{setting}/r1.tfrecord", str(part))
@@ -66,7 +74,7 @@ def test_a_part_holds_one_record_file_and_is_not_written_twice(setting):
 @pytest.mark.filterwarnings("ignore")  # of Beam's own
 def test_two_processes_write_the_cache_of_one(setting):
     predict_scores(**arguments(setting), cache=f"{setting}/one.h5")
-    result = predict_on_beam(**arguments(setting), cache=f"{setting}/two.h5", num_workers=2)
+    result = predict_on_beam(beam_options(setting))
     assert (result.num_videos, result.num_files, result.num_scored) == (30, 3, 3)
     one, two = (predictions_digest(f"{setting}/{name}.h5") for name in ("one", "two"))
     assert one == two
@@ -80,15 +88,13 @@ def test_a_run_that_failed_goes_on_with_what_is_missing(setting):
     whole = (setting / "r2.tfrecord").read_bytes()
     (setting / "r2.tfrecord").write_bytes(whole[:-3])
     with pytest.raises(PredictionsError, match=r"1 of 3 record files .*r2.tfrecord") as caught:
-        predict_on_beam(**arguments(setting), cache=f"{setting}/two.h5", num_workers=2)
+        predict_on_beam(beam_options(setting))
     assert caught.value.files == [f"{setting}/r2.tfrecord"]
     assert "cut short" in str(caught.value)
     assert not (setting / "two.h5").exists()
     write_train_dir(setting / "b", flags_of("LogisticModel"), seed=9)
     with pytest.raises(PredictionsError, match="left from a run with other models"):
-        predict_on_beam(
-            **{**arguments(setting), "models": [f"{setting}/b"]}, cache=f"{setting}/two.h5"
-        )
+        predict_on_beam(replace(beam_options(setting), models=[f"{setting}/b"]))
     (setting / "r2.tfrecord").write_bytes(whole)
-    result = predict_on_beam(**arguments(setting), cache=f"{setting}/two.h5", num_workers=2)
+    result = predict_on_beam(beam_options(setting))
     assert (result.num_videos, result.num_scored) == (30, 1)

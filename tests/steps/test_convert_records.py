@@ -16,6 +16,9 @@ from yt8m_ensemble.steps.convert_records import (
     convert_features,
     convert_predictions,
     convert_records,
+    plan_convert_features,
+    plan_convert_predictions,
+    plan_convert_records,
 )
 from yt8m_ensemble.values import FeatureSpec
 
@@ -372,9 +375,13 @@ def test_outputs_are_kept_without_force_and_dry_runs_write_nothing(tmp_path):
         lambda **o: convert_features(features=npz, out=str(out), **o),
         lambda **o: convert_records(records=str(tmp_path / "in" / "*"), out=str(out), **o),
     ]
-    for call in calls:
-        assert call(dry_run=True).dry_run
-        assert not out.exists()
+    plans = [
+        plan_convert_predictions(predictions=str(tmp_path / "p"), out=str(out)),
+        plan_convert_features(features=npz, out=str(out)),
+        plan_convert_records(records=str(tmp_path / "in" / "*"), out=str(out)),
+    ]
+    assert [planned.videos for planned in plans] == [0, 0, 0]
+    assert not out.exists()
     out.write_text("mine")
     for call in calls:
         with pytest.raises(OutputExistsError, match="--force"):

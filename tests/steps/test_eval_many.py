@@ -102,32 +102,40 @@ class FakeTime:
         for when in [when for when in self.appearing if when <= self.now]:
             self.appearing.pop(when)()
 
-    def watch(self, **options):
-        return Watch(clock=lambda: self.now, sleep=self.sleep, **options)
+    def use(self, monkeypatch):
+        monkeypatch.setattr(
+            "yt8m_ensemble.steps.eval.Watch",
+            lambda poll_s, idle_s: Watch(poll_s, idle_s, lambda: self.now, self.sleep),
+        )
 
 
-def test_watching_evaluates_what_appears_and_stops_when_idle(setting):
+def test_watching_evaluates_what_appears_and_stops_when_idle(setting, monkeypatch):
     time = FakeTime({25: lambda: write_train_dir(setting / "run", FLAGS, seed=5, step=20)})
+    time.use(monkeypatch)
     told: list[Evaluation] = []
-    found = run(setting, watch=time.watch(poll_s=10, idle_s=32), on_evaluation=told.append)
+    found = run(
+        setting, watch=True, poll_interval=10, stop_after_idle=32, on_evaluation=told.append
+    )
     assert [result.global_step for result in found.evaluations] == [10, 20]
     assert told == list(found.evaluations)
     # Seen at 30; then idle until 62.
     assert time.slept == [10, 10, 10, 10, 10, 10, 2]
 
 
-def test_watching_waits_for_the_first_checkpoint(tmp_path):
+def test_watching_waits_for_the_first_checkpoint(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     write_video_records(tmp_path / "r.tfrecord")
     time = FakeTime({10: lambda: write_train_dir(tmp_path / "run", FLAGS, step=7)})
-    found = run(tmp_path, watch=time.watch(poll_s=10, idle_s=20))
+    time.use(monkeypatch)
+    found = run(tmp_path, watch=True, poll_interval=10, stop_after_idle=20)
     assert [result.global_step for result in found.evaluations] == [7]
 
 
-def test_watching_that_sees_nothing_finds_nothing(tmp_path):
+def test_watching_that_sees_nothing_finds_nothing(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     write_video_records(tmp_path / "r.tfrecord")
-    found = run(tmp_path, watch=FakeTime({}).watch(idle_s=20))
+    FakeTime({}).use(monkeypatch)
+    found = run(tmp_path, watch=True, stop_after_idle=20)
     assert (found.evaluations, found.best) == ((), None)
 
 
@@ -170,7 +178,7 @@ def test_several_models_get_a_folder_each(setting):
         ({"checkpoints": ["1"], "models": ["a", "b"]}, "one train directory", "models"),
         ({"checkpoints": ["1", "x"]}, "'1,x' are not steps", "checkpoints"),
         ({"models": ["r0.tfrecord"], "all_checkpoints": True}, "is no train directory", "model"),
-        ({"models": ["r0.tfrecord"], "watch": Watch()}, "is no train directory", "model"),
+        ({"models": ["r0.tfrecord"], "watch": True}, "is no train directory", "model"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(setting, options, message, fact):

@@ -101,8 +101,8 @@ def test_a_file_that_holds_no_mixture_is_named(tmp_path):
         ([], "Give --model and --data"),
         (["--model", "m"], "Give --model and --data"),
         (["--model", "m", "--data", "d", "--weights", "w"], "--weights needs --predictions"),
-        (["--predictions", "p", "--data", "d"], "--data is for models"),
-        (["--predictions", "p", "--watch"], "--watch is for models"),
+        (["--predictions", "p", "--data", "d"], "--data does not go with --predictions"),
+        (["--predictions", "p", "--watch"], "--watch does not go with --predictions"),
     ],
 )
 def test_options_of_models_and_of_caches_do_not_mix(arguments, message):

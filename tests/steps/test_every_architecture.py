@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.models.small import SMALL
-from tests.training.records import FRAME, NUM_CLASSES, VIDEO, write_records
+from tests.training.records import FRAME, NUM_CLASSES, VIDEO, train_options, write_records
 from yt8m_ensemble.models import REGISTRY
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
 from yt8m_ensemble.steps.eval import evaluate_model
@@ -41,9 +41,11 @@ def test_checkpoint_graph_and_bundle_score_alike(tmp_path, globs, name):
         model=name,
         train_data=glob,
         train_dir=str(tmp_path / "run"),
-        features=FRAME if frame_level else VIDEO,
         num_classes=NUM_CLASSES,
-        settings={**SMALL[name], "batch_size": 16, "max_steps": 4, "save_steps": 2},
+        **train_options(
+            FRAME if frame_level else VIDEO,
+            {**SMALL[name], "batch_size": 16, "max_steps": 4, "save_steps": 2},
+        ),
     )
     averaged = str(tmp_path / "averaged" / "model.ckpt-4")
     average_checkpoints(prefix=str(tmp_path / "run"), last=2, out=averaged)

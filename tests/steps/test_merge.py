@@ -10,7 +10,7 @@ from yt8m_ensemble.errors import (
     OutputExistsError,
     UsageError,
 )
-from yt8m_ensemble.steps.merge import merge_models
+from yt8m_ensemble.steps.merge import merge_models, plan_merge_models
 from yt8m_ensemble.values import MixtureWeights
 
 pytestmark = pytest.mark.tf
@@ -66,8 +66,8 @@ def test_weights_that_are_no_mixture_write_nothing(members, tmp_path, weights, m
 
 
 def test_numbers_are_rescaled_on_request(members, tmp_path):
-    result = merge_models(
-        members=members, weights=(3, 1), normalize=True, out=str(tmp_path / "x"), dry_run=True
+    result = plan_merge_models(
+        members=members, weights=(3, 1), normalize=True, out=str(tmp_path / "x")
     )
     assert result.weights.values == (0.75, 0.25)
     assert not (tmp_path / "x").exists()

@@ -20,7 +20,7 @@ from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.packaging import extract_bundle, list_bundle
 from yt8m_ensemble.steps.merge import merge_models
-from yt8m_ensemble.steps.package import package_model
+from yt8m_ensemble.steps.package import package_model, plan_package_model
 from yt8m_ensemble.steps.predict import predict_scores
 from yt8m_ensemble.steps.verify import verify_bundle
 from yt8m_ensemble.storage import open_predictions
@@ -111,7 +111,7 @@ def test_weights_of_another_space_ask_for_another_merge(tmp_path, model):
 
 
 def test_weights_that_are_no_variable_cannot_be_replaced(tmp_path, members):
-    merge_models(members=members, out=str(tmp_path / "m"), naming="seed")
+    merge_models(members=members, out=str(tmp_path / "m"), naming="original")
     weights = MixtureWeights(("a", "b"), (0.5, 0.5))
     with pytest.raises(BundleError, match="holds its mixture weights in no variable"):
         package_model(model=str(tmp_path / "m"), weights=weights, out=str(tmp_path / "x.tgz"))
@@ -192,13 +192,11 @@ def test_a_directory_without_a_model_is_refused(tmp_path):
 
 def test_a_dry_run_checks_and_writes_nothing(tmp_path, model):
     out = str(tmp_path / "x.tgz")
-    result = package_model(model=model, out=out, dry_run=True)
-    assert result.bundle is None
-    assert result.nbytes > 0
+    assert plan_package_model(model=model, out=out).nbytes > 0
     assert not list(tmp_path.iterdir())
     (tmp_path / "x.tgz").touch()
     with pytest.raises(OutputExistsError):
-        package_model(model=model, out=out, dry_run=True)
+        plan_package_model(model=model, out=out)
 
 
 def test_the_command_reads_sizes_and_prints_json(tmp_path, model):

@@ -1,11 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tests.csv_scores import largest_difference
 from tests.pico import flags_of, write_train_dir, write_video_records
-from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, UsageError
-from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, ShapeError, UsageError
+from yt8m_ensemble.loading.model import open_model
+from yt8m_ensemble.steps.predict import predict_scores, write_scores
 from yt8m_ensemble.storage import open_predictions
+from yt8m_ensemble.values import Predictions
 
 pytestmark = pytest.mark.tf
 
@@ -21,7 +25,7 @@ def setting(tmp_path):
 
 def test_cache_and_csv_hold_the_same_scores(setting):
     csv, cache = setting / "out.csv", setting / "out.h5"
-    result = predict_scores(
+    result = write_scores(
         models=[str(setting / "a")],
         data=str(setting / "r0.tfrecord"),
         csv=str(csv),
@@ -83,7 +87,49 @@ def test_a_bad_record_leaves_no_output(setting):
 )
 def test_options_that_make_no_sense_are_refused(setting, options, message):
     with pytest.raises(UsageError, match=message):
-        predict_scores(models=[f"{setting}/a", f"{setting}/b"], data="x", **options)
+        write_scores(models=[f"{setting}/a", f"{setting}/b"], data="x", **options)
+
+
+def test_without_an_output_the_scores_come_in_memory(setting):
+    arguments: dict[str, Any] = {
+        "models": [f"{setting}/a", f"{setting}/b"],
+        "data": f"{setting}/r*.tfrecord",
+        "batch_size": 4,
+    }
+    found = predict_scores(**arguments)
+    assert isinstance(found, Predictions)
+    write_scores(**arguments, cache=f"{setting}/out.h5")
+    with open_predictions(f"{setting}/out.h5") as cached:
+        assert found.members == cached.members
+        assert found.video_ids.tolist() == cached.video_ids[:].tolist()
+        for name in found.members:
+            np.testing.assert_array_equal(found.of(name), cached.scores(name))
+        assert cached.labels is not None
+        np.testing.assert_array_equal(found.labels.to_dense(), cached.labels.to_dense())
+
+
+def test_an_open_model_scores_an_array(setting):
+    with open_model(f"{setting}/a") as model:
+        features = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+        scores = model.predict(features)
+        assert scores.shape == (3, 4)
+        assert scores.dtype == np.float32
+        one = model.predict(features[1:2])
+        np.testing.assert_allclose(one, scores[1:2], atol=1e-6)
+        with pytest.raises(ShapeError, match=r"takes features of shape \(B, 8\), got \(3, 7\)"):
+            model.predict(features[:, :7])
+
+
+def test_frames_in_memory_score_as_their_records_do(setting):
+    write_train_dir(setting / "frames", flags_of("NetVLADModelLF"))
+    frames = np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32)
+    counts = np.array([2, 3])
+    with open_model(f"{setting}/frames") as model:
+        padded = model.predict(frames, counts)
+        # What lies past the true frames is padding.
+        np.testing.assert_allclose(model.predict(frames[:1, :2])[0], padded[0], atol=1e-6)
+        with pytest.raises(ShapeError, match="at most 300 frames"):
+            model.predict(np.zeros((1, 301, 8), np.float32))
 
 
 def test_models_of_different_classes_are_refused(setting):

@@ -12,7 +12,7 @@ import pytest
 from tests.pico import flags_of, write_train_dir, write_video_records
 from yt8m_ensemble.errors import OutputExistsError, PredictionsError, UsageError
 from yt8m_ensemble.steps.merge_predictions import merge_predictions
-from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.predict import plan_predict_scores, predict_scores
 from yt8m_ensemble.storage import open_predictions, predictions_digest
 
 pytestmark = pytest.mark.tf
@@ -39,13 +39,13 @@ def rename_videos(path, prefix):
             writer.write(record)
 
 
-def run(setting, out, **options):
+def run(setting, out, *, step=predict_scores, **options):
     arguments = {
         "models": [f"{setting}/a", f"{setting}/b"],
         "data": f"{setting}/r*.tfrecord",
         "batch_size": 4,
     }
-    return predict_scores(**{**arguments, **options}, cache=f"{setting}/{out}")
+    return step(**{**arguments, **options}, cache=f"{setting}/{out}")
 
 
 class KilledError(Exception):
@@ -148,7 +148,7 @@ def test_a_killed_process_loses_at_most_one_shard(setting):
     """SIGKILL while the fourth file is scored; the first three are kept and not scored again."""
     code = f"""
         import os, signal
-        from yt8m_ensemble.steps.predict import predict_scores
+        from yt8m_ensemble.steps.predict import plan_predict_scores, predict_scores
         def die(task, done, total, *, unit="", note=""):
             if done >= 26:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -197,4 +197,4 @@ def test_a_record_file_with_a_long_path_can_be_cached(setting):
 def test_a_dry_run_sees_that_an_unfinished_cache_is_of_other_models(setting):
     interrupt(setting, "x.h5", after=26)
     with pytest.raises(PredictionsError, match="unfinished work of another run"):
-        run(setting, "x.h5", models=[f"{setting}/a"], dry_run=True)
+        run(setting, "x.h5", models=[f"{setting}/a"], step=plan_predict_scores)

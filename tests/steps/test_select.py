@@ -63,7 +63,7 @@ def test_sizes_count_what_stays_wide():
 
 
 def test_bad_options_are_named(predictions):
-    with pytest.raises(UsageError, match="no precision 'int3'; one of float32, float16"):
-        select_ensemble(predictions=[predictions], precisions=["int3"])
+    with pytest.raises(UsageError, match="expected a list of float32, float16"):
+        select_ensemble(predictions=[predictions], precisions=["int3"])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="The size of 'a' is not known"):
         select_ensemble(predictions=[predictions])

@@ -19,7 +19,7 @@ from yt8m_ensemble.data import (
     write_records,
 )
 from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, UsageError
-from yt8m_ensemble.steps.synth import synthesize
+from yt8m_ensemble.steps.synth import plan_synthesize, synthesize
 from yt8m_ensemble.values import FeatureSpec
 
 pytestmark = pytest.mark.tf
@@ -93,9 +93,8 @@ def test_one_shard_for_every_500_videos(tmp_path):
         "videos": 1001,
         "feature_sizes": (1, 1),
         "classes": 3,
-        "dry_run": True,
     }
-    assert len(synthesize(out=str(tmp_path / "o"), **options).files) == 3
+    assert len(plan_synthesize(out=str(tmp_path / "o"), **options).files) == 3
 
 
 def test_labels_can_be_learned_but_not_trivially(tmp_path):
@@ -202,8 +201,8 @@ def test_a_bad_source_record_leaves_nothing(tmp_path):
     [
         ({"videos": None}, UsageError, "pass `--videos`"),
         ({"frames": (9, 3)}, UsageError, "`--frames` must rise"),
-        ({"frames": (0, 3)}, UsageError, "`--frames` must rise"),
-        ({"seed": -1}, UsageError, "`--seed -1`"),
+        ({"frames": (0, 3)}, UsageError, "`--frames`: expected a list of 2 integers of at least 1"),
+        ({"seed": -1}, UsageError, "`--seed`: expected an integer of at least 0, got -1"),
         ({"feature_names": ("rgb",)}, ModelError, "Set `--feature-names` and"),
         (
             {"feature_names": ("depth",), "feature_sizes": ()},
@@ -285,4 +284,4 @@ def test_the_command_run_dry_writes_nothing(tmp_path):
 def test_the_command_refuses_sizes_that_are_none(tmp_path):
     result = run("--videos", "7", "--feature-sizes", "8,x", "--out", str(tmp_path / "o"))
     assert result.exit_code == 2
-    assert "'8,x' is not a list of sizes" in result.stderr
+    assert "'8,x' is not a list of integers" in result.stderr

@@ -5,10 +5,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tests.training.records import FRAME, NUM_CLASSES, VIDEO, write_records
+from tests.training.records import FRAME, NUM_CLASSES, VIDEO, train_options, write_records
 from yt8m_ensemble.errors import DataError, ModelError, UsageError
 from yt8m_ensemble.files import sha256
-from yt8m_ensemble.steps.train import choose_features, split_settings, train_model
+from yt8m_ensemble.options import FeatureOptions
+from yt8m_ensemble.steps.train import choose_features, plan_train_model, split_settings, train_model
 
 pytestmark = pytest.mark.tf
 
@@ -20,10 +21,12 @@ def glob(tmp_path_factory):
     return write_records(tmp_path_factory.mktemp("video"))
 
 
-def step(glob, train_dir, *, model="MoeModel", features=VIDEO, settings=QUICK, **others):
-    return train_model(
-        model=model, train_data=glob, train_dir=str(train_dir), features=features,
-        num_classes=NUM_CLASSES, settings=settings, **others,
+def step(
+    glob, train_dir, *, model="MoeModel", features=VIDEO, settings=QUICK, run=train_model, **others
+):
+    return run(
+        model=model, train_data=glob, train_dir=str(train_dir), num_classes=NUM_CLASSES,
+        **train_options(features, settings), **others,
     )  # fmt: skip
 
 
@@ -50,34 +53,26 @@ def test_records_too_large_to_hash_are_only_named(tmp_path, glob, monkeypatch):
     assert set(facts["inputs"].values()) == {"not hashed"}
 
 
-def test_what_is_none_keeps_its_default():
-    training, rest = split_settings(
-        "MoeModel", {"batch_size": None, "moe_l2": None, "save_steps": 7, "moe_prob_gating": True}
-    )
-    assert training.batch_size == 1024
-    assert training.save_steps == 7
-    assert rest == {"moe_prob_gating": True}
+def test_settings_of_a_member_are_told_apart():
+    settings = {"model": "MoeModel", "save_steps": 7, "moe_prob_gating": True}
+    assert split_settings(settings) == ({"save_steps": 7}, {"moe_prob_gating": True})
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "error", "message"),
     [
-        ({"batch_sice": 3}, "MoeModel has no option 'batch_sice'; did you mean 'batch_size'"),
-        ({"lstm_cells": 3}, "MoeModel has no option 'lstm_cells'"),
-        ({"loss": "CrossEntropy"}, "'CrossEntropy'; did you mean 'CrossEntropyLoss'"),
-        ({"optimizer": "adam"}, "'adam'; did you mean 'Adam'"),
+        ({"moe_l3": 3}, ModelError, "MoeModel has no option 'moe_l3'; did you mean 'moe_l2'"),
+        ({"lstm_cells": 3}, ModelError, "MoeModel has no option 'lstm_cells'"),
+        ({"loss": "CrossEntropy"}, UsageError, 'did you mean "CrossEntropyLoss"'),
+        ({"optimizer": "adam"}, UsageError, 'got "adam"; did you mean "Adam"'),
+        ({"batch_size": "many"}, UsageError, 'expected an integer of at least 1, got "many"'),
+        ({"moe_num_mixtures": "two"}, ModelError, "'moe_num_mixtures' of MoeModel: expected an"),
     ],
 )
-def test_unknown_settings_get_the_nearest(tmp_path, glob, settings, message):
-    with pytest.raises(UsageError, match=message):
+def test_settings_that_cannot_be_are_refused(tmp_path, glob, settings, error, message):
+    with pytest.raises(error, match=message):
         step(glob, tmp_path / "run", settings=settings)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("settings", [{"batch_size": "many"}, {"moe_num_mixtures": "two"}])
-def test_values_of_the_wrong_type_are_refused(settings):
-    with pytest.raises(ModelError, match=r"Option '\w+' of \w+ must be int, not '\w+'"):
-        split_settings("MoeModel", settings)
 
 
 def test_nothing_is_written_when_no_file_matches(tmp_path):
@@ -92,7 +87,7 @@ def test_levels_must_fit(tmp_path, glob):
 
 
 def test_a_dry_run_writes_nothing(tmp_path, glob):
-    planned = step(glob, tmp_path / "run", dry_run=True)
+    planned = step(glob, tmp_path / "run", run=plan_train_model)
     assert planned.global_step == 0
     assert planned.specs["tower/gates/weights"].shape == (8, 12)
     assert not (tmp_path / "run").exists()
@@ -141,16 +136,16 @@ def test_a_run_of_the_starter_code_goes_on(tmp_path, glob):
 )
 def test_features_have_youtube_8ms_sizes(arguments, names, sizes):
     level, given_names, given_sizes = arguments
-    spec = choose_features(level, names=given_names, sizes=given_sizes)
+    spec = choose_features(
+        FeatureOptions(features=level, feature_names=given_names, feature_sizes=given_sizes)
+    )
     assert (spec.names, spec.sizes, spec.frame_level) == (names, sizes, level == "frame")
 
 
 def test_sizes_of_other_features_are_asked_for():
     with pytest.raises(UsageError, match="size of feature 'mine' is not known") as caught:
-        choose_features("video", names="mean_rgb,mine")
+        choose_features(FeatureOptions(feature_names="mean_rgb,mine"))
     assert caught.value.option == "--feature-sizes"
-    with pytest.raises(UsageError, match="expected 'video' or 'frame'"):
-        choose_features("audio")
 
 
 def test_the_command_trains(tmp_path, glob):
@@ -168,20 +163,12 @@ def test_the_command_trains(tmp_path, glob):
     assert flags["moe_prob_gating"] is True
 
 
-def test_the_command_spells_every_option():
-    from dataclasses import fields
-
-    from yt8m_ensemble.cli.train import ARCHITECTURE_OPTIONS, TRAIN_OPTIONS
+def test_defaults_of_an_option_are_all_in_its_help():
     from yt8m_ensemble.models import REGISTRY
-    from yt8m_ensemble.training import TrainOptions
+    from yt8m_ensemble.options import architecture_fields, fields_of
 
-    spelled = {name: default for name, (default, _) in TRAIN_OPTIONS.items()}
-    assert spelled == {field.name: field.default for field in fields(TrainOptions)}
-    defaults: dict[str, set[object]] = {}
+    described = architecture_fields()
     for architecture in REGISTRY.values():
-        for field in fields(architecture):
-            defaults.setdefault(field.name, set()).add(field.default)
-    assert set(ARCHITECTURE_OPTIONS) == set(defaults)
-    for name, (default, text) in ARCHITECTURE_OPTIONS.items():
-        assert default in defaults[name]
-        assert all(str(other) in text for other in defaults[name] - {default}), name
+        for name, item in fields_of(architecture).items():
+            shown = described[name]
+            assert item.default == shown.default or str(item.default) in str(shown.spelling.default)

@@ -1,7 +1,7 @@
 """The step and the command `tune-weights`, from prediction files to a mixture-weights file."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from tests.tuning.builders import make_predictions
 from yt8m_ensemble.cli.root import cli
-from yt8m_ensemble.cli.tune_weights import METHODS
 from yt8m_ensemble.errors import AlignmentError, OutputExistsError, PredictionsError
 from yt8m_ensemble.metrics import global_average_precision
 from yt8m_ensemble.mixing import mix
+from yt8m_ensemble.options.choices import Method
 from yt8m_ensemble.steps.tune_weights import tune_weights
 from yt8m_ensemble.storage import PredictionsWriter
 from yt8m_ensemble.tuning import TUNERS, split_videos
@@ -80,7 +80,7 @@ def test_a_picture_is_drawn(tmp_path, members):
 
 
 def test_the_command_lists_every_tuner():
-    assert tuple(TUNERS) == METHODS
+    assert tuple(TUNERS) == get_args(Method)
 
 
 def test_videos_in_another_order_can_be_intersected(tmp_path, predictions):

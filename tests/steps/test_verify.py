@@ -33,7 +33,7 @@ def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yt8m_ensemble.casting.float16.MIN_NARROW_SIZE", 1)
         out = str(folder / "s")
-        merge_models(members=members, out=out, weights=WEIGHTS, fp16="auto", naming="seed")
+        merge_models(members=members, out=out, weights=WEIGHTS, fp16="auto", naming="original")
     for name in "ms":
         package_model(model=str(folder / name), out=str(folder / f"{name}.tgz"))
     predict_scores(models=members, data=data, cache=str(folder / "p.h5"))

@@ -50,3 +50,17 @@ def _frames(video_id, labels, mean, rng):
             feature = example.feature_lists.feature_list[name].feature.add()
             feature.bytes_list.value.append(part)
     return example
+
+
+def train_options(features, settings):
+    """Return the keywords of `train_model` for a feature spec and settings of both kinds."""
+    from yt8m_ensemble.steps.train import split_settings
+
+    training, model_options = split_settings(settings)
+    return {
+        "features": "frame" if features.frame_level else "video",
+        "feature_names": ",".join(features.names),
+        "feature_sizes": ",".join(map(str, features.sizes)),
+        "model_options": model_options,
+        **training,
+    }

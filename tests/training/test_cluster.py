@@ -88,10 +88,10 @@ def start_workers(glob, train_dir, **settings):
             ports.append(found.getsockname()[1])
     jobs = {"chief": [f"127.0.0.1:{ports[0]}"], "worker": [f"127.0.0.1:{ports[1]}"]}
     code = f"""
-from tests.training.records import VIDEO, NUM_CLASSES
+from tests.training.records import VIDEO, NUM_CLASSES, train_options
 from yt8m_ensemble.steps.train import train_model
-train_model(model="MoeModel", train_data={glob!r}, train_dir={str(train_dir)!r}, features=VIDEO,
-            num_classes=NUM_CLASSES, settings={{**{SETTINGS!r}, **{settings!r}}})
+train_model(model="MoeModel", train_data={glob!r}, train_dir={str(train_dir)!r},
+            num_classes=NUM_CLASSES, **train_options(VIDEO, {{**{SETTINGS!r}, **{settings!r}}}))
 """
     return [
         start(code, TF_CONFIG=json.dumps({"cluster": jobs, "task": {"type": kind, "index": 0}}))

@@ -25,8 +25,9 @@ from yt8m_ensemble.errors import (
 from yt8m_ensemble.files import expand_globs
 from yt8m_ensemble.graphs import load_meta_graph
 from yt8m_ensemble.models import make_model, model_options
+from yt8m_ensemble.options import TrainingOptions
 from yt8m_ensemble.storage import PredictionsWriter
-from yt8m_ensemble.training import TrainOptions, train
+from yt8m_ensemble.training import train
 from yt8m_ensemble.values import ModelFlags
 
 pytestmark = pytest.mark.tf
@@ -47,7 +48,7 @@ def run(train_dir, glob, *, flags=None, progress=None, validation=None, **option
         str(train_dir),
         expand_globs(glob, option="--train-data"),
         flags=flags or flags_of(),
-        options=TrainOptions(**{**SHORT, **options}),
+        options=TrainingOptions(**{**SHORT, **options}),
         validation_paths=expand_globs(validation, option="--v") if validation else (),
         **extra,
     )

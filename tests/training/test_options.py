@@ -8,9 +8,9 @@ pytestmark = pytest.mark.tf
 
 
 def options(**values):
-    from yt8m_ensemble.training import TrainOptions
+    from yt8m_ensemble.options import TrainingOptions
 
-    return TrainOptions(**values)
+    return TrainingOptions(**values)
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ def options(**values):
 )  # fmt: skip
 def test_numbers_out_of_range_name_their_option(field, value):
     option = "--" + field.replace("_", "-")
-    with pytest.raises(UsageError, match=f"`{option}` is {value}, expected") as caught:
+    with pytest.raises(UsageError, match=f"`{option}`: expected .*, got {value}") as caught:
         options(**{field: value})
     assert caught.value.option == option
-    assert caught.value.value == value
+    assert caught.value.found == value
 
 
 def test_training_must_end():
@@ -38,7 +38,7 @@ def test_early_stop_needs_records():
 
 
 def test_precisions_are_listed():
-    with pytest.raises(UsageError, match="'float8', expected one of float32, bfloat16"):
+    with pytest.raises(UsageError, match='expected one of float32, bfloat16, got "float8"'):
         options(precision="float8")
 
 

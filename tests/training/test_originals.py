@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from yt8m_ensemble.checkpoints import open_checkpoint
-from yt8m_ensemble.steps.train import choose_features, train_model
+from yt8m_ensemble.steps.train import train_model
 
 pytestmark = pytest.mark.tf
 
@@ -31,9 +31,12 @@ def test_a_run_of_the_10th_place_goes_on(fixtures, tmp_path):
         model="NetVLADModelLF",
         train_data=str(fixtures / "data_const" / "frame" / "validate*"),
         train_dir=str(tmp_path),
-        features=choose_features("frame"),
+        features="frame",
         num_classes=40,
-        settings={**OPTIONS, "batch_size": 20, "max_steps": 213, "num_epochs": 0},
+        model_options=OPTIONS,
+        batch_size=20,
+        max_steps=213,
+        num_epochs=0,
     )
     assert made.global_step == 213
     with (

@@ -14,7 +14,8 @@ from tests.models.small import (
 from yt8m_ensemble.data import dequantize, quantize
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.models import REGISTRY
-from yt8m_ensemble.training import Trainer, TrainOptions
+from yt8m_ensemble.options import TrainingOptions
+from yt8m_ensemble.training import Trainer
 from yt8m_ensemble.values import DictSource
 
 pytestmark = pytest.mark.tf
@@ -27,7 +28,7 @@ def batch_of(flags, *, videos=8, seed=0):
 
 
 def trainer_of(flags, **options):
-    return Trainer(flags, TrainOptions(**{"learning_rate": 0.01, **options}))
+    return Trainer(flags, TrainingOptions(**{"learning_rate": 0.01, **options}))
 
 
 def losses_of(trainer, batch, *, steps):

@@ -1,5 +1,6 @@
 """Means of checkpoints: what may be averaged, with which weights, and the arithmetic."""
 
+from yt8m_ensemble.averaging.arrays import average
 from yt8m_ensemble.averaging.mean import BLOCK_VALUES, BlockSource, mean_blocks
 from yt8m_ensemble.averaging.plan import AveragePlan, find_optimizer_tensors, plan_average
 from yt8m_ensemble.averaging.soup import (
@@ -21,6 +22,7 @@ __all__ = [
     "Neighbors",
     "RunningMean",
     "Trial",
+    "average",
     "average_weights",
     "check_one_run",
     "chosen",

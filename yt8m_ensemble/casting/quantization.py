@@ -15,21 +15,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 
 from yt8m_ensemble.casting.float16 import CastReport
 from yt8m_ensemble.errors import CastOverflowError, UsageError
+from yt8m_ensemble.options.choices import Scheme
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
-
-Scheme = Literal["uint8", "uint8-quantile", "uint8-kmeans", "uint4"]
-"""How weights are coded; the names are what `merge --quantize` takes."""
 
 SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
 CODEBOOK_SIZE: Final = 256

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import click
-
-from yt8m_ensemble.cli import options
+from yt8m_ensemble.cli.options import Given, command
 
 
-@click.command(
-    epilog=options.epilog(
-        "yt8m-ens compare --predictions val.h5 --weights weights.json --plot compare.png"
-    )
+@command(
+    "compare",
+    "CompareOptions",
+    examples=["yt8m-ens compare --predictions val.h5 --weights weights.json --plot compare.png"],
 )
-@click.option(
-    "--predictions",
-    multiple=True,
-    required=True,
-    metavar="H5",
-    help="Cached predictions; repeat for members of the same videos in several files.",
-)
-@click.option("--weights", metavar="W.json", help="Mixture weights; without, members count alike.")
-@click.option(
-    "--space",
-    type=click.Choice(["probability", "logit", "geometric"]),
-    default="probability",
-    show_default=True,
-    help="Mixing space without `--weights`.",
-)
-@click.option("--intersect", is_flag=True, help="Keep the videos that all files hold.")
-@click.option("--plot", metavar="OUT.png", help="Draw disagreement and frequency bands.")
-@options.force_option
-@options.json_option
-def compare(*, as_json: bool, **others: object) -> None:
-    """Show how members differ and what their mixture fixes and breaks."""
-    from yt8m_ensemble.cli import render
+def compare(given: Given) -> None:
+    """Show how members differ, and the videos where their mixture is right or wrong instead."""
+    from yt8m_ensemble.cli.render import Table
     from yt8m_ensemble.steps.compare import compare_predictions
 
-    with render.ProgressBar() as progress:
-        result = compare_predictions(progress=progress, **others)  # type: ignore[arg-type]
+    result = given.run(compare_predictions)
     found = result.comparison
     pairs = [
         (" / ".join(p.members), f"{p.correlation:.3f}", f"{p.disagreement:.3f}",
@@ -59,18 +37,15 @@ def compare(*, as_json: bool, **others: object) -> None:
             "\nThe predictions keep a top K only, so these are estimates; with all scores the "
             f"mixture's GAP lies between {low:.5f} and {high:.5f}."
         )
-    render.emit(
+    given.emit(
         result,
-        as_json=as_json,
         tables=[
-            render.Table("GAP", tuple(found.gaps), [[f"{g:.5f}" for g in found.gaps.values()]]),
-            render.Table(
+            Table("GAP", tuple(found.gaps), [[f"{g:.5f}" for g in found.gaps.values()]]),
+            Table(
                 "Pairs", ("members", "correlation", "differ", "first right", "second right"), pairs
             ),
-            render.Table(
-                "GAP by positives of a class", ("positives", "classes", *found.gaps), bands
-            ),
-            render.Table(
+            Table("GAP by positives of a class", ("positives", "classes", *found.gaps), bands),
+            Table(
                 "Classes that changed most",
                 ("class", "positives", found.best_single, "mixture"),
                 classes,

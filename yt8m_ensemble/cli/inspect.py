@@ -2,69 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
-from yt8m_ensemble.cli import options
+from yt8m_ensemble.cli.options import Given, command
 
 if TYPE_CHECKING:
     from yt8m_ensemble.cli.render import Table
     from yt8m_ensemble.steps.inspect import Comparison, Inspection
     from yt8m_ensemble.steps.inspect_graph import GraphInspection
 
+GRAPH_OPTIONS = (
+    click.Option(
+        ["--graph"], is_flag=True, help="Show members, shared parts and operations a video."
+    ),
+    click.Option(["--diff"], metavar="PATH", help="Compare with this one instead."),
+)
 
-@click.command(
+
+@command(
     "inspect",
-    epilog=options.epilog(
+    "InspectOptions",
+    "InspectGraphOptions",
+    extra=GRAPH_OPTIONS,
+    leave_out=("num_frames",),
+    examples=(
         "yt8m-ens inspect runs/moe2",
         "yt8m-ens inspect runs/moe2@7000 --diff runs/moe2@9000",
         "yt8m-ens inspect blend.tgz --no-stats",
         "yt8m-ens inspect blend.tgz --graph --svg blend.svg",
     ),
 )
-@click.argument("path")
-@click.option("--diff", metavar="PATH", help="Compare with this one instead.")
-@click.option("--stats/--no-stats", default=True, help="Read the values, or only the index.")
-@click.option("--verify/--no-verify", default=True, help="Compare what is read with its checksums.")
-@click.option("--graph", is_flag=True, help="Show members, shared parts and the cost of a video.")
-@click.option("--svg", metavar="OUT", help="Draw what `--graph` shows.")
-@options.num_classes_option
-@options.force_option
-@options.json_option
-def inspect(
-    path: str,
-    *,
-    diff: str | None,
-    stats: bool,
-    verify: bool,
-    graph: bool,
-    as_json: bool,
-    **drawing: Any,
-) -> None:
+def inspect(given: Given) -> None:
     """Show the variables of PATH, their values, and the graph beside them.
 
     PATH is a checkpoint, a model directory, a bundle, or a .safetensors or .h5 file.
     """
-    from yt8m_ensemble.cli import render
+    from yt8m_ensemble.cli.render import format_bytes
     from yt8m_ensemble.steps.inspect import compare_checkpoints, inspect_checkpoint
 
-    if graph or drawing["svg"]:
+    values = dict(given.values)
+    with_graph, second = values.pop("graph", False), values.pop("diff", None)
+    rest = replace(given, values=values)
+    if with_graph or "svg" in given:
         from yt8m_ensemble.steps.inspect_graph import inspect_graph
 
-        parts = inspect_graph(path, **drawing)
-        render.emit(parts, as_json=as_json, tables=[_part_table(parts)], text=parts.svg or "")
+        parts = rest.run(inspect_graph)
+        given.emit(parts, tables=[_part_table(parts)], text=parts.svg or "")
         return
-    with render.ProgressBar() as progress:
-        if diff is not None:
-            compared = compare_checkpoints(path, diff, verify=verify, progress=progress)
-            text = f"{compared.num_different} of {len(compared.differences)} tensors differ."
-            render.emit(compared, as_json=as_json, tables=_difference_tables(compared), text=text)
-            return
-        found = inspect_checkpoint(path, stats=stats, verify=verify, progress=progress)
+    if second is not None:
+        values = {"first": values.pop("path"), **values}
+        compared = replace(given, values=values).run(compare_checkpoints, second=second)
+        text = f"{compared.num_different} of {len(compared.differences)} tensors differ."
+        given.emit(compared, tables=_difference_tables(compared), text=text)
+        return
+    found = rest.run(inspect_checkpoint)
     step = "" if found.global_step is None else f", step {found.global_step:,}"
-    text = f"{len(found.tensors)} tensors, {render.format_bytes(found.nbytes)}{step}"
-    render.emit(found, as_json=as_json, tables=_tensor_tables(found), text=text)
+    text = f"{len(found.tensors)} tensors, {format_bytes(found.nbytes)}{step}"
+    given.emit(found, tables=_tensor_tables(found), text=text)
 
 
 def _tensor_tables(found: Inspection) -> list[Table]:

@@ -2,111 +2,75 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from yt8m_ensemble.cli import options
+from yt8m_ensemble.cli.options import Given, command
+
+FP16_OPTIONS = (
+    click.Option(["--fp16"], is_flag=True, help="Store weights as float16."),
+    click.Option(
+        ["--fp16-policy"],
+        type=click.Choice(["auto", "original", "seed"]),
+        metavar="[auto|original]",
+        help="With `--fp16`: all weights of 1,024 values or more except batch-norm statistics, or "
+        "the four matrices that the 10th-place solution stored so.  [default: auto]",
+    ),
+    click.Option(
+        ["--like"],
+        type=click.Choice(["original"]),
+        help="Name variables and store float16 as the 10th-place solution does.",
+    ),
+)
+"""How the command line spells the field `fp16`, and both fields that copy the original."""
 
 
-@click.command(
-    epilog=options.epilog(
+@command(
+    "merge",
+    "MergeOptions",
+    dry_run=True,
+    extra=FP16_OPTIONS,
+    leave_out=("fp16",),
+    old_flags={
+        "input_tensor": ["--input"],
+        "num_frames_tensor": ["--num-frames"],
+        "predictions_tensor": ["--predictions"],
+    },
+    examples=(
         "yt8m-ens merge --member runs/moe2 --member runs/moe4 --fp16 --out blend",
         "yt8m-ens merge --member a=avg_a --member b=avg_b --weights weights.json --out blend",
-    )
+    ),
 )
-@click.option(
-    "--member", "members", multiple=True, metavar="[NAME=]PATH", help="A model; repeat for each."
-)
-@click.option("--weights", metavar="FILE|a,b,…", help="A `tune-weights` file, or numbers in order.")
-@click.option("--normalize", is_flag=True, help="Rescale numbers that do not sum to one.")
-@click.option(
-    "--mix",
-    type=click.Choice(["probability", "logit", "geometric"]),
-    help="Where members are averaged.  [default: as the weights file, else probability]",
-)
-@click.option("--fp16", is_flag=True, help="Store weights as float16.")
-@click.option(
-    "--fp16-policy",
-    type=click.Choice(["auto", "seed"]),
-    default="auto",
-    show_default=True,
-    help="Which: all of 1,024 values or more but batch-norm statistics, or the original's four.",
-)
-@click.option(
-    "--quantize",
-    type=click.Choice(["uint8", "uint8-quantile", "uint8-kmeans", "uint4"]),
-    help="Code weight matrices in 8 or 4 bits; the rest as `--fp16` says.",
-)
-@click.option("--keep-float32", multiple=True, metavar="NAME", help="A tensor to leave as it is.")
-@click.option(
-    "--naming",
-    type=click.Choice(["seed", "scoped"]),
-    default="scoped",
-    show_default=True,
-    help="Variables as the 10th-place solution names them, or below each member's name.",
-)
-@click.option(
-    "--fix-frames",
-    "with_fixed_frames",
-    is_flag=True,
-    help="Replace random draws of frames by evenly spaced true frames.",
-)
-@click.option(
-    "--input", "input_batch_raw", metavar="TENSOR", help="Where a graph does not name it."
-)
-@click.option("--num-frames", metavar="TENSOR", help="Where a graph does not name it.")
-@click.option("--predictions", metavar="TENSOR", help="Where a graph does not name it.")
-@click.option(
-    "--target",
-    type=click.Choice(["tf1.14", "any"]),
-    default="tf1.14",
-    show_default=True,
-    help="What must load the result: the official readers, or any TensorFlow.",
-)
-@click.option("--architecture", metavar="NAME", help="Overrides what the members' files say.")
-@options.num_classes_option
-@click.option("--out", required=True, metavar="DIR", help="Directory of the inference model.")
-@options.writes_output
-def merge(
-    *,
-    members: tuple[str, ...],
-    weights: str | None,
-    mix: str | None,
-    fp16: bool,
-    fp16_policy: str,
-    input_batch_raw: str | None,
-    num_frames: str | None,
-    predictions: str | None,
-    as_json: bool,
-    **others: object,
-) -> None:
+def merge(given: Given) -> None:
     """Merge models into one inference graph with the mixture weights inside.
 
     Members may be of any architecture or code, as long as they read the same features and predict
-    the same classes. Work that members share, such as normalising the input, is done once.
+    the same classes. Work that members share, such as normalizing the input, is done once.
     """
-    from yt8m_ensemble.cli import render
-    from yt8m_ensemble.steps.merge import merge_models
+    from yt8m_ensemble.cli.render import Table, cast_table, format_bytes
+    from yt8m_ensemble.steps.merge import MergeResult, merge_models, plan_merge_models
 
-    tensors = {
-        "input_batch_raw": input_batch_raw,
-        "num_frames": num_frames,
-        "predictions": predictions,
-    }
-    with render.ProgressBar() as progress:
-        result = merge_models(
-            members=members,
-            weights=options.parse_weights(weights),
-            mix=mix,  # type: ignore[arg-type]  # click has checked the choice
-            fp16=fp16_policy if fp16 else "none",  # type: ignore[arg-type]
-            tensors={name: tensor for name, tensor in tensors.items() if tensor},
-            progress=progress,
-            **others,  # type: ignore[arg-type]  # click has checked the types
-        )
-    sizes = result.member_nbytes
+    chosen = _resolved(given)
+    result = chosen.run(plan_merge_models) if given.dry_run else chosen.run(merge_models)
     shares = zip(result.weights.names, result.weights.values, strict=True)
-    rows = [[name, f"{share:.4f}", render.format_bytes(sizes[name])] for name, share in shares]
-    rows.append(["merged", "1.0000", render.format_bytes(result.nbytes)])
-    tables = [render.Table(f"Mixed by {result.weights.space}", ["member", "weight", "size"], rows)]
-    if result.casts:
-        tables.append(render.cast_table(result.casts))
-    render.emit(result, as_json=as_json, tables=tables, text=result.directory)
+    sizes = result.member_nbytes
+    rows = [[name, f"{share:.4f}", format_bytes(sizes[name])] for name, share in shares]
+    rows.append(["merged", "1.0000", format_bytes(result.nbytes)])
+    tables = [Table(f"Mixed by {result.weights.space}", ["member", "weight", "size"], rows)]
+    if isinstance(result, MergeResult) and result.casts:
+        tables.append(cast_table(result.casts))
+    given.emit(result, tables=tables, text=result.directory)
+
+
+def _resolved(given: Given) -> Given:
+    """Return what was given with `fp16` as the field has it."""
+    values: dict[str, Any] = dict(given.values)
+    is_like, policy = values.pop("like", None), values.pop("fp16_policy", None)
+    if values.pop("fp16", False):
+        values["fp16"] = policy or is_like or "auto"
+    elif is_like:
+        values["fp16"] = is_like
+    if is_like:
+        values.setdefault("naming", is_like)
+    return Given(values, given.flags, given.as_json, given.dry_run)

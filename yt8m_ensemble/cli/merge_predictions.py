@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import click
-
-from yt8m_ensemble.cli import options
+from yt8m_ensemble.cli.options import Given, command
 
 
-@click.command(
+@command(
     "merge-predictions",
-    epilog=options.epilog("yt8m-ens merge-predictions part0.h5 part1.h5 --out val.h5"),
+    "JoinOptions",
+    dry_run=True,
+    examples=["yt8m-ens merge-predictions part0.h5 part1.h5 --out val.h5"],
 )
-@click.argument("parts", nargs=-1, required=True, metavar="H5...")
-@click.option("--out", required=True, metavar="OUT.h5", help="Prediction file to write.")
-@options.writes_output
-def merge_predictions(*, as_json: bool, **others: object) -> None:
-    """Join the prediction files that `predict --shard I/N` wrote into one."""
-    from yt8m_ensemble.cli import render
-    from yt8m_ensemble.steps.merge_predictions import merge_predictions as run
+def merge_predictions(given: Given) -> None:
+    """Join the prediction caches that `predict --shard I/N` wrote into one."""
+    from yt8m_ensemble.steps import merge_predictions as steps
 
-    with render.ProgressBar() as progress:
-        result = run(progress=progress, **others)  # type: ignore[arg-type]
+    run = steps.plan_merge_predictions if given.dry_run else steps.merge_predictions
+    result = given.run(run)
     members = f"{len(result.members)} members"
     text = f"{result.num_videos} videos of {members} in {result.num_shards} shards."
-    render.emit(result, as_json=as_json, text=text)
+    given.emit(result, text=text)

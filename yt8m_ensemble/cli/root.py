@@ -36,7 +36,14 @@ EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        # The starter code spells its flags with underscores.
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+    }
+)
 @click.version_option(__version__, prog_name="yt8m-ens")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(*, debug: bool) -> None:

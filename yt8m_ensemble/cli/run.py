@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog=options.epilog(
-        "yt8m-ens run recipes/quickstart.toml",
-        "yt8m-ens run recipes/real-video.toml --set shared=../shared --dry-run",
-    )
+    epilog="\b\nExamples:\n"
+    "  yt8m-ens run recipes/quickstart.toml\n"
+    "  yt8m-ens run recipes/real-video.toml --set shared=../shared --dry-run\n"
+    "  yt8m-ens run --schema > recipe.schema.json"
 )
-@click.argument("recipe")
+@click.argument("recipe", required=False)
 @click.option(
     "--set",
     "overrides",
@@ -28,43 +29,67 @@ if TYPE_CHECKING:
     help="Replace a value of the recipe, e.g. `out=runs/b` or `video.tune.step=0.1`.",
 )
 @click.option("--from", "from_step", metavar="STEP", help="Run this step and all after it again.")
-@options.writes_output
-def run(*, recipe: str, overrides: tuple[str, ...], as_json: bool, **others: object) -> None:
+@click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors.")
+@click.option("--force", is_flag=True, help="Replace outputs of steps that have changed.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check the recipe and show which steps would run; run none."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def run(
+    *,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    from_step: str | None,
+    schema: bool,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Execute a recipe: a whole run, from records to a verified bundle, as one TOML file.
 
     Steps whose inputs and options have not changed are skipped; a run that was stopped goes on
     where it was.
-    """
+    """  # noqa: DOC501 - a help text
+    if schema:
+        from yt8m_ensemble.options.recipe import recipe_schema
+
+        click.echo(json.dumps(recipe_schema(), indent=2))
+        return
+    if recipe is None:
+        msg = "Missing argument 'RECIPE'. Recipes to start from are in `recipes/`."
+        raise click.UsageError(msg)
     from yt8m_ensemble.cli import render
     from yt8m_ensemble.recipe import load_recipe, run_recipe
 
     with render.ProgressBar() as progress:
         result = run_recipe(
             load_recipe(recipe, options.parse_pairs(overrides, option="--set")),
+            from_step=from_step,
+            force=force,
+            dry_run=dry_run,
             progress=progress,
-            on_step=_say,
-            **others,  # type: ignore[arg-type]  # click has checked the types
+            on_step=_report_step,
         )
     tables = [_table(report) for report in result.reports]
     text = "\n".join(map(_closing, result.reports))
     render.emit(result, as_json=as_json, tables=tables, text=text)
 
 
-def _say(outcome: StepOutcome) -> None:
+def _report_step(outcome: StepOutcome) -> None:
     took = f"  {outcome.elapsed_s:.1f} s" if outcome.elapsed_s else ""
     click.echo(f"{outcome.name}: {outcome.status}{took}", err=True)
 
 
 def _table(report: EnsembleReport) -> Table:
-    from yt8m_ensemble.cli import render
+    from yt8m_ensemble.cli.render import Table, format_bytes
 
     rows = [[row.name, *(f"{gap:.5f}" for gap in row.gaps), row.note] for row in report.rows]
-    sizes = ", ".join(f"{name} {render.format_bytes(size)}" for name, size in report.sizes.items())
+    sizes = ", ".join(f"{name} {format_bytes(size)}" for name, size in report.sizes.items())
     title = (
         f"{report.name}: GAP@20 on {report.num_videos:,} videos that nothing was tuned on "
         f"(standard error {report.gap_error:.4f})\n{sizes}"
     )
-    return render.Table(title, ["", *report.columns, "mixture"], rows)
+    return Table(title, ["", *report.columns, "mixture"], rows)
 
 
 def _closing(report: EnsembleReport) -> str:

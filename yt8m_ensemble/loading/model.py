@@ -2,7 +2,7 @@
 
 A path is a train directory (latest checkpoint), `DIR@STEP`, a checkpoint prefix, an
 `inference_model` prefix or its directory, a `.meta` with its weights as constants, or a `.tgz`.
-Never runs the model.
+Runs it only where `OpenModel.predict` is called.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ import re
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.constants import INFERENCE_MODEL
-from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.errors import ModelError, ShapeError
 from yt8m_ensemble.graphs import ModelGraph, lift_constants, load_meta_graph
+from yt8m_ensemble.inference import GraphRunner
 from yt8m_ensemble.loading.paths import find_prefix, read_flags
 from yt8m_ensemble.models import build_graph, recognize
+from yt8m_ensemble.options import ModelOptions, keywords
 from yt8m_ensemble.packaging import extract_bundle
 from yt8m_ensemble.values import (
     CombinedSource,
@@ -33,6 +38,8 @@ from yt8m_ensemble.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,46 @@ class OpenModel:
     flags: Mapping[str, Any]
     digest: str
 
+    _stack: ExitStack
+
+    @cached_property
+    def _runner(self) -> GraphRunner:
+        return self._stack.enter_context(GraphRunner(self.graph, self.source))
+
+    def predict(
+        self, features: NDArray[np.floating], num_frames: NDArray[np.integer] | None = None
+    ) -> NDArray[np.float32]:
+        """Score videos; of a merged model, by its mixture.
+
+        Args:
+            features: Shape `(B, F)`, or `(B, T, F)` with at most `max_frames` frames, float32:
+                the features that the model reads, concatenated and dequantized.
+            num_frames: True frames of each video, shape `(B,)`, integers; `None` for all T.
+
+        Returns:
+            Confidences, shape `(B, C)`, float32.
+
+        Raises:
+            ShapeError: If the model takes other features.
+        """
+        values = np.ascontiguousarray(features, np.float32)
+        spec = self.features
+        rank, most = (3, spec.max_frames) if spec.frame_level else (2, 1)
+        frames = values.shape[1] if values.ndim == rank and spec.frame_level else 1
+        if values.ndim != rank or values.shape[-1] != spec.total_size or frames > most:
+            wanted = f"(B, {'T, ' if spec.frame_level else ''}{spec.total_size})"
+            msg = (
+                f"'{self.name}' takes features of shape {wanted}, got {values.shape}. It reads "
+                f"{', '.join(spec.names)}"
+                + (f" and at most {most} frames." if spec.frame_level else ".")
+            )
+            raise ShapeError(msg, model=self.name, expected=wanted, found=values.shape)
+        counts = np.full(len(values), frames) if num_frames is None else np.asarray(num_frames)
+        if spec.frame_level and frames < most:
+            # Graphs of other code may know one number of frames only; padding is masked.
+            values = np.pad(values, ((0, 0), (0, most - frames), (0, 0)))
+        return self._runner.predict(values, counts.astype(np.int32))
+
     @property
     def members(self) -> tuple[str, ...]:
         """Names of its members; its own name if it is a single model."""
@@ -76,13 +123,13 @@ class OpenModel:
 
 @contextmanager
 def open_models(
-    paths: Sequence[str],
-    *,
-    architecture: str | None = None,
-    num_classes: int | None = None,
-    tensors: Mapping[str, str] | None = None,
+    paths: Sequence[str], options: ModelOptions | None = None
 ) -> Iterator[list[OpenModel]]:
-    """Open several models, with the options of `open_model`.
+    """Open several models.
+
+    Args:
+        paths: Where they are; `NAME=PATH` names one.
+        options: How to open those whose files do not tell everything.
 
     Yields:
         The models in the order given.
@@ -91,14 +138,7 @@ def open_models(
         ModelError: If two have one name.
     """
     with ExitStack() as stack:
-        models = [
-            stack.enter_context(
-                open_model(
-                    path, architecture=architecture, num_classes=num_classes, tensors=tensors
-                )
-            )
-            for path in paths
-        ]
+        models = [stack.enter_context(open_with(path, options or ModelOptions())) for path in paths]
         names = [name for model in models for name in model.members]
         for name in names:
             if names.count(name) > 1:
@@ -108,20 +148,12 @@ def open_models(
 
 
 @contextmanager
-def open_model(
-    path: str,
-    *,
-    architecture: str | None = None,
-    num_classes: int | None = None,
-    tensors: Mapping[str, str] | None = None,
-) -> Iterator[OpenModel]:
+def open_with(path: str, options: ModelOptions) -> Iterator[OpenModel]:
     """Open one model.
 
     Args:
         path: Where it is; `NAME=PATH` gives it a name.
-        architecture: Overrides what its flags and variables say.
-        num_classes: For graphs whose files do not tell.
-        tensors: Names of the input and output tensors, by the collection that a graph lacks.
+        options: How to open it if its files do not tell everything.
 
     Yields:
         The model; its files are open until the context ends.
@@ -143,15 +175,17 @@ def open_model(
         )
         identity = files.read_bytes(f"{prefix}.{'index' if has_index else 'meta'}")
         is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
-        if is_exported and files.exists(f"{prefix}.meta") and architecture is None:
-            graph, constants = lift_constants(load_meta_graph(f"{prefix}.meta", tensors=tensors))
+        if is_exported and files.exists(f"{prefix}.meta") and options.architecture is None:
+            graph, constants = lift_constants(
+                load_meta_graph(f"{prefix}.meta", tensors=options.tensors)
+            )
             source = CombinedSource(DictSource(constants), source) if constants else source
             kind, features = "graph", parse_feature_spec(raw_flags)
-            classes = _num_classes(graph, raw_flags, num_classes, path=path)
+            classes = _num_classes(graph, raw_flags, options.num_classes, path=path)
         else:
-            if num_classes is not None:
-                raw_flags = {**raw_flags, "num_classes": num_classes}
-            flags = recognize(source.specs(), raw_flags, architecture=architecture)
+            if options.num_classes is not None:
+                raw_flags = {**raw_flags, "num_classes": options.num_classes}
+            flags = recognize(source.specs(), raw_flags, architecture=options.architecture)
             graph = build_graph(flags)
             kind, features, classes = flags.model, flags.features, flags.num_classes
         yield OpenModel(
@@ -164,7 +198,11 @@ def open_model(
             architecture=kind,
             flags=raw_flags,
             digest=hashlib.sha256(identity).hexdigest(),
+            _stack=stack,
         )
+
+
+open_model = keywords(ModelOptions)(open_with)
 
 
 def default_name(path: str) -> str:

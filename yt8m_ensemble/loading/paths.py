@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -10,7 +9,9 @@ from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import latest_prefix, step_prefix
 from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL
 from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
-from yt8m_ensemble.values import parse_flags
+from yt8m_ensemble.provenance import read_provenance
+from yt8m_ensemble.values import check_flags
+from yt8m_ensemble.values.flags import parse_object
 
 _AT_STEP = re.compile(r"(?P<directory>.+)@(?P<step>\d+)")
 
@@ -40,19 +41,33 @@ def read_flags(prefix: str) -> dict[str, Any]:
     """Return the flags of a checkpoint: of its provenance, else of `model_flags.json` beside it.
 
     Raises:
-        ModelError: If there are none.
+        ModelError: If there are none, or the file that should hold them is damaged.
     """
-    provenance = f"{prefix}.provenance.json"
-    if files.exists(provenance):
-        embedded = json.loads(files.read_text(provenance)).get("model_flags")
-        if embedded:
-            return parse_flags(json.dumps(embedded), path=provenance)
-    directory = prefix.rpartition("/")[0]
-    path = f"{directory}/{FLAGS_FILE}" if directory else FLAGS_FILE
-    if not files.exists(path):
+    flags = find_flags(prefix)
+    if flags is None:
+        path = flags_path(prefix)
         msg = (
             f"'{path}' is missing, which says what the model reads. Copy it from the train "
             "directory, or write one with feature_names, feature_sizes and frame_features."
         )
         raise ModelError(msg, path=path)
-    return parse_flags(files.read_text(path), path=path)
+    return check_flags(flags, path=flags_path(prefix))
+
+
+def find_flags(prefix: str) -> dict[str, Any] | None:
+    """Return the flags of a checkpoint as they stand; `None` if there are none.
+
+    Raises:
+        ModelError: If the file that should hold them is no JSON object.
+    """
+    provenance = read_provenance(prefix)
+    if provenance.model_flags:
+        return provenance.model_flags
+    path = flags_path(prefix)
+    return parse_object(files.read_bytes(path), path=path) if files.exists(path) else None
+
+
+def flags_path(prefix: str) -> str:
+    """Return the path of `model_flags.json` beside a checkpoint."""
+    directory = prefix.rpartition("/")[0]
+    return f"{directory}/{FLAGS_FILE}" if directory else FLAGS_FILE

@@ -7,19 +7,15 @@ the members' checkpoints to the merged one; no session ever holds them.
 from yt8m_ensemble.merging.build import build_merged_graph
 from yt8m_ensemble.merging.export import export_inference_model
 from yt8m_ensemble.merging.plan import (
-    Fp16Policy,
     Member,
     MergePlan,
-    Naming,
     PlannedTensor,
     plan_merge,
 )
 
 __all__ = [
-    "Fp16Policy",
     "Member",
     "MergePlan",
-    "Naming",
     "PlannedTensor",
     "build_merged_graph",
     "export_inference_model",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from yt8m_ensemble.casting import is_narrowable
 from yt8m_ensemble.errors import CheckpointError, ModelError, ShapeError, TensorMismatchError
@@ -18,14 +18,12 @@ from yt8m_ensemble.values import TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from yt8m_ensemble.casting import Scheme
     from yt8m_ensemble.graphs import ModelGraph
+    from yt8m_ensemble.options.choices import Fp16, Naming, Scheme
     from yt8m_ensemble.values import FeatureSpec, MixtureWeights, TensorSource
 
-Naming = Literal["seed", "scoped"]
-Fp16Policy = Literal["none", "auto", "seed"]
 
-_SEED_FP16 = (
+_ORIGINAL_FP16 = (
     "hidden1_weights/hidden1_weights",
     "gates/weights",
     "experts/weights",
@@ -90,7 +88,7 @@ class MergePlan:
         weights: Mixture weights; their names are the members' names in order.
         naming: How variables of members are named.
         tensors: Every weight of every member.
-        global_step: The newest member's; part of the model under `seed` naming, as the original's.
+        global_step: The newest member's; part of the model under `original` naming.
     """
 
     weights: MixtureWeights
@@ -121,7 +119,7 @@ def plan_merge(
     members: Sequence[Member],
     *,
     weights: MixtureWeights,
-    fp16: Fp16Policy = "none",
+    fp16: Fp16 = "none",
     quantize: Scheme | None = None,
     keep_float32: Sequence[str] = (),
     naming: Naming = "scoped",
@@ -132,13 +130,13 @@ def plan_merge(
         members: At least one; names all different and equal to those of `weights`.
         weights: Mixture weights and the space that members are mixed in.
         fp16: `none` keeps dtypes; `auto` stores every float32 tensor of 1,024 values or more as
-            float16, batch-norm statistics excepted; `seed` exactly the four tensors a member that
-            the 10th-place solution stores so.
+            float16, batch-norm statistics excepted; `original` exactly the four tensors a member
+            that the 10th-place solution stores so.
         quantize: Scheme for weight matrices of 1,024 values or more; `fp16` says what becomes of
             the rest.
         keep_float32: Names of tensors, in the member's or the merged checkpoint, to leave alone.
-        naming: `scoped` puts each member below its name; `seed` names as the 10th-place solution:
-            `tower/…` for the first, `tower/model<i>/…` for the others.
+        naming: `scoped` puts each member below its name; `original` names as the 10th-place
+            solution: `tower/…` for the first, `tower/model<i>/…` for the others.
 
     Returns:
         The plan; no weight has been read.
@@ -169,7 +167,7 @@ def rename(node: str, *, naming: Naming, member: str, position: int) -> str:
     """Return the name of a member's node in the merged graph.
 
     Examples:
-        >>> rename("tower/gates/weights", naming="seed", member="b", position=1)
+        >>> rename("tower/gates/weights", naming="original", member="b", position=1)
         'tower/model1/gates/weights'
         >>> rename("tower/gates/weights", naming="scoped", member="b", position=1)
         'b/tower/gates/weights'
@@ -182,14 +180,16 @@ def rename(node: str, *, naming: Naming, member: str, position: int) -> str:
     return f"tower/model{position}/{below}" if position else node
 
 
-def _choose_storage(spec: TensorSpec, fp16: Fp16Policy, quantize: Scheme | None) -> Storage:
+def _choose_storage(spec: TensorSpec, fp16: Fp16, quantize: Scheme | None) -> Storage:
     if spec.dtype != "float32":
         return "same"
     is_weight = is_narrowable(spec)
     if quantize and is_weight and len(spec.shape) > 1:
         return quantize
-    is_half = spec.name.endswith(_SEED_FP16) if fp16 == "seed" else fp16 == "auto" and is_weight
-    return "float16" if is_half else "same"
+    is_half = (
+        spec.name.endswith(_ORIGINAL_FP16) if fp16 == "original" else fp16 == "auto" and is_weight
+    )
+    return "float16" if is_half and fp16 != "none" else "same"
 
 
 def _global_step(member: Member) -> int:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tensorflow as tf
 
-from yt8m_ensemble.casting import SCHEMES, Scheme, plan_quantized
+from yt8m_ensemble.casting import SCHEMES, plan_quantized
+from yt8m_ensemble.options.choices import Scheme
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:

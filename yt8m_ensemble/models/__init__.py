@@ -8,8 +8,9 @@ from yt8m_ensemble.models.architecture import Architecture
 from yt8m_ensemble.models.frames import dequantize_frames
 from yt8m_ensemble.models.graph import build_graph, declare_variables, model_of_flags
 from yt8m_ensemble.models.recognition import recognize
-from yt8m_ensemble.models.registry import REGISTRY, convert_option, make_model, model_options
+from yt8m_ensemble.models.registry import REGISTRY, make_model, register
 from yt8m_ensemble.models.tower import Declaration, Tower
+from yt8m_ensemble.options.architectures import model_options
 
 __all__ = [
     "REGISTRY",
@@ -17,11 +18,11 @@ __all__ = [
     "Declaration",
     "Tower",
     "build_graph",
-    "convert_option",
     "declare_variables",
     "dequantize_frames",
     "make_model",
     "model_of_flags",
     "model_options",
     "recognize",
+    "register",
 ]

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from yt8m_ensemble.models.frames import dequantize_frames
 from yt8m_ensemble.models.layers import l2_normalize
+from yt8m_ensemble.options.architectures import ArchitectureOptions
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.tower import Tower
@@ -24,7 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Architecture(ABC):
+class Architecture(ArchitectureOptions, ABC):
     """Describe a model without its weights; fields are the options, named as the originals' flags.
 
     Attributes:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models.frame_model import SampledFrameModel
 from yt8m_ensemble.models.frames import average_frames, max_frames
 from yt8m_ensemble.models.vlad import Clusters, cluster_activation
 from yt8m_ensemble.models.willow import HiddenLayer, batch_norm_frames, compress
+from yt8m_ensemble.options.architectures import (
+    DbofBatchNormOption,
+    DbofPoolingOption,
+    DbofSizeOptions,
+)
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.architecture import Shapes
@@ -22,7 +26,7 @@ POOLINGS = {"max": max_frames, "average": average_frames}
 
 
 @dataclass(frozen=True)
-class DbofModel(SampledFrameModel):
+class DbofModel(DbofPoolingOption, DbofBatchNormOption, DbofSizeOptions, SampledFrameModel):
     """Project each frame onto clusters, pool over time, compress, classify.
 
     Args:
@@ -37,20 +41,6 @@ class DbofModel(SampledFrameModel):
     References:
         Abu-El-Haija et al. 2016 (arXiv 1609.08675).
     """
-
-    dbof_cluster_size: int = 8192
-    dbof_hidden_size: int = 1024
-    dbof_add_batch_norm: bool = True
-    dbof_pooling_method: str = "max"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dbof_pooling_method not in POOLINGS:
-            msg = (
-                f"`dbof_pooling_method` is '{self.dbof_pooling_method}', "
-                f"expected one of {', '.join(POOLINGS)}."
-            )
-            raise ModelError(msg, dbof_pooling_method=self.dbof_pooling_method)
 
     def pool(
         self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, *, features: FeatureSpec

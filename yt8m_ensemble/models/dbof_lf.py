@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models.frames import average_frames, max_frames
 from yt8m_ensemble.models.layers import batch_norm, inverse_root, l2_normalize
 from yt8m_ensemble.models.vlad import Clusters, cluster_activation, soft_assign
 from yt8m_ensemble.models.willow import HiddenLayer, WillowModel
+from yt8m_ensemble.options.architectures import (
+    DbofActivationOption,
+    DbofBatchNormOption,
+    DbofLfSizeOptions,
+    DbofReluOption,
+    SoftDbofOptions,
+)
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.architecture import Shapes
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import Option
 
-ACTIVATIONS = ("relu", "glu")
-
 
 @dataclass(frozen=True)
-class _DbofLF(WillowModel):
+class _DbofLF(DbofReluOption, DbofBatchNormOption, DbofLfSizeOptions, WillowModel):
     """Hold the options that the three share.
 
     Args:
@@ -32,10 +36,6 @@ class _DbofLF(WillowModel):
         dbof_relu: Apply `relu6` to the hidden layer.
     """
 
-    dbof_cluster_size: int = 16_384
-    dbof_hidden_size: int = 2048
-    dbof_add_batch_norm: bool = True
-    dbof_relu: bool = True
     pooling = "DBOF"
 
     def hidden_layer(self) -> HiddenLayer:
@@ -69,7 +69,7 @@ class _DbofLF(WillowModel):
 
 
 @dataclass(frozen=True)
-class DbofModelLF(_DbofLF):
+class DbofModelLF(DbofActivationOption, _DbofLF):
     """Pool cluster activations by mean and by maximum, each of unit length.
 
     Activations are linear: the original means to apply `dbof_activation` but compares the tensor
@@ -81,17 +81,6 @@ class DbofModelLF(_DbofLF):
     Raises:
         ModelError: If the activation is neither.
     """
-
-    dbof_activation: str = "relu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dbof_activation not in ACTIVATIONS:
-            msg = (
-                f"`dbof_activation` is '{self.dbof_activation}', "
-                f"expected one of {', '.join(ACTIVATIONS)}."
-            )
-            raise ModelError(msg, dbof_activation=self.dbof_activation)
 
     def _clusters(self, label: str) -> Clusters:
         doubled = self.dbof_cluster_size * (2 if self.dbof_activation == "glu" else 1)
@@ -113,16 +102,13 @@ class DbofModelLF(_DbofLF):
 
 
 @dataclass(frozen=True)
-class SoftDbofModelLF(_DbofLF):
+class SoftDbofModelLF(SoftDbofOptions, _DbofLF):
     """Pool soft cluster assignments: their sums, and their maxima if asked for.
 
     Args:
         softdbof_maxpool: Add the maxima.
         fc_dimred: Compress by the hidden layer.
     """
-
-    softdbof_maxpool: bool = False
-    fc_dimred: bool = True
 
     def hidden_layer(self) -> HiddenLayer:
         """Return the layer that the options describe."""

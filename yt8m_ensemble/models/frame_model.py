@@ -13,6 +13,7 @@ from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models.frames import frame_mask, sample_frames, sample_sequence
 from yt8m_ensemble.models.logistic import classify_logistic
 from yt8m_ensemble.models.moe import MoeModel
+from yt8m_ensemble.options.architectures import ClassifierOptions, SamplingOptions
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
-CLASSIFIERS = ("MoeModel", "LogisticModel")
 LABELS = ("video", "audio")
 
 
 @dataclass(frozen=True)
-class FrameModel(MoeModel):
+class FrameModel(ClassifierOptions, MoeModel):
     """Pool frames and classify the result.
 
     Args:
@@ -36,17 +36,7 @@ class FrameModel(MoeModel):
         ModelError: If the classifier is neither.
     """
 
-    video_level_classifier_model: str = "MoeModel"
     frame_level = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.video_level_classifier_model not in CLASSIFIERS:
-            msg = (
-                f"`video_level_classifier_model` is '{self.video_level_classifier_model}', "
-                f"expected one of {', '.join(CLASSIFIERS)}."
-            )
-            raise ModelError(msg, video_level_classifier_model=self.video_level_classifier_model)
 
     def predict(
         self,
@@ -90,16 +80,13 @@ class FrameModel(MoeModel):
 
 
 @dataclass(frozen=True)
-class SampledFrameModel(FrameModel):
+class SampledFrameModel(SamplingOptions, FrameModel):
     """Pool a few drawn frames while training, all true frames otherwise.
 
     Args:
         iterations: Frames drawn of each video while training.
         sample_random_frames: Draw them one by one; otherwise a consecutive run.
     """
-
-    iterations: int = 30
-    sample_random_frames: bool = True
 
     def draw_frames(
         self, raw: tf.Tensor, num_frames: tf.Tensor, tower: Tower

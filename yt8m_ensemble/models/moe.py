@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models.architecture import Architecture, Shapes
 from yt8m_ensemble.models.layers import batch_norm, dense, inverse_root
+from yt8m_ensemble.options.architectures import MoeOptions
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
-GATING_INPUTS = ("prob", "input")
-
 
 @dataclass(frozen=True)
-class MoeModel(Architecture):
+class MoeModel(MoeOptions, Architecture):
     """Mix logistic experts with per-class gates.
 
         p = sum over experts m of softmax(x G)[m] * sigmoid(x E + b)[m]
@@ -45,21 +43,7 @@ class MoeModel(Architecture):
         (arXiv 1706.06905) for the gating.
     """
 
-    moe_num_mixtures: int = 2
-    moe_l2: float = 1e-8
-    moe_low_rank_gating: int = -1
-    moe_prob_gating: bool = False
-    moe_prob_gating_input: str = "prob"
-    gating_remove_diag: bool = False
     frame_level = False
-
-    def __post_init__(self) -> None:
-        if self.moe_prob_gating_input not in GATING_INPUTS:
-            msg = (
-                f"`moe_prob_gating_input` is '{self.moe_prob_gating_input}', "
-                f"expected one of {', '.join(GATING_INPUTS)}."
-            )
-            raise ModelError(msg, moe_prob_gating_input=self.moe_prob_gating_input)
 
     def predict(
         self,

@@ -10,6 +10,11 @@ import tensorflow as tf
 from yt8m_ensemble.models.layers import inverse_root, l2_normalize, normal
 from yt8m_ensemble.models.vlad import Clusters, soft_assign, sum_by_cluster
 from yt8m_ensemble.models.willow import HiddenLayer, WillowModel, gate_context
+from yt8m_ensemble.options.architectures import (
+    FisherVectorOptions,
+    GatingOption,
+    NetVladBatchNormOption,
+)
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.architecture import Shapes
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NetFVModelLF(WillowModel):
+class NetFVModelLF(GatingOption, NetVladBatchNormOption, FisherVectorOptions, WillowModel):
     """Pool first and second moments of the residuals to K clusters.
 
         fv1 = (sum a x - c sum a) / s;  fv2 = (sum a x^2 - 2 c sum a x + c^2 sum a) / s^2 - sum a
@@ -35,13 +40,6 @@ class NetFVModelLF(WillowModel):
         gating: Gate the hidden layer.
     """
 
-    fv_cluster_size: int = 64
-    fv_hidden_size: int = 2048
-    fv_relu: bool = True
-    fv_couple_weights: bool = True
-    fv_coupling_factor: float = 0.01
-    netvlad_add_batch_norm: bool = True
-    gating: bool = False
     pooling = "FV"
 
     def hidden_layer(self) -> HiddenLayer:

@@ -10,6 +10,13 @@ import tensorflow as tf
 from yt8m_ensemble.models.frame_model import SampledFrameModel, split_features
 from yt8m_ensemble.models.layers import batch_norm, inverse_root, normal
 from yt8m_ensemble.models.vlad import Clusters, light_vlad, net_vlad, net_vlagd, soft_assign
+from yt8m_ensemble.options.architectures import (
+    GatingOption,
+    NetVladBatchNormOption,
+    NetVladReluOption,
+    NetVladSizeOptions,
+    VladVariantOptions,
+)
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.architecture import Shapes
@@ -18,7 +25,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NetVLADModelLF(SampledFrameModel):
+class NetVLADModelLF(
+    VladVariantOptions,
+    GatingOption,
+    NetVladReluOption,
+    NetVladBatchNormOption,
+    NetVladSizeOptions,
+    SampledFrameModel,
+):
     """Pool frames by VLAD, compress in two layers, gate the context, classify.
 
         h1 = relu6(batch norm(vlad W1));  h2 = h1 W2 + b2;  out = h2 * sigmoid(batch norm(h2 G))
@@ -38,14 +52,6 @@ class NetVLADModelLF(SampledFrameModel):
         Liu et al., "Building a Size Constrained Predictive Model for Video Classification",
         ECCV Workshops 2018.
     """
-
-    netvlad_cluster_size: int = 64
-    netvlad_hidden_size: int = 1024
-    netvlad_add_batch_norm: bool = True
-    netvlad_relu: bool = True
-    gating: bool = False
-    lightvlad: bool = False
-    vlagd: bool = False
 
     def pool(
         self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, *, features: FeatureSpec

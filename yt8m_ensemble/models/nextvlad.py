@@ -10,6 +10,7 @@ import tensorflow as tf
 from yt8m_ensemble.models.frame_model import FrameModel, split_features
 from yt8m_ensemble.models.layers import batch_norm, l2_normalize, normal, zeros
 from yt8m_ensemble.models.vlad import sum_by_cluster
+from yt8m_ensemble.options.architectures import NextVladOptions
 
 if TYPE_CHECKING:
     from yt8m_ensemble.models.architecture import Shapes
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NeXtVLADModel(FrameModel):
+class NeXtVLADModel(NextVladOptions, FrameModel):
     """Expand each frame, split it into groups, pool all groups into one small VLAD.
 
     Args:
@@ -32,13 +33,6 @@ class NeXtVLADModel(FrameModel):
     References:
         Lin, Xiao and Fan, "NeXtVLAD", ECCV Workshops 2018 (arXiv 1811.05014).
     """
-
-    nextvlad_cluster_size: int = 64
-    nextvlad_hidden_size: int = 1024
-    groups: int = 8
-    expansion: int = 2
-    drop_rate: float = 0.5
-    gating_reduction: int = 8
 
     def pool(
         self, frames: tf.Tensor, mask: tf.Tensor, tower: Tower, *, features: FeatureSpec

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models.graph import declare_variables
-from yt8m_ensemble.models.registry import REGISTRY, make_model, model_options
+from yt8m_ensemble.models.registry import REGISTRY, make_model
 from yt8m_ensemble.models.tower import SCOPE
+from yt8m_ensemble.options.architectures import model_options
 from yt8m_ensemble.values import BASE_KEYS, FeatureSpec, ModelFlags, TensorSpec, parse_feature_spec
 
 if TYPE_CHECKING:

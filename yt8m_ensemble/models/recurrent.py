@@ -12,6 +12,7 @@ import tensorflow as tf
 from yt8m_ensemble.models.frame_model import FrameModel
 from yt8m_ensemble.models.frames import sample_frames
 from yt8m_ensemble.models.layers import glorot_uniform, ones, zeros
+from yt8m_ensemble.options.architectures import GruOptions, IterationsOption, LstmOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class _RecurrentModel(FrameModel):
+class _RecurrentModel(IterationsOption, FrameModel):
     """Run a stack of cells over the true frames and classify what they remember.
 
     Args:
@@ -53,7 +54,6 @@ class _RecurrentModel(FrameModel):
         rnn_scope: Variable scope of the stack.
     """
 
-    iterations: int = 30
     rnn_scope: ClassVar[str]
 
     @abstractmethod
@@ -100,7 +100,7 @@ class _RecurrentModel(FrameModel):
 
 
 @dataclass(frozen=True)
-class LstmModel(_RecurrentModel):
+class LstmModel(LstmOptions, _RecurrentModel):
     """Classify the last output of a stack of LSTMs.
 
     Args:
@@ -113,10 +113,6 @@ class LstmModel(_RecurrentModel):
         Hochreiter and Schmidhuber 1997; `BasicLSTMCell` with a forget bias of 1.
     """
 
-    lstm_cells: int = 1024
-    lstm_layers: int = 2
-    lstm_random_sequence: bool = False
-    lstm_backward: bool = False
     rnn_scope = "rnn/multi_rnn_cell"
 
     def layers(self) -> Sequence[Layer]:
@@ -147,7 +143,7 @@ class LstmModel(_RecurrentModel):
 
 
 @dataclass(frozen=True)
-class GruModel(_RecurrentModel):
+class GruModel(GruOptions, _RecurrentModel):
     """Classify the last states of all layers of a stack of GRUs.
 
     Args:
@@ -160,10 +156,6 @@ class GruModel(_RecurrentModel):
         Cho et al. 2014 (arXiv 1406.1078); Miech et al. 2017 (arXiv 1706.06905).
     """
 
-    gru_cells: int = 1024
-    gru_layers: int = 2
-    gru_random_sequence: bool = False
-    gru_backward: bool = False
     rnn_scope = "RNN/rnn/multi_rnn_cell"
 
     def layers(self) -> Sequence[Layer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble.errors import ModelError
@@ -16,14 +15,14 @@ from yt8m_ensemble.models.netvlad import NetVLADModelLF
 from yt8m_ensemble.models.nextvlad import NeXtVLADModel
 from yt8m_ensemble.models.recurrent import GruModel, LstmModel
 from yt8m_ensemble.models.willow_netvlad import WillowNetVLADModelLF
+from yt8m_ensemble.options import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yt8m_ensemble.models.architecture import Architecture
-    from yt8m_ensemble.values import Option
 
-REGISTRY: Mapping[str, type[Architecture]] = {
+REGISTRY: dict[str, type[Architecture]] = {
     architecture.__name__: architecture
     for architecture in (
         LogisticModel,
@@ -42,6 +41,27 @@ REGISTRY: Mapping[str, type[Architecture]] = {
     )
 }
 """Every architecture by its name in `model_flags.json` and on the command line."""
+
+
+def register(architecture: type[Architecture]) -> type[Architecture]:
+    """Add an architecture of your own, under its class's name; usable as a decorator.
+
+    It then trains, averages, merges and is recognized as the built-in ones are.
+
+    Args:
+        architecture: A frozen dataclass that derives from `Architecture`.
+
+    Returns:
+        The class.
+
+    Raises:
+        ModelError: If another class has that name.
+    """
+    name = architecture.__name__
+    if REGISTRY.setdefault(name, architecture) is not architecture:
+        msg = f"There is an architecture '{name}' already. Give the class another name."
+        raise ModelError(msg, model=name)
+    return architecture
 
 
 def make_model(
@@ -72,52 +92,12 @@ def make_model(
             f"Set `--features {wants}`, or choose another `--model`."
         )
         raise ModelError(msg, model=name, frame_level=frame_level)
-    types = {field.name: type(field.default) for field in fields(architecture)}
-    values = {}
-    for key, value in (options or {}).items():
-        if key not in types:
-            near = difflib.get_close_matches(key, types, n=1)
+    known = fields_of(architecture)
+    for key in options or {}:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else "."
-            known = ", ".join(types) or "none"
-            msg = f"{name} has no option '{key}'{hint} Its options: {known}."
+            listed = ", ".join(known) or "none"
+            msg = f"{name} has no option '{key}'{hint} Its options: {listed}."
             raise ModelError(msg, model=name, option=key)
-        values[key] = convert_option(name, key, value, types[key])
-    return architecture(**values)
-
-
-def model_options(model: Architecture) -> dict[str, Option]:
-    """Return every option of an architecture with its value, as `model_flags.json` keeps them."""
-    return asdict(model)
-
-
-def convert_option(owner: str, key: str, value: Any, wanted: type) -> Option:
-    """Return text or a number as the type of an option's default.
-
-    Args:
-        owner: What has the option, for the message.
-        key: The option's name, for the message.
-        value: What was given.
-        wanted: `bool`, `int`, `float` or `str`.
-
-    Raises:
-        ModelError: If the value cannot be of that type without loss.
-
-    Examples:
-        >>> convert_option("MoeModel", "moe_num_mixtures", "3", int)
-        3
-    """
-    if wanted is bool and isinstance(value, str) and value.lower() in {"true", "false"}:
-        return value.lower() == "true"
-    if isinstance(value, wanted) and (wanted is not int or not isinstance(value, bool)):
-        return value  # type: ignore[return-value]
-    convertible = wanted is not bool and not isinstance(value, bool)
-    if convertible and isinstance(value, (int, float, str)):
-        try:
-            converted: Option = wanted(value)
-        except ValueError:
-            pass
-        else:
-            if isinstance(value, str) or converted == value:
-                return converted
-    msg = f"Option '{key}' of {owner} must be {wanted.__name__}, not {value!r}."
-    raise ModelError(msg, owner=owner, option=key, value=value)
+    return architecture(**(options or {}))

@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING
 from yt8m_ensemble.models.layers import inverse_root, l2_normalize
 from yt8m_ensemble.models.vlad import Clusters, light_vlad, net_vlad, net_vlagd, soft_assign
 from yt8m_ensemble.models.willow import HiddenLayer, WillowModel, gate_context
+from yt8m_ensemble.options.architectures import (
+    GatingOption,
+    NetVladBatchNormOption,
+    NetVladDimredOption,
+    NetVladReluOption,
+    NetVladSizeOptions,
+    VladVariantOptions,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,7 +30,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WillowNetVLADModelLF(WillowModel):
+class WillowNetVLADModelLF(
+    VladVariantOptions,
+    GatingOption,
+    NetVladDimredOption,
+    NetVladReluOption,
+    NetVladBatchNormOption,
+    NetVladSizeOptions,
+    WillowModel,
+):
     """Pool frames by VLAD, compress, gate the context, classify.
 
     Args:
@@ -38,14 +54,6 @@ class WillowNetVLADModelLF(WillowModel):
         vlagd: Pool with gated sums instead of residuals.
     """
 
-    netvlad_cluster_size: int = 64
-    netvlad_hidden_size: int = 1024
-    netvlad_add_batch_norm: bool = True
-    netvlad_relu: bool = True
-    netvlad_dimred: int = -1
-    gating: bool = False
-    lightvlad: bool = False
-    vlagd: bool = False
     pooling = "VLAD"
 
     def hidden_layer(self) -> HiddenLayer:

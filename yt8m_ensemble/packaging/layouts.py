@@ -49,8 +49,8 @@ def member_of(tensor: str, members: Sequence[str], *, naming: str | None) -> str
     Args:
         tensor: Its name.
         members: The members' names in order.
-        naming: `scoped` (below each member's name) or `seed` (below `tower`, then `tower/model1`,
-            `tower/model2` and so on).
+        naming: `scoped` (below each member's name) or `original` (below `tower`, then
+            `tower/model1`, `tower/model2` and so on).
 
     Returns:
         The member's name; `None` for what members share.
@@ -58,10 +58,10 @@ def member_of(tensor: str, members: Sequence[str], *, naming: str | None) -> str
     Examples:
         >>> member_of("a/gates/weights", ["a", "b"], naming="scoped")
         'a'
-        >>> member_of("tower/model1/gates/weights", ["a", "b"], naming="seed")
+        >>> member_of("tower/model1/gates/weights", ["a", "b"], naming="original")
         'b'
     """
-    if naming == "seed":
+    if naming in {"original", "seed"}:  # `seed` is how version 0.1.0 wrote it
         position = re.match(r"(?:tower/)?model(\d+)/", tensor)
         index = int(position[1]) if position else 0
         return members[index] if tensor.startswith(("tower/", "model")) else None

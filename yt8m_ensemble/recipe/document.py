@@ -12,49 +12,40 @@ Never runs a step.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import json
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
-from yt8m_ensemble.errors import RecipeError
-from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
-from yt8m_ensemble.steps.merge import merge_models
-from yt8m_ensemble.steps.package import package_model
-from yt8m_ensemble.steps.synth import synthesize
+from yt8m_ensemble.errors import EnsembleError, RecipeError
+from yt8m_ensemble.models import make_model
+from yt8m_ensemble.options import FeatureOptions, TrainingOptions
+from yt8m_ensemble.options.recipe import (
+    COMMANDS,
+    ENSEMBLE,
+    MEMBER,
+    READY_MEMBER,
+    SYNTH,
+    TRAIN,
+    check_keys,
+    check_names,
+)
 from yt8m_ensemble.steps.train import choose_features, split_settings
-from yt8m_ensemble.steps.tune_weights import tune_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Mapping
 
     from yt8m_ensemble.values import FeatureSpec
 
-# What the recipe itself decides in each step, and a table may therefore not set.
-_DECIDED = {"out", "force", "dry_run", "progress"}
-_ENSEMBLE_KEYS = {
-    "train_data",
-    "validate_data",
-    "features",
-    "feature_names",
-    "feature_sizes",
-    "num_classes",
-    "batch_size",
-    "train",
-    "members",
-    "average",
-    "tune",
-    "merge",
-    "package",
-}
+_MAX_BYTES = 1_000_000
+_MAX_DOTS = 1_000
+"""In one line: a key of many parts takes a time that grows with their square."""
 
 
 @dataclass(frozen=True)
 class EnsembleTable:
-    """Hold one `[ensembles.<name>]` table.
+    """One `[ensembles.<name>]` table, as it stands.
 
     Args:
         name: Its name.
@@ -85,11 +76,11 @@ class EnsembleTable:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hold a recipe that has been checked.
+    """A recipe that has been checked.
 
     Args:
         path: Its file.
-        out: Where all artefacts go.
+        out: Where all artifacts go.
         synth: By name, the options of `synth`.
         ensembles: The ensembles in order.
     """
@@ -112,90 +103,132 @@ def load_recipe(path: str, overrides: Mapping[str, str] | None = None) -> Recipe
         The recipe.
 
     Raises:
-        RecipeError: If the file is missing or no TOML, or a key is unknown or lacks its value.
+        RecipeError: If the file is missing or no TOML, or a key is unknown, lacks its value or has
+            one that it cannot have.
     """
     if not files.exists(path):
         msg = f"There is no recipe '{path}'. Recipes to start from are in `recipes/`."
         raise RecipeError(msg, path=path)
-    try:
-        document = tomllib.loads(files.read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        msg = f"'{path}' is not TOML: {error}."
-        raise RecipeError(msg, path=path) from error
+    document = _parse(files.read_bytes(path), path=path)
     for key, value in (overrides or {}).items():
         _override(document, key, value)
     names = {key: value for key, value in document.items() if isinstance(value, str)}
     document = _expand(document, _expand(names, names))
-    tables = {"synth", "ensembles"}
-    extra = [key for key, value in document.items() if isinstance(value, dict)]
-    _check_keys(extra, tables, where=f"'{path}'")
-    if "out" not in document:
-        msg = f"'{path}' does not say where artefacts go. Add `out = \"runs/name\"` at its top."
+    for key, value in document.items():
+        if key not in {"out", "seed", "synth", "ensembles"} and not isinstance(value, str):
+            check_keys({key: value}, dict.fromkeys(("out", "seed", "synth", "ensembles")), where="")
+    if not isinstance(document.get("out"), str) or not document["out"]:
+        msg = f"'{path}' does not say where artifacts go. Add `out = \"runs/name\"` at its top."
         raise RecipeError(msg, path=path)
-    synth = document.get("synth", {})
+    seed = document.get("seed", 0)
+    if type(seed) is not int or seed < 0:
+        msg = f"seed: expected an integer of at least 0, got {seed!r:.60}."
+        raise RecipeError(msg, key="seed")
+    synth = check_names(document.get("synth", {}), where="synth")
     for name, table in synth.items():
-        _check_options(table, synthesize, where=f"[synth.{name}]")
-    ensembles = tuple(
-        _ensemble(name, table, seed=document.get("seed", 0))
-        for name, table in document.get("ensembles", {}).items()
+        SYNTH.check(table, where=f"synth.{name}")
+    ensembles = check_names(document.get("ensembles", {}), where="ensembles")
+    return Recipe(
+        path,
+        document["out"],
+        synth,
+        tuple(_ensemble(name, table, seed=seed) for name, table in ensembles.items()),
     )
-    return Recipe(path, document["out"], synth, ensembles)
 
 
-def _ensemble(name: str, table: Mapping[str, Any], *, seed: int) -> EnsembleTable:
+def _parse(data: bytes, *, path: str) -> dict[str, Any]:
+    """Return the TOML document.
+
+    Raises:
+        RecipeError: If it is none, or larger or deeper than any recipe.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        if len(data) > _MAX_BYTES or any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+            reason = f"it is over {_MAX_BYTES:,} bytes, or a line has over {_MAX_DOTS:,} dots"
+        else:
+            return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+    msg = f"'{path}' is not TOML: {reason}. Compare it with a recipe in `recipes/`."
+    raise RecipeError(msg, path=path, reason=reason)
+
+
+def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
     """Return a checked ensemble table.
 
     Raises:
-        RecipeError: If a key is unknown or missing.
+        RecipeError: If a key is unknown or missing, or a value cannot be.
     """
-    where = f"[ensembles.{name}]"
-    _check_keys(table, _ENSEMBLE_KEYS, where=where)
-    for key in ("validate_data", "features", "num_classes", "members"):
-        if key not in table:
-            msg = f"{where} lacks `{key}`."
-            raise RecipeError(msg, where=where, key=key)
+    tables = {"train", "members", *COMMANDS}
+    if not isinstance(table, dict):
+        msg = f"{name}: expected a table, got {table!r:.60}."
+        raise RecipeError(msg, where=name)
+    check_keys(table, dict.fromkeys([*ENSEMBLE.fields, *tables]), where=name)
+    own = ENSEMBLE.check({k: v for k, v in table.items() if k not in tables}, where=name)
+    features = _features(own, where=name)
+    TRAIN.check(table.get("train", {}), where=f"{name}.train")
     shared = {"seed": seed, **table.get("train", {})}
     members: dict[str, Mapping[str, Any]] = {}
-    for member, own in table["members"].items():
-        if "path" in own:
-            _check_keys(own, {"path"}, where=f"{where[:-1]}.members.{member}]")
-            members[member] = own
+    for member, settings in check_names(table.get("members", {}), where=f"{name}.members").items():
+        where = f"{name}.members.{member}"
+        if isinstance(settings, dict) and "path" in settings:
+            READY_MEMBER.check(settings, where=where)
+            members[member] = settings
             continue
-        if "model" not in own or "train_data" not in table:
-            msg = f"{where} member '{member}' needs `model` and the ensemble `train_data`."
+        MEMBER.check(settings, where=where)
+        if "model" not in settings or "train_data" not in own:
+            msg = f"{where}: needs `model` and the ensemble's `train_data`, or a `path`."
             raise RecipeError(msg, where=where, member=member)
-        members[member] = {**shared, **own}
-        # Training checks its settings too, but only after the members before it were trained.
-        split_settings(own["model"], {k: v for k, v in members[member].items() if k != "model"})
-    average = table.get("average")
-    for key, function in (
-        ("average", average_checkpoints),
-        ("tune", tune_weights),
-        ("merge", merge_models),
-        ("package", package_model),
-    ):
-        _check_options(table.get(key, {}), function, where=f"{where[:-1]}.{key}]")
-    if not 0 < table.get("tune", {}).get("holdout", 0.5) < 1:
+        members[member] = {**shared, **settings}
+        _check_training(members[member], features, where=where)
+    if not members:
+        msg = f"{name}.members: missing, expected a table for each member."
+        raise RecipeError(msg, where=name, key="members")
+    commands = {
+        key: item.check(table.get(key, {}), where=f"{name}.{key}") for key, item in COMMANDS.items()
+    }
+    if not commands["tune"].get("holdout", 0.5):
         # The report is of held-out videos; without any it would fail after hours of work.
-        msg = f"{where[:-1]}.tune] has `holdout` outside (0, 1); the report needs videos held out."
-        raise RecipeError(msg, where=where, key="holdout")
+        msg = f"{name}.tune.holdout: expected above 0, got 0; the report needs videos held out."
+        raise RecipeError(msg, where=name, key="holdout")
     return EnsembleTable(
         name=name,
-        validate_data=table["validate_data"],
+        validate_data=own["validate_data"],
         members=members,
-        train_data=table.get("train_data"),
-        features=choose_features(
-            table["features"],
-            names=table.get("feature_names"),
-            sizes=table.get("feature_sizes"),
-        ),
-        num_classes=table["num_classes"],
-        batch_size=table.get("batch_size"),
-        average=average,
+        train_data=own.get("train_data"),
+        features=features,
+        num_classes=own["num_classes"],
+        batch_size=own.get("batch_size"),
+        average=table.get("average"),
         tune={"seed": seed, **table.get("tune", {})},
         merge=table.get("merge", {}),
         package=table.get("package", {}),
     )
+
+
+def _features(own: Mapping[str, Any], *, where: str) -> FeatureSpec:
+    keys = ("features", "feature_names", "feature_sizes")
+    try:
+        return choose_features(FeatureOptions(**{k: own[k] for k in keys if k in own}))
+    except EnsembleError as error:
+        msg = f"{where}: {error}"
+        raise RecipeError(msg, where=where) from error
+
+
+def _check_training(settings: Mapping[str, Any], features: FeatureSpec, *, where: str) -> None:
+    """Refuse settings that would only fail once the members before were trained.
+
+    Raises:
+        RecipeError: If they would.
+    """
+    try:
+        training, model_options = split_settings(settings)
+        TrainingOptions(**training)
+        make_model(settings["model"], model_options, frame_level=features.frame_level)
+    except EnsembleError as error:
+        msg = f"{where}: {error}"
+        raise RecipeError(msg, where=where, **error.details) from error
 
 
 def _override(document: dict[str, Any], key: str, text: str) -> None:
@@ -229,24 +262,6 @@ def _expand(value: Any, names: Mapping[str, str]) -> Any:
         for name, text in names.items():
             value = value.replace(f"{{{name}}}", text)
     return value
-
-
-def _check_options(table: Mapping[str, Any], step: Callable[..., Any], *, where: str) -> None:
-    _check_keys(table, set(inspect.signature(step).parameters) - _DECIDED, where=where)
-
-
-def _check_keys(keys: Collection[str], known: Collection[str], *, where: str) -> None:
-    """Refuse a key that nothing reads.
-
-    Raises:
-        RecipeError: At the first such key.
-    """
-    for key in keys:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean `{near[0]}`?" if near else "."
-            msg = f"{where} has an unknown key `{key}`{hint} Known: {', '.join(sorted(known))}."
-            raise RecipeError(msg, where=where, key=key)
 
 
 def describe(value: Any) -> str:

@@ -15,9 +15,9 @@ from yt8m_ensemble.loading.paths import find_prefix
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
-from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.predict import write_scores
 from yt8m_ensemble.steps.synth import synthesize
-from yt8m_ensemble.steps.train import train_model
+from yt8m_ensemble.steps.train import split_settings, train_model
 from yt8m_ensemble.steps.tune_weights import tune_weights
 from yt8m_ensemble.steps.verify import verify_bundle
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """Say how a step is to be executed.
+    """How a step is to be executed.
 
     Args:
         force: Replace outputs.
         resume: Go on where an interrupted run of the same options stopped.
-        progress: Told how far it is.
+        progress: Called as the step advances.
     """
 
     force: bool
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """Hold one step of a recipe.
+    """One step of a recipe.
 
     Args:
         name: E.g. `video/train/moe2`.
@@ -64,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Layout:
-    """Name the files of one ensemble.
+    """The files of one ensemble.
 
     Args:
         directory: Where they are.
@@ -197,7 +197,8 @@ def _synth(name: str, options: Mapping[str, Any], directory: str) -> Step:
 
 
 def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directory: str) -> Step:
-    own = {key: value for key, value in settings.items() if key != "model"}
+    training, model_options = split_settings(settings)
+    features = table.features
     return Step(
         f"{table.name}/train/{name}",
         {**settings, "num_classes": table.num_classes, "features": asdict(table.features)},
@@ -207,11 +208,14 @@ def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directo
             model=settings["model"],
             train_data=str(table.train_data),
             train_dir=directory,
-            features=table.features,
+            features="frame" if features.frame_level else "video",
+            feature_names=",".join(features.names),
+            feature_sizes=",".join(map(str, features.sizes)),
             num_classes=table.num_classes,
-            settings=own,
+            model_options=model_options,
             start_new_model=call.force and not call.resume,
             progress=call.progress,
+            **training,
         ),
     )
 
@@ -235,12 +239,11 @@ def _predict(table: EnsembleTable, name: str, models: Mapping[str, str], cache: 
         {"models": models, "batch_size": table.batch_size},
         lambda: [*_checkpoints(models), *_globs(table.validate_data)],
         lambda: [cache],
-        lambda call: predict_scores(
+        lambda call: write_scores(
             models=[f"{key}={path}" if key else path for key, path in models.items()],
             data=table.validate_data,
             cache=cache,
             batch_size=table.batch_size,
-            num_classes=None,
             force=call.force,
             progress=call.progress,
         ),

@@ -9,18 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from yt8m_ensemble import files
+from yt8m_ensemble.decoding import decode_json
+from yt8m_ensemble.errors import RecipeError
 from yt8m_ensemble.recipe.document import describe
 from yt8m_ensemble.storage import predictions_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+T = TypeVar("T")
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What is kept of a step: the digest of what went in, and of every file that came out."""
+
+    key: str = ""
+    outputs: dict[str, str] | None = None
+
 
 class RunState:
-    """Remember steps in `<out>/.steps/`.
+    """The steps of a run, remembered in `<out>/.steps/`.
 
     Args:
         out: The recipe's directory.
@@ -29,9 +42,7 @@ class RunState:
     def __init__(self, out: str) -> None:
         self._directory = f"{out.rstrip('/')}/.steps"
         path = f"{self._directory}/digests.json"
-        self._known: dict[str, list[Any]] = (
-            json.loads(files.read_text(path)) if files.exists(path) else {}
-        )
+        self._known = _read(path, dict[str, tuple[int, int, str]], default={})
 
     def key(self, options: Mapping[str, Any], inputs: Iterable[str]) -> str:
         """Return the digest of a step's options and of the content of its input files."""
@@ -41,20 +52,19 @@ class RunState:
     def is_done(self, step: str, key: str) -> bool:
         """Return whether the step ran with this key and its outputs are as it left them."""
         record = self._read(step)
-        outputs = record.get("outputs")
         return (
-            record.get("key") == key
-            and outputs is not None
-            and all(files.exists(p) and self._digest(p) == d for p, d in outputs.items())
+            record.key == key
+            and record.outputs is not None
+            and all(files.exists(p) and self._digest(p) == d for p, d in record.outputs.items())
         )
 
     def is_started(self, step: str, key: str) -> bool:
         """Return whether the step began with this key; it may have been interrupted."""
-        return bool(self._read(step).get("key") == key)
+        return self._read(step).key == key
 
     def has_run(self, step: str) -> bool:
         """Return whether the step ever began."""
-        return bool(self._read(step))
+        return bool(self._read(step).key)
 
     def start(self, step: str, key: str) -> None:
         """Note that a step begins."""
@@ -68,20 +78,26 @@ class RunState:
         if files.is_remote(path):
             return files.sha256(path)
         stat = Path(path).stat()
-        stamp = [stat.st_size, stat.st_mtime_ns]
+        stamp = stat.st_size, stat.st_mtime_ns
         known = self._known.get(path)
         if known is None or known[:2] != stamp:
             digest = predictions_digest if path.endswith(".h5") else files.sha256
-            known = self._known[path] = [*stamp, digest(path)]
+            known = self._known[path] = (*stamp, digest(path))
         return str(known[2])
 
     def _path(self, step: str) -> str:
         return f"{self._directory}/{step.replace('/', '.')}.json"
 
-    def _read(self, step: str) -> dict[str, Any]:
-        path = self._path(step)
-        return dict(json.loads(files.read_text(path))) if files.exists(path) else {}
+    def _read(self, step: str) -> _Record:
+        return _read(self._path(step), _Record, default=_Record())
 
     def _write(self, step: str, record: Mapping[str, Any]) -> None:
         files.write_text(self._path(step), json.dumps(record, indent=2), force=True)
         files.write_text(f"{self._directory}/digests.json", json.dumps(self._known), force=True)
+
+
+def _read(path: str, kind: type[T], *, default: T) -> T:
+    if not files.exists(path):
+        return default
+    advice = "Remove the file: the step it belongs to then runs again."
+    return decode_json(files.read_bytes(path), kind, path=path, error=RecipeError, advice=advice)

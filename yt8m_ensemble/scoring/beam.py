@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,69 +20,47 @@ from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.scoring.members import MemberScorer, shard_name
 from yt8m_ensemble.storage import open_predictions
 from yt8m_ensemble.storage.joining import join_predictions
-from yt8m_ensemble.values import Progress, no_progress
+from yt8m_ensemble.values import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from yt8m_ensemble.options import PredictOptions
+
 
 @dataclass(frozen=True)
 class BeamResult:
-    """Say what was scored.
+    """Result of `predict_on_beam`.
 
     Args:
         members: Names of the members.
         num_videos: Videos in the cache.
-        cache: The prediction file; `None` after a dry run.
+        cache: The prediction file.
         num_files: Record files.
         num_scored: Those of them that this run scored.
     """
 
     members: tuple[str, ...]
     num_videos: int
-    cache: str | None
+    cache: str
     num_files: int
     num_scored: int
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Say how record files are scored; travels to the workers.
-
-    Args:
-        models: Paths to models, as the workers see them.
-        cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
-        num_classes: Where a model's files do not tell.
-        architecture: Overrides what the models' files say.
-    """
-
-    models: tuple[str, ...]
-    cache_top_k: int | None = None
-    batch_size: int | None = None
-    num_classes: int | None = None
-    architecture: str | None = None
 
 
 class PartWriter:
     """Score record files into part files; the models stay loaded in between.
 
     Args:
-        scoring: How.
+        options: How; they travel to the workers.
     """
 
-    def __init__(self, scoring: Scoring) -> None:
-        self._scoring = scoring
+    def __init__(self, options: PredictOptions) -> None:
+        self._options = options
         self._stack = ExitStack()
 
     def open(self) -> None:
         """Load the models."""
-        scoring = self._scoring
-        opened = self._stack.enter_context(
-            open_models(
-                scoring.models, architecture=scoring.architecture, num_classes=scoring.num_classes
-            )
-        )
+        opened = self._stack.enter_context(open_models(self._options.models, self._options))
         self._scorer = self._stack.enter_context(MemberScorer(opened))
 
     def close(self) -> None:
@@ -99,49 +77,24 @@ class PartWriter:
         if files.exists(part):
             return
         scorer = self._scorer
-        batches = scorer.batches([path], batch_size=self._scoring.batch_size)
+        batches = scorer.batches([path], batch_size=self._options.batch_size)
         with (
             files.atomic_file(part, force=True) as temporary,
-            scorer.writer(temporary, top_k=self._scoring.cache_top_k, force=True) as writer,
+            scorer.writer(temporary, top_k=self._options.cache_top_k, force=True) as writer,
         ):
             for videos, members in score_ahead(batches, scorer.members_of):
                 writer.append(videos.video_ids, members, videos.labels)
             writer.end_shard(shard_name(path))
 
 
-def predict_on_beam(
-    *,
-    models: Sequence[str],
-    data: str,
-    cache: str,
-    num_workers: int = 1,
-    beam_options: Sequence[str] = (),
-    cache_top_k: int | None = None,
-    batch_size: int | None = None,
-    num_classes: int | None = None,
-    architecture: str | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> BeamResult:
+def predict_on_beam(options: PredictOptions) -> BeamResult:
     """Cache the scores of records with the workers of an Apache Beam runner.
 
     The cache equals the one that `predict_scores` writes. Its parts lie in `<cache>.parts` until it
     is complete. Models, records and parts must have the same paths for all workers.
 
     Args:
-        models: Paths to models (see `loading.model`).
-        data: Globs of records, comma-separated.
-        cache: Prediction file (`.h5`) to write.
-        num_workers: Processes of the local runner.
-        beam_options: Further options of the pipeline, such as `--runner=FlinkRunner`.
-        cache_top_k: Scores kept a video and member; `None` keeps all.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
-        num_classes: Where a model's files do not tell.
-        architecture: Overrides what the models' files say.
-        force: Replace a cache that exists, and score anew what its parts hold.
-        dry_run: Check everything, score nothing.
-        progress: Told the videos joined.
+        options: What to score, where, and Beam's own options.
 
     Returns:
         What was scored.
@@ -151,31 +104,44 @@ def predict_on_beam(
         OutputExistsError: If the cache exists and `force` is not set.
         PredictionsError: If parts are of another run, or the pipeline failed.
     """
-    beam = _import_beam()
-    files.check_absent(cache, force=force)
-    paths = files.expand_globs(data, option="--data")
+    beam = check_beam(options)
+    cache = str(options.cache)
+    paths = files.expand_globs(options.data, option="--data")
     parts = {path: _part_path(cache, path) for path in paths}
-    scoring = Scoring(tuple(models), cache_top_k, batch_size, num_classes, architecture)
-    with open_models(models, architecture=architecture, num_classes=num_classes) as opened:
+    if options.force:
+        for part in parts.values():
+            Path(part).unlink(missing_ok=True)
+    missing = [(path, part) for path, part in parts.items() if not files.exists(part)]
+    with open_models(options.models, options) as opened:
         scorer = MemberScorer(opened)
-        if force and not dry_run:
-            for part in parts.values():
-                Path(part).unlink(missing_ok=True)
-        missing = [(path, part) for path, part in parts.items() if not files.exists(part)]
-        if not force:
-            for path in set(parts) - {path for path, _ in missing}:
-                _check_part(parts[path], path, scorer, top_k=cache_top_k)
         members = scorer.members
-    if dry_run:
-        return BeamResult(members, 0, None, len(paths), 0)
+        for path in set(parts) - {path for path, _ in missing}:
+            _check_part(parts[path], path, scorer, top_k=options.cache_top_k)
     if missing:
-        _run(beam, scoring, missing, num_workers=num_workers, beam_options=beam_options)
-    joined = join_predictions(parts=list(parts.values()), out=cache, force=force, progress=progress)
+        _run(beam, options, missing)
+    joined = join_predictions(
+        list(parts.values()), cache, force=options.force, progress=options.progress
+    )
     for part in parts.values():
         Path(part).unlink()
     if not any(Path(f"{cache}.parts").iterdir()):
         Path(f"{cache}.parts").rmdir()
     return BeamResult(members, joined.num_videos, cache, len(paths), len(missing))
+
+
+def check_beam(options: PredictOptions) -> Any:
+    """Return the Beam package once the output may be written.
+
+    Args:
+        options: What would be scored.
+
+    Raises:
+        MissingDependencyError: If Apache Beam is not installed.
+        OutputExistsError: If the cache exists and `force` is not set.
+    """
+    beam = _import_beam()
+    files.check_absent(str(options.cache), force=options.force)
+    return beam
 
 
 def _import_beam() -> Any:
@@ -217,23 +183,17 @@ def _check_part(part: str, path: str, scorer: MemberScorer, *, top_k: int | None
         raise PredictionsError(msg, path=part, members=has[0])
 
 
-def _run(
-    beam: Any,
-    scoring: Scoring,
-    work: Sequence[tuple[str, str]],
-    *,
-    num_workers: int,
-    beam_options: Sequence[str],
-) -> None:
+def _run(beam: Any, options: PredictOptions, work: Sequence[tuple[str, str]]) -> None:
     """Score record files on a runner.
 
     Raises:
         PredictionsError: If any could not be scored.
     """
+    quiet = replace(options, progress=no_progress)  # a progress bar cannot travel
 
     class ScoreRecordFile(beam.DoFn):  # type: ignore[misc]  # loaded only here
         def __init__(self) -> None:
-            self._writer = PartWriter(scoring)
+            self._writer = PartWriter(quiet)
 
         def setup(self) -> None:
             self._writer.open()
@@ -247,14 +207,14 @@ def _run(
     local = [
         "--runner=FnApiRunner",
         "--direct_running_mode=multi_processing",
-        f"--direct_num_workers={num_workers}",
+        f"--direct_num_workers={options.num_workers or 1}",
     ]
-    chosen = any(option.startswith("--runner") for option in beam_options)
-    options = beam.options.pipeline_options.PipelineOptions(
-        [*([] if chosen else local), *beam_options]
+    chosen = any(option.startswith("--runner") for option in options.beam_options)
+    settings = beam.options.pipeline_options.PipelineOptions(
+        [*([] if chosen else local), *options.beam_options]
     )
     try:
-        with beam.Pipeline(options=options) as pipeline:
+        with beam.Pipeline(options=settings) as pipeline:
             # Without the reshuffle one worker would be given everything.
             _ = (
                 pipeline

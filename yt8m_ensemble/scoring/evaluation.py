@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
 from yt8m_ensemble.inference import GraphRunner, pool_batches, score_ahead
 from yt8m_ensemble.loading.checkpoints import index_digest, step_of
-from yt8m_ensemble.loading.model import OpenModel, open_model
+from yt8m_ensemble.loading.model import OpenModel, open_with
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.scoring.members import scoring_reader, start_runner, unmapped
 from yt8m_ensemble.values import Progress, no_progress
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.data import Batch, BatchReader
+    from yt8m_ensemble.options import EvalOptions
     from yt8m_ensemble.scoring.targets import Target
     from yt8m_ensemble.values import TensorSource
 
@@ -73,21 +74,15 @@ def _scored(
 
 
 class Evaluator:
-    """Evaluate one target after the other; keep graph and reader as long as they fit."""
+    """Evaluates one target after the other; keeps graph and reader as long as they fit.
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        *,
-        batch_size: int | None,
-        top_k: int,
-        num_classes: int | None,
-        architecture: str | None,
-        progress: Progress,
-    ) -> None:
-        self._paths, self._batch_size, self._top_k = paths, batch_size, top_k
-        self._opening = {"num_classes": num_classes, "architecture": architecture}
-        self._progress = progress
+    Args:
+        paths: Record files.
+        options: How models are opened and scored.
+    """
+
+    def __init__(self, paths: Sequence[str], options: EvalOptions) -> None:
+        self._paths, self._options = paths, options
         self._readers: dict[Any, BatchReader] = {}
         self._stack = ExitStack()  # holds the current model and its runner
         self._current: tuple[str, OpenModel, GraphRunner] | None = None
@@ -112,20 +107,20 @@ class Evaluator:
         key = model.features, model.num_classes, runner.takes_bytes
         if key not in self._readers:
             self._readers[key] = scoring_reader(
-                self._paths, model, [runner], batch_size=self._batch_size
+                self._paths, model, [runner], batch_size=self._options.batch_size
             )
         task = f"eval {target.path}"
         report = evaluate(
-            _scored(runner, self._readers[key], task=task, progress=self._progress),
+            _scored(runner, self._readers[key], task=task, progress=self._options.progress),
             num_classes=model.num_classes,
-            top_k=self._top_k,
+            top_k=self._options.top_k,
         )
         return Evaluation(target.path, model.architecture, digest, report, step)
 
     def _open(self, target: Target) -> tuple[OpenModel, GraphRunner]:
         self._stack.close()
         self._current = None
-        model = self._stack.enter_context(open_model(target.path, **self._opening))  # type: ignore[arg-type]
+        model = self._stack.enter_context(open_with(target.path, self._options))
         runner = self._stack.enter_context(start_runner(model))
         self._current = target.model, model, runner
         return model, runner

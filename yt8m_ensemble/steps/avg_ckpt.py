@@ -6,12 +6,11 @@ Whatever can be known is checked before the first byte of weights is read. The t
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,21 +33,21 @@ from yt8m_ensemble.checkpoints import (
     open_checkpoint,
     prune_object_graph,
 )
-from yt8m_ensemble.constants import FLAGS_FILE
-from yt8m_ensemble.errors import CheckpointError, ModelError, UsageError
+from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.loading.checkpoints import index_digest, select_checkpoints, step_of
+from yt8m_ensemble.loading.paths import find_flags
+from yt8m_ensemble.options import AverageOptions, command
 from yt8m_ensemble.provenance import write_provenance
-from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from yt8m_ensemble.averaging import Neighbors, Trial
     from yt8m_ensemble.checkpoints import TfCheckpoint
     from yt8m_ensemble.scoring.checkpoints import CheckpointScorer
-    from yt8m_ensemble.values import TensorSpec
+    from yt8m_ensemble.values import Progress, TensorSpec
 
 _SPARE_BYTES = 1 << 20  # index, provenance, meta graph
 
@@ -97,50 +96,12 @@ class AveragedCheckpoint:
     recalibration: Recalibration | None = None
 
 
-def average_checkpoints(
-    *,
-    prefix: str | Sequence[str] = (),
-    step_range: tuple[int, int] | None = None,
-    checkpoints: Sequence[str | int] | None = None,
-    last: int | None = None,
-    weights: str | Sequence[float] = "uniform",
-    soup: Literal["greedy"] | None = None,
-    search: bool = False,
-    eval_data: str | None = None,
-    recalibrate_bn: str | None = None,
-    out: str,
-    keep_optimizer: bool = False,
-    allow_different_runs: bool = False,
-    allow_nonfinite: bool = False,
-    batch_size: int = 1024,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> AveragedCheckpoint:
+@command(AverageOptions)
+def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
     """Average checkpoints, summed in float64 and stored in the inputs' dtypes.
 
-    Args:
-        prefix: A train directory, its `DIR/model.ckpt`, or a whole checkpoint prefix; or several.
-        step_range: First and last step to take from each directory, both included.
-        checkpoints: Steps to take from each directory, or whole checkpoint prefixes.
-        last: How many of the newest to take from each directory.
-        weights: `uniform`, `linear`, `ema:DECAY`, or a number for each input, oldest first.
-        soup: `greedy` averages the subset that a greedy soup finds.
-        search: Average the last k, for the k of the best GAP; `<out>.search.png` shows them all.
-        eval_data: Globs of held-out records that soup, search and recalibration are judged by.
-        recalibrate_bn: Globs of records to re-estimate batch-norm statistics from; the new ones are
-            kept only if GAP on `eval_data` rises.
-        out: Prefix of the average.
-        keep_optimizer: Average the optimizer's slots too, in place of leaving them out.
-        allow_different_runs: Average inputs whose weights are of different runs.
-        allow_nonfinite: Let NaN and infinities in an input through.
-        batch_size: Videos a batch where records are read.
-        force: Replace an existing output.
-        dry_run: Check only; score and write nothing.
-        progress: Told the bytes of the output that are done, and the videos scored.
-
     Returns:
-        What was averaged, or would be.
+        What was averaged.
 
     Raises:
         CheckpointNotFoundError: If a checkpoint is not there.
@@ -148,72 +109,46 @@ def average_checkpoints(
             another run than the others.
         TensorMismatchError: If names, shapes, dtypes or integers differ.
         OutputExistsError: If `out` exists and `force` is not set.
-        UsageError: If the options do not say which checkpoints to take, or contradict each other.
+        UsageError: If the options do not say which checkpoints to take.
     """
-    _check_options(weights, soup=soup, search=search, bn=recalibrate_bn, eval_data=eval_data)
-    prefixes = select_checkpoints(
-        [prefix] if isinstance(prefix, str) else prefix,
-        step_range=step_range,
-        checkpoints=checkpoints,
-        last=last,
-    )
-    files.check_absent(f"{out}.index", force=force)
-    shares = average_weights(weights, len(prefixes))
     with ExitStack() as stack:
-        sources = {path: stack.enter_context(open_checkpoint(path)) for path in prefixes}
-        by_step = sorted(prefixes, key=lambda path: step_of(sources[path]))
-        plan = _without_dropped(
-            plan_average(sources, newest=by_step[-1], keep_optimizer=keep_optimizer)
-        )
-        nbytes = sum(spec.nbytes for spec in plan.specs.values())
-        _check_space(out, nbytes)
-        flags = _find_flags(by_step[-1])
-        result = AveragedCheckpoint(
-            prefix=out,
-            global_step=sources[by_step[-1]].global_step,
-            inputs=tuple(prefixes),
-            weights=shares,
-            num_tensors=len(plan.specs),
-            nbytes=nbytes,
-            dropped=plan.dropped,
-        )
-        if not allow_different_runs:
-            # A sample of each tensor is compared, so its checksum cannot be.
-            samples = {
-                path: stack.enter_context(open_checkpoint(path, verify=False)) for path in by_step
-            }
-            slots = find_optimizer_tensors(plan.specs)  # moments forget; only weights tell
-            weighed = [spec for spec in plan.averaged if spec.name not in slots]
-            result = replace(result, neighbors=tuple(check_one_run(samples, weighed)))
-        if dry_run:
-            return result
-        if eval_data:
+        result, by_step, sources, plan = _open(options, stack)
+        if options.eval_data:
             from yt8m_ensemble.scoring.checkpoints import open_scorer
 
             scorer = stack.enter_context(
-                open_scorer(by_step[-1], eval_data, batch_size=batch_size, progress=progress)
+                open_scorer(
+                    by_step[-1],
+                    options.eval_data,
+                    batch_size=options.batch_size,
+                    progress=options.progress,
+                )
             )
-            if soup or search:
+            if options.soup or options.search:
                 ordered = {path: sources[path] for path in by_step}
-                result = _choose(result, ordered, plan, scorer, search=search)
-            if recalibrate_bn:
-                plan, found = _recalibrate(result, sources, plan, scorer, recalibrate_bn)
+                result = _choose(result, ordered, plan, scorer, search=options.search)
+            if options.recalibrate_bn:
+                plan, found = _recalibrate(result, sources, plan, scorer, options.recalibrate_bn)
                 result = replace(result, recalibration=found)
         used = {path: sources[path] for path in result.inputs}
         # Before anything is written: the output may replace an input.
         digests = {path: index_digest(path) for path in result.inputs}
-        means = mean_blocks(used, plan.averaged, result.weights, allow_nonfinite=allow_nonfinite)
-        _write(out, plan, means, force=force, progress=progress)
-        if search:
+        flags = find_flags(by_step[-1])
+        means = mean_blocks(
+            used, plan.averaged, result.weights, allow_nonfinite=options.allow_nonfinite
+        )
+        _write(options.out, plan, means, force=options.force, progress=options.progress)
+        if options.search:
             from yt8m_ensemble.plotting import draw_search
 
-            draw_search(result.trials, f"{out}.search.png")
-        _carry_meta_graph(by_step[-1], out, plan)
+            draw_search(result.trials, f"{options.out}.search.png")
+        _carry_meta_graph(by_step[-1], options.out, plan)
         write_provenance(
-            out,
+            options.out,
             command="avg-ckpt",
             inputs=digests,
-            options={"weights": result.weights, "keep_optimizer": keep_optimizer},
+            options=options,
+            weights=result.weights,
             global_step=result.global_step,
             trials=[vars(trial) for trial in result.trials],
             recalibration=vars(result.recalibration) if result.recalibration else None,
@@ -222,30 +157,55 @@ def average_checkpoints(
         return result
 
 
-def _check_options(
-    weights: str | Sequence[float],
-    *,
-    soup: str | None,
-    search: bool,
-    bn: str | None,
-    eval_data: str | None,
-) -> None:
-    """Refuse options that contradict each other before anything is opened.
+@command(AverageOptions)
+def plan_average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
+    """Check what `average_checkpoints` would do; score and write nothing.
 
-    Raises:
-        UsageError: If they do.
+    Returns:
+        What would be averaged; what soup, search and recalibration would choose is not known.
     """
-    judged = {"--soup": soup, "--search": search, "--recalibrate-bn": bn}
-    given = [name for name, value in judged.items() if value]
-    if given and not eval_data:
-        msg = f"`{given[0]}` needs held-out records to judge by. Name them with `--eval-data GLOB`."
-        raise UsageError(msg, option=given[0])
-    if eval_data and not given:
-        msg = "`--eval-data` judges `--soup`, `--search` or `--recalibrate-bn`; none is given."
-        raise UsageError(msg, option="--eval-data")
-    if (soup and search) or ((soup or search) and weights != "uniform"):
-        msg = "`--soup`, `--search` and `--weights` each say how inputs count. Give one of them."
-        raise UsageError(msg, soup=soup, search=search, weights=weights)
+    with ExitStack() as stack:
+        return _open(options, stack)[0]
+
+
+def _open(
+    options: AverageOptions, stack: ExitStack
+) -> tuple[AveragedCheckpoint, list[str], dict[str, TfCheckpoint], AveragePlan]:
+    """Return the average as planned, its inputs by step, opened, and the plan of its tensors."""
+    prefixes = select_checkpoints(
+        [options.prefix] if isinstance(options.prefix, str) else options.prefix,
+        step_range=options.step_range,
+        checkpoints=options.checkpoints,
+        last=options.last,
+    )
+    files.check_absent(f"{options.out}.index", force=options.force)
+    shares = average_weights(options.weights, len(prefixes))
+    sources = {path: stack.enter_context(open_checkpoint(path)) for path in prefixes}
+    by_step = sorted(prefixes, key=lambda path: step_of(sources[path]))
+    plan = _without_dropped(
+        plan_average(sources, newest=by_step[-1], keep_optimizer=options.keep_optimizer)
+    )
+    nbytes = sum(spec.nbytes for spec in plan.specs.values())
+    _check_space(options.out, nbytes)
+    find_flags(by_step[-1])  # refuses a damaged file before work begins
+    result = AveragedCheckpoint(
+        prefix=options.out,
+        global_step=sources[by_step[-1]].global_step,
+        inputs=tuple(prefixes),
+        weights=shares,
+        num_tensors=len(plan.specs),
+        nbytes=nbytes,
+        dropped=plan.dropped,
+    )
+    if not options.allow_different_runs:
+        # A sample of each tensor is compared, so its checksum cannot be.
+        samples = {
+            path: stack.enter_context(open_checkpoint(path, verify=False)) for path in by_step
+        }
+        slots = find_optimizer_tensors(plan.specs)  # moments forget; only weights tell
+        weighed = [spec for spec in plan.averaged if spec.name not in slots]
+        result = replace(result, neighbors=tuple(check_one_run(samples, weighed)))
+    return result, by_step, sources, plan
 
 
 def _choose(
@@ -342,25 +302,3 @@ def _carry_meta_graph(newest: str, out: str, plan: AveragePlan) -> None:
     elif newest != out:
         with files.atomic_file(f"{out}.meta", force=True) as part:
             files.copy(f"{newest}.meta", part)
-
-
-def _find_flags(prefix: str) -> Mapping[str, Any] | None:
-    """Return the flags of a model, from the provenance of an average or its train directory.
-
-    Raises:
-        ModelError: If the file that should hold them is not JSON.
-    """
-    directory, _, _ = prefix.rpartition("/")
-    beside = f"{directory}/{FLAGS_FILE}" if directory else FLAGS_FILE
-    for path, key in ((f"{prefix}.provenance.json", "model_flags"), (beside, None)):
-        if not files.exists(path):
-            continue
-        try:
-            found = json.loads(files.read_text(path))
-        except ValueError as error:
-            msg = f"'{path}' is not JSON: {error}. Restore the file or remove it."
-            raise ModelError(msg, path=path) from error
-        flags = found.get(key) if key and isinstance(found, dict) else found
-        if isinstance(flags, dict):
-            return flags
-    return None

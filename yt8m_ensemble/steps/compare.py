@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
+from yt8m_ensemble.options import CompareOptions, command
 from yt8m_ensemble.plotting import draw_comparison
 from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning.diversity import Comparison, compare_members
-from yt8m_ensemble.values import MixtureWeights, Progress, Space, no_progress
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from yt8m_ensemble.values import MixtureWeights
 
 
 @dataclass(frozen=True)
 class CompareResult:
-    """Say what was compared.
+    """Result of `compare_predictions`.
 
     Args:
         weights: The mixture compared with.
@@ -33,26 +30,9 @@ class CompareResult:
     gap_interval: tuple[float, float] | None
 
 
-def compare_predictions(
-    *,
-    predictions: Sequence[str],
-    weights: str | None = None,
-    space: Space = "probability",
-    intersect: bool = False,
-    plot: str | None = None,
-    force: bool = False,
-    progress: Progress = no_progress,
-) -> CompareResult:
+@command(CompareOptions)
+def compare_predictions(options: CompareOptions) -> CompareResult:
     """Compare the members of prediction files with each other and with their mixture.
-
-    Args:
-        predictions: Prediction files of the same videos.
-        weights: Mixture-weights file; without one members count alike.
-        space: Mixing space without `weights`.
-        intersect: Keep the videos that all files hold, instead of refusing files that differ.
-        plot: PNG to draw.
-        force: Replace a picture that exists.
-        progress: Told the videos read.
 
     Returns:
         The comparison.
@@ -60,14 +40,14 @@ def compare_predictions(
     Raises:
         MixtureWeightsError: If the weights name other members.
     """
-    if plot:
-        files.check_absent(plot, force=force)
-    with open_prediction_set(predictions, intersect=intersect) as opened:
-        mixture = MixtureWeights.uniform(opened.members, space=space)
-        if weights:
-            mixture = opened.read_weights(weights)
+    if options.plot:
+        files.check_absent(options.plot, force=options.force)
+    with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
+        mixture = MixtureWeights.uniform(opened.members, space=options.space)
+        if options.weights:
+            mixture = opened.read_weights(options.weights)
         candidates, truncated = opened.candidates(
-            per_class=bool(mixture.class_values), progress=progress
+            per_class=bool(mixture.class_values), progress=options.progress
         )
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]
@@ -75,6 +55,6 @@ def compare_predictions(
         interval = None
         if truncated is not None:
             interval = truncated.gap_interval(mixture)
-    if plot:
-        draw_comparison(plot, comparison, force=force)
-    return CompareResult(mixture, comparison, plot, interval)
+    if options.plot:
+        draw_comparison(options.plot, comparison, force=options.force)
+    return CompareResult(mixture, comparison, options.plot, interval)

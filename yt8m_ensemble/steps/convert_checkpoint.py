@@ -17,19 +17,19 @@ from yt8m_ensemble.checkpoints import (
     write_safetensors,
 )
 from yt8m_ensemble.errors import CheckpointError, EnsembleError, UsageError
-from yt8m_ensemble.values import Progress, no_progress
+from yt8m_ensemble.options import ConvertOptions, command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.values import TensorSource, TensorSpec
+    from yt8m_ensemble.values import Progress, TensorSource, TensorSpec
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Say what was converted.
+    """Result of `convert_checkpoint`.
 
     Args:
         source: What was read.
@@ -46,22 +46,11 @@ class Conversion:
     nbytes: int
 
 
-def convert_checkpoint(
-    source: str,
-    out: str,
-    *,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> Conversion:
+@command(ConvertOptions)
+def convert_checkpoint(options: ConvertOptions) -> Conversion:
     """Convert weights between formats, which the names' endings tell.
 
-    Args:
-        source: A checkpoint prefix, a `.safetensors` file, or a `.h5` file.
-        out: Likewise.
-        force: Replace an existing output.
-        dry_run: Check only; write nothing.
-        progress: Told the tensors written.
+    Either end is a checkpoint prefix, a `.safetensors` file, or a `.h5` file.
 
     Returns:
         What was converted.
@@ -71,18 +60,11 @@ def convert_checkpoint(
         OutputExistsError: If `out` exists and `force` is not set.
         UsageError: If `out` is the source.
     """
-    if Path(source).resolve() == Path(out).resolve():
-        msg = f"'{out}' is the source itself. Choose another name."
-        raise UsageError(msg, source=source)
-    kind = _kind(out)
-    files.check_absent(f"{out}.index" if kind == "checkpoint" else out, force=force)
     with ExitStack() as stack:
-        opened = _open(source, stack)
-        watched = _Watched(opened, progress)
-        if dry_run:
-            pass
-        elif kind == "checkpoint":
-            with CheckpointWriter(out, force=force) as writer:
+        planned, opened = _planned(options, stack)
+        watched = _Watched(opened, options.progress)
+        if planned.kind == "checkpoint":
+            with CheckpointWriter(options.out, force=options.force) as writer:
                 for name, spec in opened.specs().items():
                     values = watched.read(name)
                     if spec.dtype == "string":
@@ -90,9 +72,37 @@ def convert_checkpoint(
                     else:
                         writer.add_blocks(spec, [values])
         else:
-            _write_file(out, kind, watched, force=force)
-        specs = opened.specs().values()
-        return Conversion(source, out, kind, len(specs), sum(spec.nbytes for spec in specs))
+            _write_file(options.out, planned.kind, watched, force=options.force)
+        return planned
+
+
+@command(ConvertOptions)
+def plan_convert_checkpoint(options: ConvertOptions) -> Conversion:
+    """Check what `convert_checkpoint` would convert; write nothing.
+
+    Returns:
+        What would be converted.
+    """
+    with ExitStack() as stack:
+        return _planned(options, stack)[0]
+
+
+def _planned(options: ConvertOptions, stack: ExitStack) -> tuple[Conversion, TensorSource]:
+    """Return what is to be converted, and the opened source.
+
+    Raises:
+        UsageError: If `out` is the source.
+    """
+    source, out = options.source, options.out
+    if Path(source).resolve() == Path(out).resolve():
+        msg = f"'{out}' is the source itself. Choose another name."
+        raise UsageError(msg, source=source)
+    kind = _kind(out)
+    files.check_absent(f"{out}.index" if kind == "checkpoint" else out, force=options.force)
+    opened = _open(source, stack)
+    specs = opened.specs().values()
+    nbytes = sum(spec.nbytes for spec in specs)
+    return Conversion(source, out, kind, len(specs), nbytes), opened
 
 
 def _write_file(out: str, kind: str, source: TensorSource, *, force: bool) -> None:
@@ -118,7 +128,7 @@ def _write_file(out: str, kind: str, source: TensorSource, *, force: bool) -> No
 
 
 class _Watched:
-    """Tell of each tensor that is read."""
+    """A source that reports each tensor that is read."""
 
     def __init__(self, source: TensorSource, progress: Progress) -> None:
         self._source = source

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from yt8m_ensemble import files
-from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.data import sample_shards
+from yt8m_ensemble.options import EvalModelOptions, EvalOptions, command, fields_of
 from yt8m_ensemble.scoring.evaluation import Evaluation, Evaluator
 from yt8m_ensemble.scoring.targets import Target, Watch, find_targets
 from yt8m_ensemble.training import ScalarWriter
-from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
 class Evaluations:
-    """Hold what one run of `eval` found.
+    """Result of `evaluate_models`.
 
     Args:
         evaluations: In the order in which they were made.
@@ -33,67 +32,25 @@ class Evaluations:
     record_files: tuple[str, ...]
 
 
-def evaluate_model(
-    *,
-    model: str,
-    data: str,
-    batch_size: int | None = None,
-    top_k: int = TOP_K,
-    num_classes: int | None = None,
-    architecture: str | None = None,
-    progress: Progress = no_progress,
-) -> Evaluation:
-    """Return the evaluation of one model; see `evaluate_models`."""
-    found = evaluate_models(
-        models=[model],
-        data=data,
-        batch_size=batch_size,
-        top_k=top_k,
-        num_classes=num_classes,
-        architecture=architecture,
-        progress=progress,
-    )
-    return found.evaluations[0]
+@command(EvalModelOptions)
+def evaluate_model(options: EvalModelOptions) -> Evaluation:
+    """Evaluate one model over records; see `evaluate_models`.
+
+    Returns:
+        Its metrics.
+    """
+    values = {name: getattr(options, name) for name in fields_of(EvalModelOptions)}
+    model = values.pop("model")
+    many = EvalOptions(models=[model], progress=options.progress, **values)
+    return evaluate_models.run(many).evaluations[0]
 
 
-def evaluate_models(
-    *,
-    models: Sequence[str],
-    data: str,
-    checkpoints: Sequence[str] | None = None,
-    all_checkpoints: bool = False,
-    watch: Watch | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    tensorboard: str | None = None,
-    batch_size: int | None = None,
-    top_k: int = TOP_K,
-    num_classes: int | None = None,
-    architecture: str | None = None,
-    progress: Progress = no_progress,
-    on_evaluation: Callable[[Evaluation], None] | None = None,
-) -> Evaluations:
+@command(EvalOptions)
+def evaluate_models(options: EvalOptions) -> Evaluations:
     """Score records with models and compare with their labels.
 
     The checkpoints of one train directory share one graph and one reader of the records: only the
     weights are exchanged.
-
-    Args:
-        models: Any paths to models (see `loading.model`).
-        data: Globs of records, comma-separated.
-        checkpoints: Steps of the one train directory in `models` to evaluate.
-        all_checkpoints: Evaluate every checkpoint of the train directories in `models`.
-        watch: Go on with the checkpoints that appear in the train directories in `models`.
-        sample: Read only so many record files, the same for every model.
-        seed: Seed of that sample.
-        tensorboard: Directory for scalars under the starter code's names, by global step; a folder
-            a model in it if there are several.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
-        top_k: Pairs a video that GAP keeps.
-        num_classes: Where a model's files do not tell.
-        architecture: Overrides what the models' files say.
-        progress: Told the videos scored.
-        on_evaluation: Told each evaluation as soon as it is made.
 
     Returns:
         The metrics, and which model is best.
@@ -102,30 +59,26 @@ def evaluate_models(
         UsageError: If options contradict each other, or need a train directory and get none.
         CheckpointNotFoundError: If a step is not there.
     """
-    paths = files.expand_globs(data, option="--data")
-    if sample is not None:
-        paths = sample_shards(paths, sample, seed=seed)
+    paths = files.expand_globs(options.data, option="--data")
+    if options.sample is not None:
+        paths = sample_shards(paths, options.sample, seed=options.seed)
     targets = find_targets(
-        models, checkpoints=checkpoints, all_checkpoints=all_checkpoints, watch=watch
+        options.models,
+        checkpoints=[*map(str, options.checkpoints)] if options.checkpoints else None,
+        all_checkpoints=options.all_checkpoints,
+        watch=Watch(options.poll_interval, options.stop_after_idle) if options.watch else None,
     )
     found: list[Evaluation] = []
     with (
-        Evaluator(
-            paths,
-            batch_size=batch_size,
-            top_k=top_k,
-            num_classes=num_classes,
-            architecture=architecture,
-            progress=progress,
-        ) as evaluator,
-        _Scalars(tensorboard, models) as scalars,
+        Evaluator(paths, options) as evaluator,
+        _Scalars(options.tensorboard, options.models) as scalars,
     ):
         for target in targets:
             evaluation = evaluator.evaluate(target)
             found.append(evaluation)
             scalars.write(target, evaluation)
-            if on_evaluation is not None:
-                on_evaluation(evaluation)
+            if options.on_evaluation is not None:
+                options.on_evaluation(evaluation)
     best = max(found, key=lambda evaluation: evaluation.report.metrics.gap, default=None)
     return Evaluations(tuple(found), best.path if best else None, tuple(paths))
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.mixing import mix
+from yt8m_ensemble.options import EvalPredictionsOptions, command
 from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning import check_kept
-from yt8m_ensemble.values import MixtureWeights, Progress, no_progress
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from yt8m_ensemble.values import MixtureWeights
 
 MIXTURE = "mixture"
 
@@ -55,22 +51,9 @@ class CachedEvaluations:
     top_k: int | None
 
 
-def evaluate_predictions(
-    *,
-    predictions: Sequence[str],
-    weights: str | None = None,
-    top_k: int = TOP_K,
-    intersect: bool = False,
-    progress: Progress = no_progress,
-) -> CachedEvaluations:
+@command(EvalPredictionsOptions)
+def evaluate_predictions(options: EvalPredictionsOptions) -> CachedEvaluations:
     """Compare cached scores with the labels cached beside them.
-
-    Args:
-        predictions: Prediction files of the same videos.
-        weights: Mixture-weights file: also evaluate the mixture.
-        top_k: Pairs a video that GAP keeps.
-        intersect: Keep the videos that all files hold, instead of refusing files that differ.
-        progress: Told the videos read.
 
     Returns:
         The metrics.
@@ -81,8 +64,9 @@ def evaluate_predictions(
         PredictionsError: If a file is unfinished, lacks labels, differs in classes, or keeps fewer
             scores than GAP needs.
     """
-    with open_prediction_set(predictions, intersect=intersect) as opened:
-        mixture = opened.read_weights(weights) if weights else None
+    top_k, progress = options.top_k, options.progress
+    with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
+        mixture = opened.read_weights(options.weights) if options.weights else None
         # A mixture of one member is that member bit for bit.
         wanted = [(name, MixtureWeights.uniform([name])) for name in opened.members]
         wanted += [(MIXTURE, mixture)] if mixture else []

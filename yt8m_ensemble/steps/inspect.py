@@ -18,7 +18,7 @@ from yt8m_ensemble.checkpoints import (
     summarize_meta_graph,
 )
 from yt8m_ensemble.loading.paths import find_prefix
-from yt8m_ensemble.values import Progress, no_progress
+from yt8m_ensemble.options import DiffOptions, InspectOptions, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InspectedTensor:
-    """Describe one tensor.
+    """One tensor of a file.
 
     Args:
         spec: Name, shape and dtype.
@@ -44,7 +44,7 @@ class InspectedTensor:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Hold what a file of weights holds.
+    """Result of `inspect_checkpoint`.
 
     Args:
         path: The path given.
@@ -65,7 +65,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Hold how two files of weights differ.
+    """Result of `compare_checkpoints`.
 
     Args:
         first: One path.
@@ -83,32 +83,25 @@ class Comparison:
         return sum(difference.kind != "equal" for difference in self.differences)
 
 
-def inspect_checkpoint(
-    path: str, *, stats: bool = True, verify: bool = True, progress: Progress = no_progress
-) -> Inspection:
+@command(InspectOptions)
+def inspect_checkpoint(options: InspectOptions) -> Inspection:
     """Describe the tensors of a checkpoint, model directory, bundle, safetensors or HDF5 file.
 
-    Args:
-        path: Any path to a model, or a `.safetensors` or `.h5` file.
-        stats: Read the values as well.
-        verify: Compare what is read with its checksums.
-        progress: Told the megabytes read.
-
     Returns:
-        What it holds.
+        Its tensors and its graph.
 
     Raises:
         CheckpointError: If it cannot be read or is damaged.
     """
-    with _open(path, verify=verify) as (source, place):
-        statistics = measure(source, progress=progress) if stats else {}
+    with _open(options.path, verify=options.verify) as (source, place):
+        statistics = measure(source, progress=options.progress) if options.stats else {}
         meta = f"{place}.meta"
         graph = None
         if isinstance(source, TfCheckpoint) and files.exists(meta):
             graph = summarize_meta_graph(files.read_bytes(meta), path=meta)
         specs = source.specs()
         return Inspection(
-            path=path,
+            path=options.path,
             place=place,
             global_step=source.global_step if isinstance(source, TfCheckpoint) else None,
             nbytes=sum(spec.nbytes for spec in specs.values()),
@@ -120,16 +113,9 @@ def inspect_checkpoint(
         )
 
 
-def compare_checkpoints(
-    first: str, second: str, *, verify: bool = True, progress: Progress = no_progress
-) -> Comparison:
-    """Compare two files of weights tensor by tensor.
-
-    Args:
-        first: As for `inspect_checkpoint`.
-        second: As for `inspect_checkpoint`, perhaps of another kind.
-        verify: Compare what is read with its checksums.
-        progress: Told the megabytes read of each.
+@command(DiffOptions)
+def compare_checkpoints(options: DiffOptions) -> Comparison:
+    """Compare two files of weights, perhaps of different formats, tensor by tensor.
 
     Returns:
         Their differences.
@@ -137,8 +123,12 @@ def compare_checkpoints(
     Raises:
         CheckpointError: If one cannot be read or is damaged.
     """
-    with _open(first, verify=verify) as (one, _), _open(second, verify=verify) as (other, _):
-        return Comparison(first, second, tuple(compare(one, other, progress=progress)))
+    with (
+        _open(options.first, verify=options.verify) as (one, _),
+        _open(options.second, verify=options.verify) as (other, _),
+    ):
+        found = compare(one, other, progress=options.progress)
+        return Comparison(options.first, options.second, tuple(found))
 
 
 @contextmanager

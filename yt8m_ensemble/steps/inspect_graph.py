@@ -8,9 +8,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
-from yt8m_ensemble.constants import MAX_FRAMES
 from yt8m_ensemble.graphs.cost import MIXTURE, SHARED, measure_parts
 from yt8m_ensemble.loading.model import open_model
+from yt8m_ensemble.options import InspectGraphOptions, command
 from yt8m_ensemble.packaging.layouts import size_text
 
 if TYPE_CHECKING:
@@ -69,32 +69,19 @@ class GraphInspection:
     svg: str | None
 
 
-def inspect_graph(
-    path: str,
-    *,
-    svg: str | None = None,
-    num_frames: int = MAX_FRAMES,
-    num_classes: int | None = None,
-    force: bool = False,
-) -> GraphInspection:
+@command(InspectGraphOptions)
+def inspect_graph(options: InspectGraphOptions) -> GraphInspection:
     """Describe a model's graph, and draw it.
-
-    Args:
-        path: Any path to a model (see `loading.model`).
-        svg: Picture to write: members, what they share, how they are joined.
-        num_frames: Frames of the video that operations are counted for.
-        num_classes: Where the model's files do not tell.
-        force: Replace a picture that exists.
 
     Returns:
         The description.
     """
-    if svg:
-        files.check_absent(svg, force=force)
-    with open_model(path, num_classes=num_classes) as model:
-        found = _describe(model, svg=svg, num_frames=num_frames)
-    if svg:
-        files.write_text(svg, draw(found), force=force)
+    if options.svg:
+        files.check_absent(options.svg, force=options.force)
+    with open_model(options.path, num_classes=options.num_classes) as model:
+        found = _describe(model, svg=options.svg, num_frames=options.num_frames)
+    if options.svg:
+        files.write_text(options.svg, draw(found), force=options.force)
     return found
 
 

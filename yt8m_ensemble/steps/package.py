@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
-from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MAX_BUNDLE_BYTES, MIXTURE_VARIABLE
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MIXTURE_VARIABLE
 from yt8m_ensemble.errors import BundleError, MixtureWeightsError
+from yt8m_ensemble.options import PackageOptions, command
 from yt8m_ensemble.packaging import (
     check_bundle_size,
     member_of,
@@ -24,99 +25,101 @@ from yt8m_ensemble.values import (
     MixtureWeights,
     Progress,
     TensorSpec,
-    no_progress,
     parse_flags,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from yt8m_ensemble.options.shared import Mixture
+
 
 @dataclass(frozen=True)
-class PackageResult:
-    """Say what was packed.
+class PlannedPackage:
+    """Result of `plan_package_model`.
 
     Args:
         out: The archive.
-        bundle: What it holds; `None` on a dry run.
         nbytes: Uncompressed bytes of its files.
         member_bytes: Checkpoint bytes by ensemble member.
-        weights: The mixture that was put in; `None` if the model's own was kept.
+        weights: The mixture that is put in; `None` if the model's own is kept.
     """
 
     out: str
-    bundle: Bundle | None
     nbytes: int
     member_bytes: Mapping[str, int]
     weights: MixtureWeights | None
 
 
-def package_model(
-    *,
-    model: str,
-    out: str,
-    weights: MixtureWeights | str | None = None,
-    max_size: int = MAX_BUNDLE_BYTES,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> PackageResult:
-    """Pack an inference model, with its own mixture weights or others.
-
-    A model that is too large, or that lacks a file, is refused before anything is written.
+@dataclass(frozen=True)
+class PackageResult(PlannedPackage):
+    """Result of `package_model`.
 
     Args:
-        model: The directory of an inference model.
-        out: The archive.
-        weights: Mixture weights, or the path of their file, to put in place of the model's own;
-            members are matched by name.
-        max_size: Most uncompressed bytes that the files may have together.
-        force: Replace an archive that exists.
-        dry_run: Check only; write nothing.
-        progress: Told the bytes of the checkpoint that is rewritten for new weights.
+        bundle: The archive's files.
+    """
+
+    bundle: Bundle
+
+
+@command(PackageOptions)
+def package_model(options: PackageOptions) -> PackageResult:
+    """Pack an inference model, with its own mixture weights or others.
+
+    A model that is too large, or that lacks a file, is refused before anything is written. Members
+    of other weights are matched by name.
 
     Returns:
         What was packed.
     """
-    files.check_absent(out, force=force)
+    planned = plan_package_model.run(options)
+    model, mixture = options.model, planned.weights
+    with ExitStack() as stack:
+        packed = model
+        if mixture is not None:
+            packed = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+            _copy_with_weights(model, packed, mixture, progress=options.progress)
+        bundle = write_bundle(packed, options.out, max_size=options.max_size, force=options.force)
+    write_provenance(
+        options.out,
+        command="package",
+        # The index holds a checksum of every tensor.
+        inputs={model: files.sha256(f"{model}/{INFERENCE_MODEL}.index")},
+        options=options,
+        weights=dict(zip(mixture.names, mixture.values, strict=True)) if mixture else None,
+        files={member.name: member.sha256 for member in bundle.members},
+    )
+    return PackageResult(options.out, bundle.nbytes, planned.member_bytes, mixture, bundle)
+
+
+@command(PackageOptions)
+def plan_package_model(options: PackageOptions) -> PlannedPackage:
+    """Check what `package_model` would pack; write nothing.
+
+    Returns:
+        The sizes, and the mixture that would be put in.
+    """
+    files.check_absent(options.out, force=options.force)
+    model = options.model
     parts = _read_parts(model)
     sizes = check_bundle_size(
         model,
-        out,
-        max_size=max_size,
+        options.out,
+        max_size=options.max_size,
         member_bytes=parts.nbytes,
         plan=lambda excess: plan_size_reduction(
             parts.specs, excess=excess, member_bytes=parts.nbytes, member_weights=parts.weights
         ),
     )
-    with ExitStack() as stack:
-        mixture = None
-        if weights is not None:
-            flags = parse_flags(files.read_text(f"{model}/{FLAGS_FILE}"), path=model)
-            mixture = _matching_mixture(flags, weights, model=model)
-        if dry_run:
-            return PackageResult(out, None, sum(sizes.values()), parts.nbytes, mixture)
-        packed = model
-        if mixture is not None:
-            packed = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
-            _copy_with_weights(model, packed, mixture, progress=progress)
-        bundle = write_bundle(packed, out, max_size=max_size, force=force)
-    write_provenance(
-        out,
-        command="package",
-        # The index holds a checksum of every tensor.
-        inputs={model: files.sha256(f"{model}/{INFERENCE_MODEL}.index")},
-        options={
-            "max_size": max_size,
-            "weights": dict(zip(mixture.names, mixture.values, strict=True)) if mixture else None,
-        },
-        files={member.name: member.sha256 for member in bundle.members},
-    )
-    return PackageResult(out, bundle, bundle.nbytes, parts.nbytes, mixture)
+    mixture = None
+    if options.weights is not None:
+        flags = parse_flags(files.read_bytes(f"{model}/{FLAGS_FILE}"), path=f"{model}/{FLAGS_FILE}")
+        mixture = _matching_mixture(flags, options.weights, model=model)
+    return PlannedPackage(options.out, sum(sizes.values()), parts.nbytes, mixture)
 
 
 def _matching_mixture(
-    flags: Mapping[str, Any], weights: MixtureWeights | str, *, model: str
+    flags: Mapping[str, Any], weights: Mixture | str, *, model: str
 ) -> MixtureWeights:
     """Return the mixture in the order of the model's members.
 
@@ -125,7 +128,10 @@ def _matching_mixture(
     """
     path = weights if isinstance(weights, str) else "the mixture"
     if isinstance(weights, str):
-        weights = MixtureWeights.parse(files.read_text(weights), path=weights)
+        weights = MixtureWeights.parse(files.read_bytes(weights), path=weights)
+    if not isinstance(weights, MixtureWeights):
+        msg = f"`weights` is a {type(weights).__name__}, expected MixtureWeights or a path."
+        raise MixtureWeightsError(msg, found=type(weights).__name__)
     members, space = tuple(flags.get("members", ())), flags.get("mix")
     if set(weights.names) != set(members):
         msg = (
@@ -192,7 +198,7 @@ def _read_parts(model: str) -> _Parts:
     paths = [f"{model}/{FLAGS_FILE}", f"{model}/{INFERENCE_MODEL}.index"]
     if not all(map(files.exists, paths)):
         return _Parts()
-    flags = parse_flags(files.read_text(paths[0]), path=paths[0])
+    flags = parse_flags(files.read_bytes(paths[0]), path=paths[0])
     sizes = dict.fromkeys(map(str, flags.get("members", ())), 0)
     weights = dict.fromkeys(sizes, 1.0)
     with open_checkpoint(f"{model}/{INFERENCE_MODEL}", verify=False) as source:

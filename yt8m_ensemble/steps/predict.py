@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from yt8m_ensemble import files
-from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.data import shard_paths
 from yt8m_ensemble.errors import PredictionsError, UsageError
 from yt8m_ensemble.inference import (
@@ -16,14 +17,14 @@ from yt8m_ensemble.inference import (
     score_ahead,
 )
 from yt8m_ensemble.loading.model import open_models
+from yt8m_ensemble.options import PredictOptions, command
 from yt8m_ensemble.scoring.members import MemberScorer, shard_name
 from yt8m_ensemble.storage import open_predictions
-from yt8m_ensemble.values import Progress, no_progress
+from yt8m_ensemble.values import Labels, Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from yt8m_ensemble.inference import PooledVideos
@@ -31,8 +32,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class PlannedPrediction:
+    """Result of `plan_predict_scores`.
+
+    Args:
+        members: Names of the members that would be scored.
+        record_files: The files that would be read.
+    """
+
+    members: tuple[str, ...]
+    record_files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PredictResult:
-    """Say what was scored and where it went.
+    """Result of `predict_scores` where it writes.
 
     Args:
         members: Names of the members that were scored.
@@ -49,134 +63,114 @@ class PredictResult:
     num_resumed: int = 0
 
 
-def predict_scores(
-    *,
-    models: Sequence[str],
-    data: str,
-    csv: str | None = None,
-    cache: str | None = None,
-    top_k: int = TOP_K,
-    cache_top_k: int | None = None,
-    shard: tuple[int, int] | None = None,
-    runner: Literal["local", "beam"] = "local",
-    num_workers: int | None = None,
-    beam_options: Sequence[str] = (),
-    batch_size: int | None = None,
-    num_classes: int | None = None,
-    architecture: str | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> PredictResult:
+@command(PredictOptions)
+def predict_scores(options: PredictOptions) -> PredictResult | Predictions:
     """Score records with one or more models.
 
     A cache grows by whole record files. One that an interrupted run left is continued; the result
-    is the same as of one unbroken run, because no batch spans two record files.
-
-    Args:
-        models: Paths to models (see `loading.model`); a merged one brings all its members.
-        data: Globs of records, comma-separated.
-        csv: Kaggle submission to write; needs exactly one model, whose mixed scores it holds.
-        cache: Prediction file (`.h5`) to write: the scores of every member.
-        top_k: Pairs a row of the submission.
-        cache_top_k: Scores kept a video and member in the cache; `None` keeps all.
-        shard: Score only this process's share of the record files: its number, counted from 0, and
-            how many processes there are. A cache of that very share which is complete is then left
-            as it is, so that a scheduler may call twice.
-        runner: Score in this process, or on Apache Beam (see `scoring.beam`).
-        num_workers: Processes of Beam's local runner; `None` for one.
-        beam_options: Further options of its pipeline.
-        batch_size: Videos a batch; `None` for as many as take 32 MiB, at most 256.
-        num_classes: Where a model's files do not tell.
-        architecture: Overrides what the models' files say.
-        force: Replace outputs that exist.
-        dry_run: Check everything, score nothing.
-        progress: Told the videos scored.
+    is the same as of one unbroken run, because no batch spans two record files. A cache of the
+    share in `shard` that is complete is left as it is, so that a scheduler may call twice.
 
     Returns:
-        What was written.
+        What was written; without `csv` and `cache`, the scores of every member in memory.
 
     Raises:
-        UsageError: If options ask for nothing, contradict each other or name no such share.
         MissingDependencyError: If Beam is asked for and not installed.
         ModelError: If the models differ in features or classes.
         OutputExistsError: If an output is there and complete, and `force` is not set.
         PredictionsError: If an unfinished cache is of other models, options or records.
     """
-    _check_outputs(models, csv=csv, cache=cache)
-    if runner == "beam":
-        if csv or shard or not cache:
-            msg = "`--runner beam` writes one `--cache` and shares the work itself. Leave `--csv` "
-            msg += "and `--shard` out."
-            raise UsageError(msg, csv=csv, shard=shard)
+    return write_scores.run(options) if options.csv or options.cache else _in_memory(options)
+
+
+@command(PredictOptions)
+def write_scores(options: PredictOptions) -> PredictResult:
+    """Score records into files; see `predict_scores`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: If no output is named.
+    """
+    if not options.csv and not options.cache:
+        msg = "Nothing to write. Pass `--csv OUT`, `--cache OUT.h5`, or both."
+        raise UsageError(msg)
+    if options.runner == "beam":
         from yt8m_ensemble.scoring.beam import predict_on_beam
 
-        done = predict_on_beam(
-            models=models,
-            data=data,
-            cache=cache,
-            num_workers=num_workers or 1,
-            beam_options=beam_options,
-            cache_top_k=cache_top_k,
-            batch_size=batch_size,
-            num_classes=num_classes,
-            architecture=architecture,
-            force=force,
-            dry_run=dry_run,
-            progress=progress,
-        )
+        done = predict_on_beam(options)
         return PredictResult(done.members, done.num_videos, None, done.cache)
-    if num_workers or beam_options:
-        msg = (
-            "`--num-workers` and `--beam-option` need `--runner beam`. One process uses all cores."
-        )
-        raise UsageError(msg, num_workers=num_workers)
-    if csv:
-        files.check_absent(csv, force=force)
-    paths = files.expand_globs(data, option="--data")
-    if shard is not None:
-        paths = shard_paths(paths, *shard)
-    with open_models(models, architecture=architecture, num_classes=num_classes) as opened:
-        scorer = MemberScorer(opened)
-        result = PredictResult(scorer.members, 0, csv, cache)
-        to_write = cache
-        if cache and shard is not None and not force:
-            complete = _videos_of_complete(cache, scorer, paths, top_k=cache_top_k)
+    with _scorer(options) as (scorer, paths), ExitStack() as stack:
+        result = PredictResult(scorer.members, 0, options.csv, options.cache)
+        cache = options.cache
+        if cache and options.shard is not None and not options.force:
+            complete = _videos_of_complete(cache, scorer, paths, top_k=options.cache_top_k)
             if complete is not None:
-                to_write, result = None, replace(result, num_videos=complete, num_resumed=complete)
-        writer = scorer.writer(to_write, top_k=cache_top_k, force=force) if to_write else None
-        if dry_run or not (csv or writer):
+                cache, result = None, replace(result, num_videos=complete, num_resumed=complete)
+        if not (options.csv or cache):
             return result
-        with scorer, ExitStack() as stack:
-            text = stack.enter_context(_Submission(csv, force=force)) if csv else None
-            store = stack.enter_context(_Cache(writer, paths)) if writer else None
-            videos, resumed = _score(
-                scorer,
-                paths,
-                text=text,
-                store=store,
-                batch_size=batch_size,
-                top_k=top_k,
-                progress=progress,
-            )
+        sinks = _Sinks(
+            _Submission(options) if options.csv else None,
+            _Cache(scorer.writer(cache, top_k=options.cache_top_k, force=options.force), paths)
+            if cache
+            else None,
+        )
+        stack.enter_context(scorer)
+        stack.enter_context(sinks)
+        videos, resumed = _score(scorer, paths, sinks, options)
         return replace(result, num_videos=videos, num_resumed=max(resumed, result.num_resumed))
 
 
-def _check_outputs(models: Sequence[str], *, csv: str | None, cache: str | None) -> None:
-    """Refuse options that ask for nothing or for too much.
+@command(PredictOptions)
+def plan_predict_scores(options: PredictOptions) -> PlannedPrediction:
+    """Check what `predict_scores` would score; score nothing.
 
-    Raises:
-        UsageError: If they do.
+    Returns:
+        The members and the record files.
     """
-    if not csv and not cache:
-        msg = "Nothing to write. Pass `--csv OUT`, `--cache OUT.h5`, or both."
-        raise UsageError(msg)
-    if csv and len(models) > 1:
-        msg = (
-            f"A CSV holds the scores of one model, {len(models)} are given. Merge them first with "
-            "`yt8m-ens merge`, or write `--cache` only."
+    if options.runner == "beam":
+        from yt8m_ensemble.scoring.beam import check_beam
+
+        check_beam(options)
+    with _scorer(options) as (scorer, paths):
+        if options.cache and options.runner == "local":
+            scorer.writer(options.cache, top_k=options.cache_top_k, force=options.force)
+        return PlannedPrediction(scorer.members, tuple(paths))
+
+
+@contextmanager
+def _scorer(options: PredictOptions) -> Iterator[tuple[MemberScorer, list[str]]]:
+    """Yield the scorer of the models, not started yet, and the record files to score."""
+    if options.csv:
+        files.check_absent(options.csv, force=options.force)
+    paths = files.expand_globs(options.data, option="--data")
+    if options.shard is not None:
+        paths = shard_paths(paths, *options.shard)
+    with open_models(options.models, options) as opened:
+        yield MemberScorer(opened), paths
+
+
+def _in_memory(options: PredictOptions) -> Predictions:
+    with _scorer(options) as (scorer, paths), scorer:
+        ids, scores, labels = [], [], []
+        batches = scorer.batches(paths, batch_size=options.batch_size)
+        for videos, found in score_ahead(batches, scorer.members_of):
+            ids.append(videos.video_ids)
+            scores.append(found)
+            labels.append(videos.labels)
+            options.progress("predict", sum(map(len, ids)), None, unit="videos")
+        classes = scorer.num_classes
+        video_ids = np.concatenate(ids) if ids else np.zeros(0, "S1")
+        shape = (len(scorer.members), 0, classes)
+        return Predictions(
+            scorer.members,
+            video_ids,
+            np.concatenate(scores, axis=1) if scores else np.zeros(shape, np.float32),
+            Labels.from_dense(
+                video_ids, np.concatenate(labels) if labels else np.zeros((0, classes), np.bool_)
+            ),
         )
-        raise UsageError(msg, models=tuple(models))
 
 
 def _videos_of_complete(
@@ -195,16 +189,14 @@ def _videos_of_complete(
 
 
 def _score(
-    scorer: MemberScorer,
-    paths: Sequence[str],
-    *,
-    text: _Submission | None,
-    store: _Cache | None,
-    batch_size: int | None,
-    top_k: int,
-    progress: Progress,
+    scorer: MemberScorer, paths: Sequence[str], sinks: _Sinks, options: PredictOptions
 ) -> tuple[int, int]:
-    """Return the videos in the outputs and those that were there before, having scored the rest."""
+    """Score what the outputs lack.
+
+    Returns:
+        The videos in the outputs, and those of them that were there before.
+    """
+    text, store = sinks.text, sinks.store
     # A submission is written anew, and needs every record; a cache only what it does not hold.
     wanted = list(paths) if text or store is None else store.missing
     resumed = store.num_resumed if store else 0
@@ -215,26 +207,46 @@ def _score(
             return scorer.both(videos)
         return (scorer.mixed(videos), None) if text else (None, scorer.members_of(videos))
 
-    batches = scorer.batches(wanted, batch_size=batch_size)
+    batches = scorer.batches(wanted, batch_size=options.batch_size)
     for videos, (mixed, members) in score_ahead(batches, run):
         if text:
-            text.write(videos, mixed, top_k=top_k)
+            text.write(videos, mixed)
         if store:
             store.write(videos, members, path=wanted[videos.shard])
         done += len(videos.video_ids)
-        progress("predict", done, None, unit="videos")
+        options.progress("predict", done, None, unit="videos")
     return done, resumed
+
+
+class _Sinks:
+    """The outputs of one run, each appearing when all of it is written."""
+
+    def __init__(self, text: _Submission | None, store: _Cache | None) -> None:
+        self.text, self.store = text, store
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for sink in (self.text, self.store):
+                if sink:
+                    stack.enter_context(sink)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 class _Submission:
     """The Kaggle CSV; it appears when all of it is written."""
 
-    def __init__(self, path: str, *, force: bool) -> None:
-        self._path, self._force = path, force
+    def __init__(self, options: PredictOptions) -> None:
+        self._options = options
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            part = stack.enter_context(files.atomic_file(self._path, force=self._force))
+            part = stack.enter_context(
+                files.atomic_file(str(self._options.csv), force=self._options.force)
+            )
             self._file = stack.enter_context(files.open_binary(part, "wb"))
             self._file.write(SUBMISSION_HEADER.encode())
             self._stack = stack.pop_all()
@@ -243,9 +255,10 @@ class _Submission:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def write(self, videos: PooledVideos, scores: NDArray[np.float32], *, top_k: int) -> None:
+    def write(self, videos: PooledVideos, scores: NDArray[np.float32]) -> None:
         """Add the rows of a batch."""
-        self._file.write("".join(format_submission(videos.video_ids, scores, top_k=top_k)).encode())
+        rows = format_submission(videos.video_ids, scores, top_k=self._options.top_k)
+        self._file.write("".join(rows).encode())
 
 
 class _Cache:

@@ -2,113 +2,84 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.casting import is_narrowable, plan_quantized
-from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
-from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.loading.model import open_models
+from yt8m_ensemble.options import SelectOptions, command
+from yt8m_ensemble.options.choices import Storage
 from yt8m_ensemble.plotting import draw_selection
-from yt8m_ensemble.storage.prediction_set import open_prediction_set
+from yt8m_ensemble.storage.prediction_set import PredictionSet, open_prediction_set
 from yt8m_ensemble.tuning import Scorer
 from yt8m_ensemble.tuning.selection import Selection, Variant, list_variants, select_members
-from yt8m_ensemble.values import SPACES, Progress, Space, TensorSpec, no_progress
+from yt8m_ensemble.values import SPACES, Space, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
     from yt8m_ensemble.tuning import Candidates
 
-PRECISIONS = ("float32", "float16", "uint8", "uint4")
+PRECISIONS = get_args(Storage)
 _BITS = {"float32": 32, "float16": 16, "uint8": 8, "uint4": 4}
 
 
 @dataclass(frozen=True)
-class SelectResult:
-    """Say what was chosen.
+class PlannedSelection:
+    """Result of `plan_select_ensemble`.
+
+    Args:
+        variants: Members in each precision, with their bytes.
+    """
+
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class SelectResult(PlannedSelection):
+    """Result of `select_ensemble`.
 
     Args:
         path: The mixture-weights file of the choice, if one was written.
-        variants: What there was to choose from.
-        selection: The choice and the frontier; `None` after a dry run.
+        selection: The choice and the frontier of GAP against bytes.
     """
 
     path: str | None
-    variants: tuple[Variant, ...]
-    selection: Selection | None
+    selection: Selection
 
 
-def select_ensemble(
-    *,
-    predictions: Sequence[str],
-    models: Sequence[str] = (),
-    sizes: Mapping[str, int] | None = None,
-    precisions: Sequence[str] = ("float16",),
-    max_size: int = MAX_BUNDLE_BYTES,
-    space: Space | Literal["auto"] = "auto",
-    holdout: float = 0.5,
-    seed: int = 0,
-    out: str | None = None,
-    plot: str | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> SelectResult:
+@command(SelectOptions)
+def select_ensemble(options: SelectOptions) -> SelectResult:
     """Choose members under a byte budget by exact GAP on cached predictions.
 
-    Args:
-        predictions: Prediction files of the same videos. A member `NAME@PRECISION` tells how
-            `NAME` scores in that precision; without one a precision is taken to lose nothing.
-        models: Models as `NAME=PATH`, for their sizes.
-        sizes: float32 bytes by member, for members without a model.
-        precisions: Precisions to consider.
-        max_size: The budget in bytes.
-        space: Mixing space; `auto` takes the one in which all members together score highest.
-        holdout: Share of videos that only judges the result.
-        seed: Seed of split and folds.
-        out: Mixture-weights file of the choice to write.
-        plot: PNG of the frontier to write.
-        force: Replace outputs that exist.
-        dry_run: Show the sizes, choose nothing.
-        progress: Told the sets scored.
+    A member called `NAME@PRECISION` holds the scores of `NAME` in that precision; where there is
+    none, a precision is taken to lose nothing.
 
     Returns:
         The choice and the frontier.
 
     Raises:
-        UsageError: If a precision is unknown, a size is missing, or nothing fits.
+        UsageError: If a size is missing, or nothing fits.
     """
-    unknown = [precision for precision in precisions if precision not in PRECISIONS]
-    if unknown:
-        msg = f"There is no precision '{unknown[0]}'; one of {', '.join(PRECISIONS)}."
-        raise UsageError(msg, precision=unknown[0])
-    for path in filter(None, (out, plot)):
-        files.check_absent(path, force=force)
-    measured = {name: _scale(size) for name, size in (sizes or {}).items()}
-    with open_models(models) as opened_models:
-        for model in opened_models:
-            measured[model.name] = member_sizes(model.graph.variables.values())
-    with open_prediction_set(predictions) as opened:
-        variants = list_variants(opened.members, measured, precisions)
-        if dry_run:
-            return SelectResult(None, tuple(variants), None)
-        candidates, _ = opened.candidates(progress=progress)
+    with _opened(options) as (opened, variants):
+        candidates, _ = opened.candidates(progress=options.progress)
+        space = _best_space(candidates) if options.space == "auto" else options.space
         selection = select_members(
             candidates,
             opened.video_ids,
             variants,
-            max_bytes=max_size,
-            space=_best_space(candidates) if space == "auto" else space,
-            holdout=holdout,
-            seed=seed,
-            progress=progress,
+            max_bytes=options.max_size,
+            space=space,
+            holdout=options.holdout,
+            seed=options.seed,
+            progress=options.progress,
         )
         digests = opened.digests()
-    if out:
+    if options.out:
         chosen = selection.chosen
         details = {
             "method": "select",
@@ -117,17 +88,40 @@ def select_ensemble(
             "gap_in_sample": chosen.gap_in_sample,
             "gap_out_of_fold": chosen.gap_out_of_fold,
             "gap_held_out": chosen.gap_held_out,
-            "seed": seed,
-            "holdout": holdout,
+            "seed": options.seed,
+            "holdout": options.holdout,
             "predictions": digests,
         }
         # Members go by their own names: their precision is the merge's business.
         names = tuple(variant.member for variant in chosen.variants)
         weights = replace(chosen.weights, names=names, details=details)
-        files.write_text(out, weights.to_json(), force=force)
-    if plot:
-        draw_selection(plot, selection, max_bytes=max_size, force=force)
-    return SelectResult(out, tuple(variants), selection)
+        files.write_text(options.out, weights.to_json(), force=options.force)
+    if options.plot:
+        draw_selection(options.plot, selection, max_bytes=options.max_size, force=options.force)
+    return SelectResult(variants, options.out, selection)
+
+
+@command(SelectOptions)
+def plan_select_ensemble(options: SelectOptions) -> PlannedSelection:
+    """Show what `select_ensemble` would choose from; choose nothing.
+
+    Returns:
+        Members in each precision, with their bytes.
+    """
+    with _opened(options) as (_, variants):
+        return PlannedSelection(variants)
+
+
+@contextmanager
+def _opened(options: SelectOptions) -> Iterator[tuple[PredictionSet, tuple[Variant, ...]]]:
+    for path in filter(None, (options.out, options.plot)):
+        files.check_absent(path, force=options.force)
+    measured = {name: _scale(size) for name, size in (options.sizes or {}).items()}
+    with open_models(options.models) as models:
+        for model in models:
+            measured[model.name] = member_sizes(model.graph.variables.values())
+    with open_prediction_set(options.predictions) as opened:
+        yield opened, tuple(list_variants(opened.members, measured, options.precisions))
 
 
 def member_sizes(specs: Iterable[TensorSpec]) -> dict[str, int]:

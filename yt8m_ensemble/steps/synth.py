@@ -5,22 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from yt8m_ensemble import data
-from yt8m_ensemble.constants import FEATURE_SIZES, MAX_FRAMES, NUM_CLASSES_2018
+from yt8m_ensemble.constants import FEATURE_SIZES
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.files import atomic_directory, check_absent, expand_globs
-from yt8m_ensemble.values import FeatureSpec, Progress, no_progress
+from yt8m_ensemble.options import SynthOptions, command
+from yt8m_ensemble.values import FeatureSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-Level = Literal["video", "frame"]
+    from yt8m_ensemble.options.choices import Level
+    from yt8m_ensemble.values import Progress
 
 VIDEOS_PER_SHARD = 500
 _READ_BATCH = 64
@@ -29,13 +31,13 @@ _MEAN_PREFIX = "mean_"
 
 @dataclass(frozen=True)
 class SynthReport:
-    """Say what was written.
+    """Result of `synthesize`.
 
     Args:
         out: The directory.
-        files: Names of the record files in it; in a dry run, those that it may take.
+        files: Names of the record files in it.
         level: `video` or `frame`.
-        videos: Records in all; 0 in a dry run.
+        videos: Records in all; 0 of a plan.
         num_classes: Classes that labels are drawn from.
         feature_names: Names in the records.
         feature_sizes: Values of each.
@@ -44,7 +46,6 @@ class SynthReport:
             moved to the end of the range.
         seed: Seed of the videos.
         world_seed: Seed of what the classes look like.
-        dry_run: Whether nothing was written.
     """
 
     out: str
@@ -58,7 +59,6 @@ class SynthReport:
     clamped_values: int
     seed: int
     world_seed: int
-    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -87,92 +87,74 @@ class _Made:
     clamped: int = 0
 
 
-def synthesize(
-    *,
-    out: str,
-    level: Level = "video",
-    videos: int | None = None,
-    classes: int = NUM_CLASSES_2018,
-    shards: int | None = None,
-    seed: int = 0,
-    world_seed: int = 0,
-    from_video_level: str | None = None,
-    feature_names: Sequence[str] = ("rgb", "audio"),
-    feature_sizes: Sequence[int] = (),
-    frames: tuple[int, int] = (60, MAX_FRAMES),
-    prefix: str | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> SynthReport:
+@command(SynthOptions)
+def synthesize(options: SynthOptions) -> SynthReport:
     """Write a directory of TFRecord files; the same arguments give the same bytes on one machine.
 
     Invented videos come from a world (see `data.synthesis`). Video i of a seed is the same whatever
     the number of shards, and its frames average to the means that are written at video level.
 
-    Args:
-        out: Directory to make.
-        level: `video` writes `mean_<name>` vectors, `frame` quantised frames.
-        videos: Videos to invent; of an expansion, the most to write (default: all).
-        classes: Size of the vocabulary.
-        shards: Files to write (default: one for every 500 videos); of an expansion, the number of
-            source files to use (default: all).
-        seed: Seed of the videos: give each split its own.
-        world_seed: Seed of what classes look like: give all splits the same.
-        from_video_level: Globs of video-level records to expand into frames, file by file.
-        feature_names: Names at frame level; at video level they get the prefix `mean_`.
-        feature_sizes: Values of each (default: those of YouTube-8M, or of the source).
-        frames: Least and greatest number of frames of a video.
-        prefix: Start of the file names (default: `train`, or the names of the source files).
-        force: Replace `out` if it exists.
-        dry_run: Check everything, write nothing.
-        progress: Told of every video.
+    Returns:
+        What was written.
+    """
+    return _run(options, is_plan=False)
+
+
+@command(SynthOptions)
+def plan_synthesize(options: SynthOptions) -> SynthReport:
+    """Check what `synthesize` would write; write nothing.
 
     Returns:
-        What was written, or would be.
+        The files that it may take, without videos.
     """
-    check_absent(out, force=force)
-    _check_numbers(frames, seed=seed, world_seed=world_seed)
-    if from_video_level is None:
-        prefix = prefix or "train"
-        means = tuple(_MEAN_PREFIX + name for name in feature_names)
-        sizes = tuple(feature_sizes) or _usual_sizes(means)
-        names = tuple(feature_names) if level == "frame" else means
+    return _run(options, is_plan=True)
+
+
+def _run(options: SynthOptions, *, is_plan: bool) -> SynthReport:
+    check_absent(options.out, force=options.force)
+    level, frames, seed = options.level, options.frames, options.seed
+    if options.from_video_level is None:
+        means = tuple(_MEAN_PREFIX + name for name in options.feature_names)
+        sizes = tuple(options.feature_sizes) or _usual_sizes(means)
+        names = tuple(options.feature_names) if level == "frame" else means
         FeatureSpec(names, sizes, frame_level=level == "frame")  # refuses what does not pair up
         shape = _Shape(level, names, sizes, frames, seed)
-        world = data.make_world(num_classes=classes, feature_sizes=sizes, seed=world_seed)
-        bounds = _split_evenly(videos, shards)
+        world = data.make_world(
+            num_classes=options.classes, feature_sizes=sizes, seed=options.world_seed
+        )
+        bounds = _split_evenly(options.videos or 0, options.shards)
         parts = [_invent(world, shape, range(*bound)) for bound in pairwise(bounds)]
+        prefix = options.prefix or "train"
         files = [f"{prefix}{shard:04d}.tfrecord" for shard in range(len(parts))]
     else:
-        _check_frames_wanted(level)
-        paths = expand_globs(from_video_level, option="--from-video-level")[:shards]
-        sizes = tuple(feature_sizes) or _peek_sizes(paths[0], feature_names)
-        shape = _Shape(level, tuple(feature_names), sizes, frames, seed)
-        parts = [_expand(path, i, shape, classes) for i, path in enumerate(paths)]
-        files = _name_files(paths, prefix)
-    counts = _Counts(videos, progress)
-    written = files if dry_run else []
-    if not dry_run:
-        with atomic_directory(out, force=force) as folder:
+        paths = expand_globs(options.from_video_level, option="--from-video-level")
+        paths = paths[: options.shards]
+        names = tuple(options.feature_names)
+        sizes = tuple(options.feature_sizes) or _peek_sizes(paths[0], names)
+        shape = _Shape(level, names, sizes, frames, seed)
+        parts = [_expand(path, i, shape, options.classes) for i, path in enumerate(paths)]
+        files = _name_files(paths, options.prefix)
+    counts = _Counts(options.videos, options.progress)
+    written = files if is_plan else []
+    if not is_plan:
+        with atomic_directory(options.out, force=options.force) as folder:
             for name, part in zip(files, parts, strict=True):
                 if counts.left == 0:
                     break
                 data.write_records(f"{folder}/{name}", counts.count(part))
                 written.append(name)
     return SynthReport(
-        out,
+        options.out,
         tuple(written),
         level,
         counts.videos,
-        classes,
+        options.classes,
         shape.names,
         shape.sizes,
         counts.labels,
         counts.clamped,
         seed,
-        world_seed,
-        dry_run,
+        options.world_seed,
     )
 
 
@@ -232,27 +214,9 @@ def _expand(path: str, shard: int, shape: _Shape, classes: int) -> Iterator[_Mad
             yield _Made(record, len(classes_of), int(moved))
 
 
-def _check_numbers(frames: tuple[int, int], *, seed: int, world_seed: int) -> None:
-    if not 1 <= frames[0] <= frames[1] or min(seed, world_seed) < 0:
-        msg = (
-            f"`--frames` must rise from at least 1 and seeds be at least 0; got frames "
-            f"{frames[0]} to {frames[1]}, `--seed {seed}`, `--world-seed {world_seed}`."
-        )
-        raise UsageError(msg, frames=frames, seed=seed, world_seed=world_seed)
-
-
-def _split_evenly(videos: int | None, shards: int | None) -> list[int]:
-    if not videos:
-        msg = "Nothing to write: pass `--videos`, or records to expand with `--from-video-level`."
-        raise UsageError(msg)
+def _split_evenly(videos: int, shards: int | None) -> list[int]:
     count = shards or -(-videos // VIDEOS_PER_SHARD)
     return [videos * shard // count for shard in range(count + 1)]
-
-
-def _check_frames_wanted(level: Level) -> None:
-    if level != "frame":
-        msg = "`--from-video-level` makes frame-level records. Pass `--level frame` with it."
-        raise UsageError(msg, level=level)
 
 
 def _usual_sizes(names: Sequence[str]) -> tuple[int, ...]:

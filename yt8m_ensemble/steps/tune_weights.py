@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import PredictionsError
+from yt8m_ensemble.options import TuneOptions, command
 from yt8m_ensemble.plotting import draw_tuning
-from yt8m_ensemble.storage.prediction_set import open_prediction_set
+from yt8m_ensemble.storage.prediction_set import PredictionSet, open_prediction_set
 from yt8m_ensemble.tuning import Scorer, TuneResult, split_videos, tune
-from yt8m_ensemble.tuning.validation import NUM_FOLDS, NUM_RESAMPLES
 from yt8m_ensemble.tuning.weight_sweep import sweep_weights
-from yt8m_ensemble.values import Progress, Space, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
 NARROW = 1e-4
 """Below this width the ends of a certified interval are the same GAP for any practical purpose."""
@@ -23,13 +23,13 @@ NARROW = 1e-4
 
 @dataclass(frozen=True)
 class Certificate:
-    """Say what top-K predictions prove about the GAP of the full scores.
+    """Bounds that top-K predictions set to the GAP of the full scores.
 
     Args:
         kept: Scores kept a video and member.
         videos: `held out`, or `in sample` if none were.
-        low: No full scores with this top K give the tuned mixture a lower GAP,
-        high: or a higher one.
+        low: Least GAP of the tuned mixture that full scores with this top K can have.
+        high: Greatest GAP that they can have.
     """
 
     kept: int
@@ -50,59 +50,38 @@ class Certificate:
 
 
 @dataclass(frozen=True)
-class TuneWeightsResult:
-    """Say what was tuned and where it went.
+class PlannedTuning:
+    """Result of `plan_tune_weights`.
 
     Args:
-        path: The mixture-weights file; `None` after a dry run.
         members: Member names.
-        result: The mixture and what it is worth; `None` after a dry run.
-        certificate: What is certain if the predictions are truncated; else `None`.
+        num_videos: Videos that there are to tune on and to judge on.
+    """
+
+    members: tuple[str, ...]
+    num_videos: int
+
+
+@dataclass(frozen=True)
+class TuneWeightsResult:
+    """Result of `tune_weights`.
+
+    Args:
+        path: The mixture-weights file; `None` if none was asked for.
+        members: Member names.
+        result: The mixture and its gains.
+        certificate: Bounds of its GAP if the predictions are truncated; else `None`.
     """
 
     path: str | None
     members: tuple[str, ...]
-    result: TuneResult | None
+    result: TuneResult
     certificate: Certificate | None = None
 
 
-def tune_weights(
-    *,
-    predictions: Sequence[str],
-    out: str | None = None,
-    plot: str | None = None,
-    space: Space | Literal["auto"] = "auto",
-    method: str = "grid",
-    step: float = 0.05,
-    holdout: float = 0.5,
-    folds: int = NUM_FOLDS,
-    bootstrap: int = NUM_RESAMPLES,
-    per_class: bool = False,
-    intersect: bool = False,
-    seed: int = 0,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> TuneWeightsResult:
+@command(TuneOptions)
+def tune_weights(options: TuneOptions) -> TuneWeightsResult:
     """Choose mixture weights on cached predictions.
-
-    Args:
-        predictions: Prediction files of the same videos; their members are tuned together.
-        out: Mixture-weights file to write; `None` only reports.
-        plot: PNG to draw: GAP over the weights, and the way of the search.
-        space: Mixing space, or `auto` to choose it on the videos tuned on.
-        method: Search method.
-        step: Resolution of the weights.
-        holdout: Share of videos that are not tuned on, but judged on; 0 for none.
-        folds: Parts of the other videos, each judged under weights tuned on the rest; 0 for none.
-        bootstrap: Resamples behind every interval.
-        per_class: Also fit weights that differ from class to class, and take them if GAP out of
-            fold is higher with them; the predictions must hold all scores.
-        intersect: Keep the videos that all files hold, instead of refusing files that differ.
-        seed: Seed of the split, the folds, the search and the bootstrap.
-        force: Replace an output that exists.
-        dry_run: Check the inputs and write nothing.
-        progress: Told the videos read.
 
     Returns:
         The weights and their gains.
@@ -113,44 +92,37 @@ def tune_weights(
         OutputExistsError: If `out` exists and `force` is not set.
         PredictionsError: If a file is unfinished, lacks labels, differs in classes, or keeps too
             few scores.
-        UsageError: If the options make no sense.
     """
-    for path in filter(None, (out, plot)):
-        files.check_absent(path, force=force)
-    with open_prediction_set(predictions, intersect=intersect) as opened:
-        if dry_run:
-            return TuneWeightsResult(None, opened.members, None)
-        if per_class and opened.top_k:
-            msg = (
-                f"The predictions keep the top {opened.top_k} scores of a video; weights by class "
-                "need all. Cache them without `--cache-top-k`."
-            )
-            raise PredictionsError(msg, top_k=opened.top_k)
-        candidates, truncated = opened.candidates(per_class=per_class, progress=progress)
+    with _opened(options) as opened:
+        candidates, truncated = opened.candidates(
+            per_class=options.per_class, progress=options.progress
+        )
         result = tune(
             candidates,
             opened.video_ids,
-            space=space,
-            method=method,
-            step=step,
-            holdout=holdout,
-            num_folds=folds,
-            num_resamples=bootstrap,
-            per_class=per_class,
-            seed=seed,
-            progress=progress,
+            space=options.space,
+            method=options.method,
+            step=options.step,
+            holdout=options.holdout,
+            num_folds=options.folds,
+            num_resamples=options.bootstrap,
+            per_class=options.per_class,
+            seed=options.seed,
+            progress=options.progress,
         )
         details = {
-            "method": method,
+            "method": options.method,
             "gap_in_sample": result.gap_in_sample,
             "gap_out_of_fold": result.gap_out_of_fold,
             "gap_held_out": result.gap_held_out,
-            "seed": seed,
-            "holdout": holdout,
-            "folds": folds,
+            "seed": options.seed,
+            "holdout": options.holdout,
+            "folds": options.folds,
             "predictions": opened.digests(),
         }
-        tuned_on, held_out = split_videos(opened.video_ids, fraction=holdout, seed=seed)
+        tuned_on, held_out = split_videos(
+            opened.video_ids, fraction=options.holdout, seed=options.seed
+        )
         inner = candidates.select(tuned_on)
         certificate = None
         if truncated is not None and opened.top_k is not None:
@@ -159,10 +131,35 @@ def tune_weights(
             low, high = truncated.select(judged).gap_interval(result.weights)
             certificate = Certificate(opened.top_k, name, low, high)
     result = replace(result, weights=replace(result.weights, details=details))
-    if out:
-        files.write_text(out, result.weights.to_json(), force=force)
-    if plot:
+    if options.out:
+        files.write_text(options.out, result.weights.to_json(), force=options.force)
+    if options.plot:
         sweep = sweep_weights(Scorer(inner, result.weights.space), result.weights.array)
         title = f"{result.method}, {result.weights.space} space, {inner.num_videos} videos tuned on"
-        draw_tuning(plot, sweep, result.trace, title=title, force=force)
-    return TuneWeightsResult(out, result.weights.names, result, certificate)
+        draw_tuning(options.plot, sweep, result.trace, title=title, force=options.force)
+    return TuneWeightsResult(options.out, result.weights.names, result, certificate)
+
+
+@command(TuneOptions)
+def plan_tune_weights(options: TuneOptions) -> PlannedTuning:
+    """Check the inputs of `tune_weights`; tune and write nothing.
+
+    Returns:
+        What could be tuned.
+    """
+    with _opened(options) as opened:
+        return PlannedTuning(opened.members, len(opened.video_ids))
+
+
+@contextmanager
+def _opened(options: TuneOptions) -> Iterator[PredictionSet]:
+    for path in filter(None, (options.out, options.plot)):
+        files.check_absent(path, force=options.force)
+    with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
+        if options.per_class and opened.top_k:
+            msg = (
+                f"The predictions keep the top {opened.top_k} scores of a video; weights by class "
+                "need all. Cache them without `--cache-top-k`."
+            )
+            raise PredictionsError(msg, top_k=opened.top_k)
+        yield opened

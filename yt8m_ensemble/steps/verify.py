@@ -17,13 +17,13 @@ from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
 from yt8m_ensemble.constants import (
     FLAGS_FILE,
     INFERENCE_MODEL,
-    MAX_BUNDLE_BYTES,
     MIXTURE_VARIABLE,
     TOP_K,
 )
 from yt8m_ensemble.data import read_batches
-from yt8m_ensemble.errors import BundleError, ModelError, UsageError
+from yt8m_ensemble.errors import BundleError, ModelError
 from yt8m_ensemble.graphs import read_meta_graph
+from yt8m_ensemble.options import VerifyOptions, command
 from yt8m_ensemble.packaging import (
     RUN_CHECKS,
     Comparer,
@@ -45,7 +45,6 @@ from yt8m_ensemble.values import (
     MixtureWeights,
     Progress,
     TensorSpec,
-    no_progress,
     parse_feature_spec,
     parse_flags,
 )
@@ -66,7 +65,7 @@ _ROUNDING: Final = 1e-6
 
 @dataclass(frozen=True)
 class Run:
-    """Say what one interpreter made of an archive.
+    """An archive as one interpreter loaded and ran it.
 
     Args:
         model: The model as it loaded there.
@@ -79,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Verification:
-    """Hold the proof of an archive.
+    """Result of `verify_bundle`: the proof of an archive.
 
     Args:
         path: The archive.
@@ -96,52 +95,32 @@ class Verification:
     tolerance: float
 
 
-def verify_bundle(
-    *,
-    path: str,
-    data: str | None = None,
-    against: str | None = None,
-    tf1: str | None = None,
-    tolerance: float | None = None,
-    batch_size: int = 128,
-    max_size: int = MAX_BUNDLE_BYTES,
-    progress: Progress = no_progress,
-) -> Verification:
+@command(VerifyOptions)
+def verify_bundle(options: VerifyOptions) -> Verification:
     """Check an archive's structure, load it in a fresh process, and compare its scores.
 
-    Args:
-        path: The archive.
-        data: Globs of records to predict, comma-separated.
-        against: Stored predictions of these records: a cache of the members' predictions, which
-            are mixed with the archive's own weights, or a Kaggle submission.
-        tf1: A Python interpreter with TensorFlow 1.x to run the same in.
-        tolerance: Largest difference allowed; by default that of `TOLERANCES` for the narrowest
-            weights in the archive.
-        batch_size: Videos a batch.
-        max_size: Most uncompressed bytes that the rules allow.
-        progress: Told the videos compared.
+    Of a cache of the members' predictions, the mixture is taken with the archive's own weights. The
+    tolerance is by default that of `TOLERANCES` for the narrowest weights in the archive.
 
     Returns:
         The proof.
 
     Raises:
-        UsageError: If `against` is given without `data`.
         BundleError: If the archive is refused, or a check fails; carries all checks.
     """
-    if against and not data:
-        msg = "There is nothing to predict. Give the records behind `--against` with `--data`."
-        raise UsageError(msg)
-    records = files.expand_globs(data, option="--data") if data else []
+    path, tolerance = options.path, options.tolerance
+    records = files.expand_globs(options.data, option="--data") if options.data else []
     with _open_archive(path) as opened:
-        checks = _check_structure(opened, max_size=max_size)
+        checks = _check_structure(opened, max_size=options.max_size)
         if tolerance is None:
             dtypes = {"float32", *(spec.dtype for spec in opened.specs.values())}
             tolerance = max(TOLERANCES.get(dtype, 0.0) for dtype in dtypes)
         can_run = all(check.is_ok for check in checks if check.name in RUN_CHECKS)
         runs = []
-        for python in (sys.executable, *([tf1] if tf1 else [])) if can_run else ():
-            trial = _Trial(opened, python, records, batch_size, progress)
-            run, found = _run(trial, against=against, tolerance=tolerance)
+        interpreters = (sys.executable, *([options.tf1] if options.tf1 else []))
+        for python in interpreters if can_run else ():
+            trial = _Trial(opened, python, records, options.batch_size, options.progress)
+            run, found = _run(trial, against=options.against, tolerance=tolerance)
             runs += [run] if run else []
             checks += found
     failed = [check for check in checks if not check.is_ok]
@@ -179,7 +158,7 @@ def _open_archive(path: str) -> Iterator[_Archive]:
                 shutil.copyfileobj(source, target)
         model = f"{directory}/model"
         bundle = replace(extract_bundle(local, model), path=path)
-        flags = parse_flags(files.read_text(f"{model}/{FLAGS_FILE}"), path=FLAGS_FILE)
+        flags = parse_flags(files.read_bytes(f"{model}/{FLAGS_FILE}"), path=FLAGS_FILE)
         meta = read_meta_graph(f"{model}/{INFERENCE_MODEL}.meta")
         with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
             mixture = _mixture(flags, meta, source)

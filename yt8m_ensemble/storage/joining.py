@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,13 +24,13 @@ class JoinedPredictions:
     """Result of `join_predictions`.
 
     Args:
-        path: The file written; `None` after a dry run.
+        path: The file written.
         members: Member names.
         num_videos: Videos in all parts.
         num_shards: Shards in all parts.
     """
 
-    path: str | None
+    path: str
     members: tuple[str, ...]
     num_videos: int
     num_shards: int
@@ -47,23 +47,17 @@ class _Span:
 
 
 def join_predictions(
-    *,
-    parts: Sequence[str],
-    out: str,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
+    parts: Sequence[str], out: str, *, force: bool = False, progress: Progress = no_progress
 ) -> JoinedPredictions:
     """Join prediction files of different videos by the same members.
 
-    Shards come in the order of their names, whatever part holds them, so the result does not
-    depend on how many writers there were. An interrupted merge goes on where it stopped.
+    Shards come in the order of their names, whatever part holds them. An interrupted join goes on
+    where it stopped.
 
     Args:
         parts: The files.
         out: The file to write.
         force: Replace an output that exists.
-        dry_run: Check the parts and write nothing.
         progress: Called with the number of videos copied.
 
     Returns:
@@ -74,41 +68,69 @@ def join_predictions(
         PredictionsError: If parts are unfinished, of other members, or hold a shard or video twice.
     """
     with ExitStack() as stack:
-        opened = [stack.enter_context(open_predictions(path)) for path in parts]
-        _check(opened)
-        spans = sorted(
-            (
-                _Span(name, part, start, stop)
-                for part in opened
-                for name, start, stop in zip(
-                    part.shards, (0, *part.shard_ends), part.shard_ends, strict=False
-                )
-            ),
-            key=lambda span: span.name,
-        )
-        header = opened[0].header
-        num_videos = sum(part.num_videos for part in opened)
-        writer = PredictionsWriter(
-            out,
-            members=header.members,
-            digests=header.digests,
-            num_classes=header.num_classes,
-            top_k=header.top_k or None,
-            dtype=header.dtype,
-            force=force,
-        )
-        result = JoinedPredictions(out, header.members, num_videos, len(spans))
-        if dry_run:
-            return replace(result, path=None)
-        with writer:
+        opened, spans = _open_parts(parts, stack)
+        result = _result(out, opened, spans)
+        with _writer(out, opened, force=force) as writer:
             done = 0
             for span in spans:
                 if span.name not in writer.finished_shards:
                     _copy(span, writer)
                     writer.end_shard(span.name)
                 done += span.stop - span.start
-                progress("merge predictions", done, num_videos, unit="videos")
+                progress("merge predictions", done, result.num_videos, unit="videos")
     return result
+
+
+def plan_join(parts: Sequence[str], out: str, *, force: bool = False) -> JoinedPredictions:
+    """Check what `join_predictions` would join; write nothing.
+
+    Args:
+        parts: The files.
+        out: The file that would be written.
+        force: Whether an output that exists would be replaced.
+
+    Returns:
+        What would be joined.
+    """
+    with ExitStack() as stack:
+        opened, spans = _open_parts(parts, stack)
+        _writer(out, opened, force=force)
+        return _result(out, opened, spans)
+
+
+def _open_parts(
+    parts: Sequence[str], stack: ExitStack
+) -> tuple[list[PredictionsFile], list[_Span]]:
+    opened = [stack.enter_context(open_predictions(path)) for path in parts]
+    _check(opened)
+    spans = [
+        _Span(name, part, start, stop)
+        for part in opened
+        for name, start, stop in zip(
+            part.shards, (0, *part.shard_ends), part.shard_ends, strict=False
+        )
+    ]
+    return opened, sorted(spans, key=lambda span: span.name)
+
+
+def _result(
+    out: str, opened: Sequence[PredictionsFile], spans: Sequence[_Span]
+) -> JoinedPredictions:
+    num_videos = sum(part.num_videos for part in opened)
+    return JoinedPredictions(out, opened[0].header.members, num_videos, len(spans))
+
+
+def _writer(out: str, opened: Sequence[PredictionsFile], *, force: bool) -> PredictionsWriter:
+    header = opened[0].header
+    return PredictionsWriter(
+        out,
+        members=header.members,
+        digests=header.digests,
+        num_classes=header.num_classes,
+        top_k=header.top_k or None,
+        dtype=header.dtype,
+        force=force,
+    )
 
 
 def _copy(span: _Span, writer: PredictionsWriter) -> None:

@@ -7,7 +7,6 @@ from yt8m_ensemble.training.cluster import Cluster, read_cluster
 from yt8m_ensemble.training.loop import train
 from yt8m_ensemble.training.losses import LOSSES
 from yt8m_ensemble.training.optimizers import OPTIMIZERS
-from yt8m_ensemble.training.options import TrainOptions
 from yt8m_ensemble.training.recalibration import estimate_batch_norm
 from yt8m_ensemble.training.summaries import ScalarWriter
 from yt8m_ensemble.training.trainer import StepResult, Trainer
@@ -18,7 +17,6 @@ __all__ = [
     "Cluster",
     "ScalarWriter",
     "StepResult",
-    "TrainOptions",
     "Trainer",
     "estimate_batch_norm",
     "read_cluster",

@@ -30,7 +30,7 @@ from yt8m_ensemble.values import Checkpoint, ModelFlags, Progress, no_progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from yt8m_ensemble.training.options import TrainOptions
+    from yt8m_ensemble.options import TrainingOptions
 
 _CONNECTION_ERRORS = (
     tf.errors.UnavailableError,
@@ -47,7 +47,7 @@ def train(
     paths: Sequence[str],
     *,
     flags: ModelFlags,
-    options: TrainOptions,
+    options: TrainingOptions,
     validation_paths: Sequence[str] = (),
     cluster: Cluster | None = None,
     progress: Progress = no_progress,
@@ -85,7 +85,7 @@ class _Run:
         train_dir: str,
         validation_paths: Sequence[str],
         flags: ModelFlags,
-        options: TrainOptions,
+        options: TrainingOptions,
         cluster: Cluster,
     ) -> None:
         self._train_dir = train_dir

@@ -15,9 +15,9 @@ import tensorflow as tf
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.models import Declaration, declare_variables, model_of_flags
 from yt8m_ensemble.training.cluster import Cluster
+from yt8m_ensemble.training.decay import warm_decay
 from yt8m_ensemble.training.losses import LOSSES, smooth_labels
 from yt8m_ensemble.training.optimizers import OPTIMIZERS, Now
-from yt8m_ensemble.training.options import warm_decay
 from yt8m_ensemble.training.tower import TrainingTower, VariableTower
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.training.options import TrainOptions
+    from yt8m_ensemble.options import TrainingOptions
     from yt8m_ensemble.values import ModelFlags, TensorSource
 
 GLOBAL_STEP = "global_step"
@@ -57,7 +57,7 @@ class Trainer:
     """
 
     def __init__(
-        self, flags: ModelFlags, options: TrainOptions, cluster: Cluster | None = None
+        self, flags: ModelFlags, options: TrainingOptions, cluster: Cluster | None = None
     ) -> None:
         self.step = 0
         self._flags = flags

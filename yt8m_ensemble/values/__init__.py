@@ -1,21 +1,22 @@
 """What travels between rooms: frozen dataclasses, numpy only, validated when made."""
 
+from yt8m_ensemble.options.architectures import Option
+from yt8m_ensemble.options.choices import Space
+from yt8m_ensemble.progress import Progress, no_progress
 from yt8m_ensemble.values.bundles import Bundle, BundleMember, Check
 from yt8m_ensemble.values.flags import (
     BASE_KEYS,
     FeatureSpec,
     ModelFlags,
-    Option,
+    check_flags,
     parse_feature_spec,
     parse_flags,
 )
-from yt8m_ensemble.values.progress import Progress, no_progress
 from yt8m_ensemble.values.scores import (
     SPACES,
     Labels,
     MixtureWeights,
     Predictions,
-    Space,
     check_aligned,
 )
 from yt8m_ensemble.values.tensors import (
@@ -46,6 +47,7 @@ __all__ = [
     "TensorSource",
     "TensorSpec",
     "check_aligned",
+    "check_flags",
     "no_progress",
     "parse_feature_spec",
     "parse_flags",

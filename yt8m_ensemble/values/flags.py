@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from yt8m_ensemble.constants import MAX_FRAMES
+from yt8m_ensemble.decoding import convert_json, decode_json
 from yt8m_ensemble.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Option = bool | int | float | str
-"""A value that an architecture option may take."""
+    from yt8m_ensemble.options.architectures import Option
 
 
 @dataclass(frozen=True)
@@ -108,32 +110,67 @@ BASE_KEYS = frozenset(
 """Keys of `model_flags.json` that are not architecture options."""
 
 
-def parse_flags(text: str, *, path: str) -> dict[str, Any]:
+class _Flags(msgspec.Struct):
+    """The keys of `model_flags.json` whose types the readers rely on; others may be anything."""
+
+    feature_names: str
+    feature_sizes: str | int
+    frame_features: bool
+    model: str = ""
+    label_loss: str = ""
+    num_classes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    members: list[str] | None = None
+    naming: str | None = None
+    mix: str | None = None
+
+
+_ADVICE = "Restore the file from the training run, or mend that key."
+
+
+def parse_flags(data: str | bytes, *, path: str) -> dict[str, Any]:
     """Parse `model_flags.json` as it stands, possibly written by the starter code with fewer keys.
 
     Args:
-        text: The file's content.
+        data: The file's content.
         path: Its path, for messages.
 
     Returns:
         The JSON object; the three feature keys are present.
 
     Raises:
-        ModelError: If the text is no JSON object or lacks a feature key.
+        ModelError: If the text is no JSON object, or a key is missing or of the wrong type.
     """
-    try:
-        flags = json.loads(text)
-    except json.JSONDecodeError as error:
-        msg = f"'{path}' is not JSON: {error}. Restore the file from the training run."
-        raise ModelError(msg, path=path) from error
-    if not isinstance(flags, dict):
-        msg = f"'{path}' holds a {type(flags).__name__}, expected an object of flags."
-        raise ModelError(msg, path=path)
-    missing = [k for k in ("feature_names", "feature_sizes", "frame_features") if k not in flags]
-    if missing:
-        msg = f"'{path}' lacks {', '.join(missing)}. Add the keys that the model was trained with."
-        raise ModelError(msg, path=path, missing=missing)
-    return flags
+    return check_flags(parse_object(data, path=path), path=path)
+
+
+def parse_object(data: str | bytes, *, path: str) -> dict[str, Any]:
+    """Parse a JSON object of flags without asking which keys it has.
+
+    Args:
+        data: The file's content.
+        path: Its path, for messages.
+
+    Returns:
+        The object.
+
+    Raises:
+        ModelError: If the text is no JSON object.
+    """
+    return decode_json(data, dict[str, Any], path=path, error=ModelError, advice=_ADVICE)
+
+
+def check_flags(flags: Mapping[str, Any], *, path: str) -> dict[str, Any]:
+    """Return flags whose known keys have the right types.
+
+    Args:
+        flags: The JSON object.
+        path: Where it stands, for messages.
+
+    Raises:
+        ModelError: If a key is missing or of the wrong type.
+    """
+    convert_json(flags, _Flags, path=path, error=ModelError, advice=_ADVICE)
+    return dict(flags)
 
 
 def parse_feature_spec(flags: Mapping[str, Any]) -> FeatureSpec:

@@ -7,49 +7,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import numpy as np
 
+from yt8m_ensemble.decoding import convert_json, decode_json
 from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, ShapeError
+from yt8m_ensemble.options.choices import Space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-Space = Literal["probability", "logit", "geometric"]
-"""Where members are averaged: their scores, their logits, or their log-scores."""
-
 SPACES: tuple[Space, ...] = get_args(Space)
 SUM_TOLERANCE = 1e-9
 CLASS_SUM_TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Hold one member's scores.
-
-    Args:
-        name: The member's name.
-        video_ids: Shape `(N,)`, bytes.
-        scores: Shape `(N, C)`, float32 (or a memory map of it), confidences in `[0, 1]`.
-
-    Raises:
-        ShapeError: If the two lengths differ.
-    """
-
-    name: str
-    video_ids: NDArray[np.bytes_]
-    scores: NDArray[np.floating]
-
-    def __post_init__(self) -> None:
-        if self.scores.shape[:-1] != self.video_ids.shape:
-            msg = (
-                f"Scores of '{self.name}' have shape {self.scores.shape}, "
-                f"expected ({len(self.video_ids)}, number of classes)."
-            )
-            raise ShapeError(msg, name=self.name, shape=self.scores.shape)
 
 
 @dataclass(frozen=True)
@@ -132,6 +106,40 @@ class Labels:
         return Labels(self.video_ids[rows], indptr, class_ids, self.num_classes)
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of one or more members in memory.
+
+    Args:
+        members: Member names.
+        video_ids: Shape `(N,)`, bytes.
+        scores: Shape `(M, N, C)`, float32, confidences in `[0, 1]`.
+        labels: Ground truth of the same videos; without positives where the records have none.
+
+    Raises:
+        ShapeError: If members, videos and scores do not pair up.
+    """
+
+    members: tuple[str, ...]
+    video_ids: NDArray[np.bytes_]
+    scores: NDArray[np.floating]
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        expected = (len(self.members), len(self.video_ids))
+        if self.scores.shape[:-1] != expected:
+            msg = (
+                f"Scores of {', '.join(self.members)} have shape {self.scores.shape}, expected "
+                f"{(*expected, 'classes')}."
+            )
+            raise ShapeError(msg, members=self.members, shape=self.scores.shape)
+
+    def of(self, member: str) -> NDArray[np.floating]:
+        """Return the scores of one member, shape `(N, C)`, float32."""
+        found: NDArray[np.floating] = self.scores[self.members.index(member)]
+        return found
+
+
 def check_aligned(
     left: NDArray[np.bytes_], right: NDArray[np.bytes_], *, names: tuple[str, str]
 ) -> None:
@@ -149,6 +157,15 @@ def check_aligned(
         "or pass `--intersect` to keep the shared ones."
     )
     raise AlignmentError(msg, sizes=(len(left), len(right)), overlap=overlap)
+
+
+class _MixtureFile(msgspec.Struct):
+    """What a mixture-weights file must hold; other keys say how the weights were found."""
+
+    members: list[str]
+    weights: list[float]
+    space: Space
+    class_weights: list[list[float]] = []
 
 
 @dataclass(frozen=True)
@@ -268,39 +285,38 @@ class MixtureWeights:
             raise MixtureWeightsError(msg, values=tuple(values))
         return cls(tuple(names), tuple(float(v) / total for v in values), space)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a mixture-weights file holds."""
+        return {
+            "members": list(self.names),
+            "weights": list(self.values),
+            "space": self.space,
+            **self.details,
+            **({"class_weights": self.class_values} if self.class_values else {}),
+        }
+
     def to_json(self) -> str:
         """Return the text of a mixture-weights file."""
-        return json.dumps(
-            {
-                "members": list(self.names),
-                "weights": list(self.values),
-                "space": self.space,
-                **self.details,
-                **({"class_weights": self.class_values} if self.class_values else {}),
-            },
-            indent=None if self.class_values else 2,
-        )
+        return json.dumps(self.to_dict(), indent=None if self.class_values else 2)
 
     @classmethod
-    def parse(cls, text: str, *, path: str) -> MixtureWeights:
+    def parse(cls, text: str | bytes, *, path: str) -> MixtureWeights:
         """Return what the text of a mixture-weights file says.
 
         Raises:
             MixtureWeightsError: If the text is no such file or its weights are no mixture.
         """
+        advice = "`yt8m-ens tune-weights` writes such files."
+        data = decode_json(
+            text, dict[str, Any], path=path, error=MixtureWeightsError, advice=advice
+        )
+        known = convert_json(
+            data, _MixtureFile, path=path, error=MixtureWeightsError, advice=advice
+        )
+        details = {key: data[key] for key in data if key not in _MixtureFile.__struct_fields__}
+        rows = tuple(map(tuple, known.class_weights))
         try:
-            data = json.loads(text)
-            names, values = tuple(data.pop("members")), tuple(map(float, data.pop("weights")))
-            space = data.pop("space")
-            by_class = tuple(tuple(map(float, row)) for row in data.pop("class_weights", ()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            msg = (
-                f"'{path}' is no mixture-weights file ({type(error).__name__}: {error}); expected "
-                "JSON with members, weights and space, as `yt8m-ens tune-weights` writes it."
-            )
-            raise MixtureWeightsError(msg, path=path) from error
-        try:
-            return cls(names, values, space, data, by_class)
+            return cls(tuple(known.members), tuple(known.weights), known.space, details, rows)
         except MixtureWeightsError as error:
             msg = f"'{path}' holds no mixture. {error}"
             raise MixtureWeightsError(msg, path=path, **error.details) from error

@@ -1,0 +1,109 @@
+"""Options of `tune-weights`, `select` and `compare`: everything that reads prediction caches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
+from yt8m_ensemble.options.choices import Method, Space, SpaceOrAuto, Storage
+from yt8m_ensemble.options.field import option
+from yt8m_ensemble.options.shared import OutputOptions, PredictionSetOptions, SeedOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldoutOptions(SeedOptions):
+    """Which videos only judge."""
+
+    holdout: Annotated[
+        float,
+        option("Share of the videos that is not tuned on, but judged on; 0 for none.", ge=0, lt=1),
+    ] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(HoldoutOptions, PredictionSetOptions, OutputOptions):
+    """Options of `tune_weights`."""
+
+    space: Annotated[
+        SpaceOrAuto, option("Where members are averaged; `auto` takes the best one in sample.")
+    ] = "auto"
+    method: Annotated[Method, option("Search method.")] = "grid"
+    step: Annotated[float, option("Resolution of the weights.", gt=0, le=1)] = 0.05
+    folds: Annotated[
+        int,
+        option(
+            "Parts of the videos tuned on, each judged under weights of the others; 0 for none.",
+            ge=0,
+        ),
+    ] = 5
+    bootstrap: Annotated[int, option("Resamples behind every interval.", ge=2)] = 1000
+    per_class: Annotated[
+        bool, option("Fit weights for each class too; keep them if GAP out of fold rises.")
+    ] = False
+    out: Annotated[str | None, option("Mixture-weights file to write.", metavar="W.json")] = None
+    plot: Annotated[
+        str | None, option("Picture of GAP over the weights, to write.", metavar="OUT.png")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectOptions(HoldoutOptions, OutputOptions):
+    """Options of `select_ensemble`."""
+
+    predictions: Annotated[
+        Sequence[str],
+        option(
+            "Prediction caches; a member NAME@uint8 holds the scores of NAME in uint8.",
+            metavar="H5",
+            parse="repeat",
+        ),
+    ]
+    models: Annotated[
+        Sequence[str],
+        option(
+            "A member's model, for its size.", flag="--model", metavar="NAME=PATH", parse="repeat"
+        ),
+    ] = ()
+    sizes: Annotated[
+        Mapping[str, int] | None,
+        option(
+            "Bytes of a member in float32, instead of its model.",
+            ge=1,
+            flag="--size",
+            metavar="NAME=BYTES",
+            parse="pairs",
+        ),
+    ] = None
+    precisions: Annotated[
+        Sequence[Storage], option("Precisions to consider.", metavar="A,B,…", parse="comma")
+    ] = ("float16",)
+    max_size: Annotated[
+        int, option("Most bytes of weights in all.", ge=1, parse="size", default="1GB")
+    ] = MAX_BUNDLE_BYTES
+    space: Annotated[
+        SpaceOrAuto,
+        option("Where members are averaged; `auto` takes the best for all of them together."),
+    ] = "auto"
+    out: Annotated[
+        str | None, option("Mixture weights of the choice, to write.", metavar="W.json")
+    ] = None
+    plot: Annotated[
+        str | None, option("Picture of GAP against bytes, to write.", metavar="OUT.png")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(PredictionSetOptions, OutputOptions):
+    """Options of `compare_predictions`."""
+
+    weights: Annotated[
+        str | None,
+        option("Mixture weights.", metavar="W.json", default="all members count alike"),
+    ] = None
+    space: Annotated[Space, option("Where members are averaged, without `--weights`.")] = (
+        "probability"
+    )
+    plot: Annotated[
+        str | None,
+        option("Picture of disagreements and of frequency bands, to write.", metavar="OUT.png"),
+    ] = None
