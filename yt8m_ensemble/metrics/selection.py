@@ -39,7 +39,7 @@ def top_k_classes(scores: NDArray[np.floating], top_k: int) -> NDArray[np.int32]
         array([[1, 2]], dtype=int32)
     """
     if top_k < 1:
-        msg = f"top_k is {top_k}; at least 1 class must be kept. Set `--top-k`."
+        msg = f"top_k is {top_k}, expected at least 1: the number of classes to keep."
         raise UsageError(msg, top_k=top_k)
     num_rows, num_classes = scores.shape
     if num_classes <= top_k:

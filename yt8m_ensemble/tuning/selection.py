@@ -288,7 +288,7 @@ def list_variants(
         if member not in sizes:
             msg = (
                 f"The size of '{member}' is not known. Pass `--size {member}=BYTES`, or "
-                f"`--checkpoint {member}=PATH`."
+                f"`--model {member}=PATH`."
             )
             raise UsageError(msg, member=member)
         for precision in precisions:

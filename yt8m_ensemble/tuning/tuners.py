@@ -57,7 +57,7 @@ def _grid(search: Search) -> None:
         msg = (
             f"A grid of step {search.step:g} over {search.num_members} members has {num_points:,} "
             f"points, the limit is {MAX_GRID_POINTS:,}. "
-            "Choose a larger `--step`, or another `--method`."
+            "Choose a larger `yt8m-ens tune-weights --step`, or another method."
         )
         raise UsageError(msg, num_points=num_points)
     search.gaps(simplex_grid(search.num_members, num_steps))
@@ -242,7 +242,10 @@ def search_weights(
         msg = f"There is no tuning method '{method}'; one of {', '.join(TUNERS)}."
         raise UsageError(msg, method=method)
     if not 0 < step <= 1:
-        msg = f"The step of weights is {step:g}, expected a fraction above 0. Set `--step 0.05`."
+        msg = (
+            f"The step of weights is {step:g}, expected a fraction above 0 and at most 1, such as "
+            "`yt8m-ens tune-weights --step 0.05`."
+        )
         raise UsageError(msg, step=step)
     search = Search(scorer, step=step, seed=seed)
     try:
