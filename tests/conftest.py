@@ -6,12 +6,20 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.environments import beam_packages, cache_dir, tf1_python
+
+__all__ = ["beam_packages", "tf1_python"]
+
 # What a case takes depends on the machine, and on whether machine code has to be compiled first.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 # Set before any test imports TensorFlow: its chatter would fill the report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# As the commands do: Keras is a third of the import, also in each process that a test starts.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# Outside the repository, so that a fresh clone at the same place finds what was compiled.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
 
 
 @pytest.fixture(scope="session")

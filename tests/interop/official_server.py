@@ -1,0 +1,43 @@
+"""Serve one archive after another as `official_client.py` serves one, in any TensorFlow.
+
+    python -I official_server.py CLIENT.py
+
+Each archive is loaded by that client's code into a graph and a session of its own; only the
+process and its import of TensorFlow are shared. Standard input carries a path on a line of its own
+before each pair of arrays, standard output the version of TensorFlow first, then the predictions.
+It holds no code of the package, and runs under Python 3.6.
+"""
+
+import importlib.util
+import os
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+spec = importlib.util.spec_from_file_location("client", sys.argv[1])
+client = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(client)
+
+answers = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)
+import tensorflow  # noqa: E402
+
+tf = tensorflow
+if not tensorflow.__version__.startswith("1."):
+    tf = tensorflow.compat.v1
+    tf.disable_eager_execution()
+answers.write(tensorflow.__version__.encode() + b"\n")
+answers.flush()
+config = tf.ConfigProto(allow_soft_placement=True)
+for line in iter(sys.stdin.buffer.readline, b""):
+    features, counts = (client.read_array(sys.stdin.buffer) for _ in range(2))
+    with tempfile.TemporaryDirectory() as directory, tarfile.open(line.decode().strip()) as tar:
+        tar.extractall(directory)
+        with tf.Graph().as_default(), tf.Session(config=config) as session:
+            inputs, num_frames, predictions = client.load(tf, session, Path(directory))
+            scores = session.run(predictions, {inputs: features, num_frames: counts})
+    client.write_array(answers, np.asarray(scores))
+    answers.flush()
