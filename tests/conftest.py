@@ -35,3 +35,10 @@ def shared() -> Path:
 def fixtures(shared: Path) -> Path:
     """Checkpoints, graphs, archives and predictions written under TensorFlow 1.15."""
     return shared / "fixtures"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that hold slow tests, so that processes side by side end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

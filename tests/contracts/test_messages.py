@@ -26,7 +26,7 @@ Symbol = tuple[str, str]  # module, name at its top level
 
 def commands_of(group: click.Group, parents: tuple[str, ...] = ()) -> dict[str, click.Command]:
     """Return every command that does something by its full name."""
-    found = {}
+    found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
         names = (*parents, name)
         if isinstance(command, click.Group):
@@ -126,7 +126,9 @@ def _imports(tree: ast.Module) -> dict[str, tuple[str, str]]:
     return {
         alias.asname or alias.name: (node.module, alias.name)
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("yt8m_ensemble")
+        if isinstance(node, ast.ImportFrom)
+        and node.module
+        and node.module.startswith("yt8m_ensemble")
         for alias in node.names
     }
 

@@ -8,8 +8,8 @@ before each pair of arrays, standard output the version of TensorFlow first, the
 It holds no code of the package, and runs under Python 3.6.
 """
 
-import importlib.util
 import os
+import runpy
 import sys
 import tarfile
 import tempfile
@@ -17,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-spec = importlib.util.spec_from_file_location("client", sys.argv[1])
-client = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(client)
+client = runpy.run_path(sys.argv[1])
+load, read_array, write_array = (client[n] for n in ("load", "read_array", "write_array"))
 
 answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
@@ -33,11 +32,11 @@ answers.write(tensorflow.__version__.encode() + b"\n")
 answers.flush()
 config = tf.ConfigProto(allow_soft_placement=True)
 for line in iter(sys.stdin.buffer.readline, b""):
-    features, counts = (client.read_array(sys.stdin.buffer) for _ in range(2))
+    features, counts = (read_array(sys.stdin.buffer) for _ in range(2))
     with tempfile.TemporaryDirectory() as directory, tarfile.open(line.decode().strip()) as tar:
         tar.extractall(directory)
         with tf.Graph().as_default(), tf.Session(config=config) as session:
-            inputs, num_frames, predictions = client.load(tf, session, Path(directory))
+            inputs, num_frames, predictions = load(tf, session, Path(directory))
             scores = session.run(predictions, {inputs: features, num_frames: counts})
-    client.write_array(answers, np.asarray(scores))
+    write_array(answers, np.asarray(scores))
     answers.flush()

@@ -118,11 +118,17 @@ def scores_in(tf1_python, batches):
         def serve(runtime):
             version = RUNTIMES[runtime]
             python = tf1_python(version) if version else sys.executable
-            command = [python, "-I", SERVER, CLIENT_PATH]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             log = stack.enter_context(tempfile.TemporaryFile())
-            process = stack.enter_context(subprocess.Popen(command, **pipes, stderr=log))
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [python, "-I", SERVER, CLIENT_PATH],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                )
+            )
             stack.callback(process.kill)  # queues of the originals' graphs may never end
+            assert process.stdout
             assert process.stdout.readline().decode().startswith(runtime)
             return process, log
 
