@@ -16,8 +16,6 @@ hypothesis.settings.load_profile("any machine")
 # Set before any test imports TensorFlow: its chatter would fill the report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-# As the commands do: Keras is a third of the import, also in each process that a test starts.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # Outside the repository, so that a fresh clone at the same place finds what was compiled.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.data.records import sequence_example
+from tests.builders.records import sequence_example
 from yt8m_ensemble.data import read_custom_features, write_records
 from yt8m_ensemble.errors import DataError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.small import FRAME, SMALL, VARIANTS, random_weights, small_flags
+from tests.builders.models import FRAME, SMALL, VARIANTS, random_weights, small_flags
 from yt8m_ensemble.graphs import from_tf_graph
 from yt8m_ensemble.inference import GraphRunner, runner
 from yt8m_ensemble.inference.frame_pooling import frame_vectors

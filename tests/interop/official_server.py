@@ -17,26 +17,33 @@ from pathlib import Path
 
 import numpy as np
 
-client = runpy.run_path(sys.argv[1])
-load, read_array, write_array = (client[n] for n in ("load", "read_array", "write_array"))
 
-answers = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)
-import tensorflow  # noqa: E402
+def main(client: str) -> None:
+    """Answer until standard input ends."""
+    functions = runpy.run_path(client)
+    load, read_array, write_array = (functions[n] for n in ("load", "read_array", "write_array"))
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow
 
-tf = tensorflow
-if not tensorflow.__version__.startswith("1."):
-    tf = tensorflow.compat.v1
-    tf.disable_eager_execution()
-answers.write(tensorflow.__version__.encode() + b"\n")
-answers.flush()
-config = tf.ConfigProto(allow_soft_placement=True)
-for line in iter(sys.stdin.buffer.readline, b""):
-    features, counts = (read_array(sys.stdin.buffer) for _ in range(2))
-    with tempfile.TemporaryDirectory() as directory, tarfile.open(line.decode().strip()) as tar:
-        tar.extractall(directory)
-        with tf.Graph().as_default(), tf.Session(config=config) as session:
-            inputs, num_frames, predictions = load(tf, session, Path(directory))
-            scores = session.run(predictions, {inputs: features, num_frames: counts})
-    write_array(answers, np.asarray(scores))
+    tf = tensorflow
+    if not tensorflow.__version__.startswith("1."):
+        tf = tensorflow.compat.v1
+        tf.disable_eager_execution()
+    config = tf.ConfigProto(allow_soft_placement=True)
+    answers.write(tensorflow.__version__.encode() + b"\n")
     answers.flush()
+    for line in iter(sys.stdin.buffer.readline, b""):
+        features, counts = (read_array(sys.stdin.buffer) for _ in range(2))
+        with tempfile.TemporaryDirectory() as directory, tarfile.open(line.decode().strip()) as tar:
+            tar.extractall(directory)
+            with tf.Graph().as_default(), tf.Session(config=config) as session:
+                inputs, num_frames, predictions = load(tf, session, Path(directory))
+                scores = session.run(predictions, {inputs: features, num_frames: counts})
+        write_array(answers, np.asarray(scores))
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

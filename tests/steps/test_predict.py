@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from tests.csv_scores import largest_difference
-from tests.pico import flags_of, write_train_dir, write_video_records
 from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, UsageError
 from yt8m_ensemble.steps.predict import predict_scores
 from yt8m_ensemble.storage import open_predictions
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def setting(tmp_path):
     for seed, name in enumerate("ab"):
-        write_train_dir(tmp_path / name, flags_of("LogisticModel"), seed=seed)
+        write_train_dir(tmp_path / name, small_flags("LogisticModel"), seed=seed)
     write_video_records(tmp_path / "r0.tfrecord", seed=0)
     write_video_records(tmp_path / "r1.tfrecord", seed=1)
     return tmp_path
@@ -87,7 +88,7 @@ def test_options_that_make_no_sense_are_refused(setting, options, message):
 
 
 def test_models_of_different_classes_are_refused(setting):
-    write_train_dir(setting / "c", flags_of("LogisticModel", num_classes=5))
+    write_train_dir(setting / "c", small_flags("LogisticModel", num_classes=5))
     with pytest.raises(ModelError, match=r"'a' and 'c' .*\(4, 5\)"):
         predict_scores(
             models=[f"{setting}/a", f"{setting}/c"],

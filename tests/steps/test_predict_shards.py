@@ -9,7 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from tests.pico import flags_of, write_train_dir, write_video_records
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from yt8m_ensemble.errors import OutputExistsError, PredictionsError, UsageError
 from yt8m_ensemble.steps.merge_predictions import merge_predictions
 from yt8m_ensemble.steps.predict import predict_scores
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def setting(tmp_path):
     for seed, name in enumerate("ab"):
-        write_train_dir(tmp_path / name, flags_of("LogisticModel"), seed=seed)
+        write_train_dir(tmp_path / name, small_flags("LogisticModel"), seed=seed)
     for number in range(5):
         videos = 0 if number == 2 else 10 + number
         write_video_records(tmp_path / f"r{number}.tfrecord", videos=videos, seed=number)

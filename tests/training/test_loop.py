@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.small import predictor
-from tests.training.records import FRAME, NUM_CLASSES, VIDEO, write_records
+from tests.builders.models import FRAME, NUM_CLASSES, VIDEO, predictor
+from tests.builders.records import write_learnable_records
 from yt8m_ensemble.checkpoints import find_steps, open_checkpoint
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.errors import (
@@ -71,12 +71,12 @@ def weights_of(checkpoint):
 
 @pytest.fixture(scope="module")
 def video_glob(tmp_path_factory):
-    return write_records(tmp_path_factory.mktemp("video"))
+    return write_learnable_records(tmp_path_factory.mktemp("video"))
 
 
 @pytest.fixture(scope="module")
 def frame_glob(tmp_path_factory):
-    return write_records(tmp_path_factory.mktemp("frame"), videos=32, frame_level=True)
+    return write_learnable_records(tmp_path_factory.mktemp("frame"), videos=32, frame_level=True)
 
 
 def test_a_run_leaves_the_starter_codes_files(tmp_path, video_glob):
@@ -278,7 +278,7 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path, video_glob):
 
 
 def test_empty_records_are_refused(tmp_path):
-    glob = write_records(tmp_path / "none", videos=0)
+    glob = write_learnable_records(tmp_path / "none", videos=0)
     with pytest.raises(DataError, match="The 2 record files hold no record") as caught:
         run(tmp_path / "run", glob)
     assert isinstance(caught.value.paths, tuple)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.small import (
+from tests.builders.models import (
     CASES,
     IDS,
+    NUM_CLASSES,
     predictor,
     random_inputs,
     small_flags,
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.tf
 
 def batch_of(flags, *, videos=8, seed=0):
     inputs, num_frames = random_inputs(flags, videos=videos, seed=seed)
-    labels = np.random.default_rng(seed).random((videos, 5)) < 0.4
+    labels = np.random.default_rng(seed).random((videos, NUM_CLASSES)) < 0.4
     return inputs, num_frames, labels.astype(np.float32)
 
 
@@ -122,7 +123,7 @@ def test_another_model_cannot_be_restored():
     state = trainer_of(small_flags("MoeModel", moe_num_mixtures=3)).state()
     with pytest.raises(CheckpointError, match="'tower/gates/weights' has shape") as caught:
         trainer.restore(DictSource(state), path="runs/a/model.ckpt-1")
-    assert caught.value.expected == (8, 15)
+    assert caught.value.expected == (8, 12)
     assert caught.value.found == (8, 20)
     del state["tower/gates/weights"]
     with pytest.raises(CheckpointError, match="'tower/gates/weights' is missing"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.metrics.selection import falling_order
 from yt8m_ensemble.tuning import collect_candidates, kernels
 

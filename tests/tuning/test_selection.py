@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.tuning import Scorer, collect_candidates, search_weights, selection
 from yt8m_ensemble.tuning.selection import Variant, list_variants, select_members

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from tests.tuning.test_candidates import dense_gap
 from yt8m_ensemble.errors import PredictionsError, UsageError
 from yt8m_ensemble.metrics import global_average_precision
