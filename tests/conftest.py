@@ -40,3 +40,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the files that hold slow tests, so that processes side by side end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the tests over one second that are not marked `slow`; a busy machine lists more.
+
+    The first test of a process also pays for imports.
+    """
+    for report in terminalreporter.getreports("passed"):
+        if report.duration > 1 and "slow" not in report.keywords:
+            terminalreporter.write_line(
+                f"Not marked slow: {report.nodeid}, {report.duration:.1f} s"
+            )

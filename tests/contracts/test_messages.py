@@ -114,6 +114,9 @@ class Package:
         return full if full in self.sources else None
 
 
+PACKAGE = functools.cache(lambda: Package(SOURCES))
+
+
 def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
@@ -212,7 +215,7 @@ def test_every_option_and_command_in_backticks_exists():
 
 
 def test_advice_names_options_of_the_command_it_is_given_under():
-    assert find_misplaced(Package(SOURCES)) == []
+    assert find_misplaced(PACKAGE()) == []
 
 
 @pytest.mark.tf
@@ -231,7 +234,7 @@ def test_options_whose_name_is_filled_in_exist():
 
 
 def test_every_step_is_reached_by_a_command():
-    reached = {module for module, _ in Package(SOURCES).commands_by_symbol}
+    reached = {module for module, _ in PACKAGE().commands_by_symbol}
     steps = {module for module in SOURCES if module.startswith("yt8m_ensemble.steps.")}
     assert len(steps) > 10
     assert steps <= reached
@@ -253,6 +256,7 @@ def test_the_guard_sees_what_does_not_exist(text, fault):
     assert fault in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "old", "new", "commands"),
     [

@@ -44,6 +44,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_damaged_files_give_videos_or_our_error(tmp_path, suffix):
     path = tmp_path / f"own.{suffix}"

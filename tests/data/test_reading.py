@@ -138,6 +138,7 @@ def test_empty_files_give_no_batch(tmp_path):
     assert read(write_shards(tmp_path, make_means, counts=(0, 0)), MEANS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "names", "frame_level"),
     [("video", "mean_rgb,mean_audio", False), ("frame", "rgb,audio", True)],

@@ -44,6 +44,7 @@ def two_at_a_time(monkeypatch):
     monkeypatch.setattr(runner, "_PIECE_BYTES", 2 * 4 * FRAMES[0].size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), FRAME_LEVEL)
 def test_every_architecture_splits_and_scores_as_in_one_run(monkeypatch, name, options):
     flags = small_flags(name, **options)

@@ -30,6 +30,7 @@ def write(path, *, top_k=None):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_compares_and_draws(tmp_path, predictions):
     plot = tmp_path / "c.png"
     arguments = ["compare", "--predictions", predictions, "--plot", str(plot), "--json"]

@@ -123,6 +123,7 @@ def test_weights_that_are_no_variable_cannot_be_replaced(tmp_path, members):
     assert min(result.member_bytes.values()) > 0
 
 
+@pytest.mark.slow
 def test_weights_by_class_are_merged_packed_and_verified(tmp_path):
     for seed, name in enumerate("ab"):
         write_train_dir(tmp_path / name, small_flags("LogisticModel", num_classes=24), seed=seed)

@@ -64,6 +64,7 @@ def interrupt(setting, out, *, after, **options):
         run(setting, out, **options, progress=stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_parts_of_all_shares_make_the_whole(setting, count):
     run(setting, "whole.h5")

@@ -99,6 +99,7 @@ def test_videos_in_another_order_can_be_intersected(tmp_path, predictions):
     assert result.result.judgements[0].num_videos < 100
 
 
+@pytest.mark.slow
 def test_truncated_predictions_carry_a_certificate(tmp_path):
     options: dict[str, Any] = {"method": "coordinate", "folds": 0}
     dense = tune_weights(predictions=[write(tmp_path / "d.h5", [0, 1, 2])], **options)

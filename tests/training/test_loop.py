@@ -106,6 +106,7 @@ def test_it_learns(tmp_path, video_glob):
     assert scalars_of(tmp_path)["GlobalStep/Train_GAP"][60] > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["MoeModel", "NetVLADModelLF"])
 def test_a_run_in_pieces_equals_a_run_in_one(tmp_path, video_glob, frame_glob, model):
     small = {"netvlad_cluster_size": 2, "netvlad_hidden_size": 4} if "VLAD" in model else {}
@@ -194,6 +195,7 @@ def test_training_stops_when_validation_does_not_rise(tmp_path, video_glob):
     assert sorted(scalars_of(tmp_path)["Epoch/Eval_GAP"]) == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_stops_where_an_unbroken_one_would(tmp_path, video_glob):
     stopping = {"save_steps": 1, "learning_rate": 0.0, "validation_data": "x", "early_stop": 3}
     run(tmp_path, video_glob, max_steps=2, validation=video_glob, **stopping)
@@ -215,6 +217,7 @@ def test_averaged_weights_become_a_checkpoint_of_their_own(tmp_path, video_glob)
     assert not np.array_equal(averaged, weights["tower/experts/biases"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["video", "frame"])
 def test_exports_serve_what_the_graph_predicts(tmp_path, video_glob, frame_glob, level):
     glob = video_glob if level == "video" else frame_glob
@@ -250,6 +253,7 @@ def write_teacher(path, *, first=0, num_classes=NUM_CLASSES, value=0.25):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_followed(tmp_path, video_glob):
     teacher = write_teacher(tmp_path / "t.h5")
     last = run(

@@ -36,6 +36,7 @@ def losses_of(trainer, batch, *, steps):
     return [trainer.train_on(*tensors).loss for _ in range(steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "extra"), CASES, ids=IDS)
 def test_training_and_inference_are_one_arithmetic(name, extra):
     flags = small_flags(name, **extra)
@@ -50,6 +51,7 @@ def test_training_and_inference_are_one_arithmetic(name, extra):
     assert state["global_step"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, model in REGISTRY.items() if model.frame_level])
 def test_bytes_train_as_their_values_do(name):
     flags = small_flags(name)
@@ -84,6 +86,7 @@ def test_every_architecture_overfits_64_videos(name):
     assert scores[labels].mean() - scores[~labels].mean() > (0.08 if linear else 0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["Adam", "SGD", "Adagrad", "RMSProp", "AdamW"])
 @pytest.mark.parametrize("name", ["MoeModel", "NetVLADModelLF"])
 def test_a_restored_trainer_goes_on_bit_for_bit(name, optimizer):
@@ -102,6 +105,7 @@ def test_a_restored_trainer_goes_on_bit_for_bit(name, optimizer):
         np.testing.assert_array_equal(resumed.state()[key], value, err_msg=key)
 
 
+@pytest.mark.slow
 def test_seeds_decide_first_values_and_draws():
     flags = small_flags("NetVLADModelLF")
     batch = batch_of(flags)
@@ -124,7 +128,7 @@ def test_another_model_cannot_be_restored():
     with pytest.raises(CheckpointError, match="'tower/gates/weights' has shape") as caught:
         trainer.restore(DictSource(state), path="runs/a/model.ckpt-1")
     assert caught.value.expected == (8, 12)
-    assert caught.value.found == (8, 20)
+    assert caught.value.found == (8, 16)
     del state["tower/gates/weights"]
     with pytest.raises(CheckpointError, match="'tower/gates/weights' is missing"):
         trainer.restore(DictSource(state), path="runs/a/model.ckpt-1")
