@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import grimp
@@ -47,6 +48,13 @@ def test_the_checker_sees_an_import_that_is_not_allowed(tmp_path, module, import
     done = lint(tmp_path)
     assert done.returncode == 1
     assert f"{contract} BROKEN" in done.stdout
+
+
+def test_the_readme_shows_the_layers():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+    text = " ".join((ROOT / "README.md").read_text().replace("`", "").split())
+    assert " → ".join(layers) in text
 
 
 @pytest.mark.parametrize(

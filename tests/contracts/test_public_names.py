@@ -30,9 +30,8 @@ def test_every_command_calls_a_public_step():
                 ("yt8m_ensemble.steps", "yt8m_ensemble.recipe")
             ):
                 called |= {alias.name for alias in node.names if alias.name.islower()}
-    helpers = {"choose_features", "draw_comparison", "draw_selection", "draw_tuning"}
-    helpers |= {"describe_choice", "find_targets", "find_prefix", "plot_search", "member_sizes"}
-    assert called - helpers <= set(yt8m_ensemble.__all__)
+    # An equation, so that what is no longer called cannot stay listed.
+    assert called - set(yt8m_ensemble.__all__) == {"choose_features"}
 
 
 def test_importing_the_package_loads_nothing_heavy():
