@@ -13,14 +13,14 @@ FRAMES = FeatureSpec(("rgb", "audio"), (4, 2), frame_level=True, max_frames=6)
 MADE_CLASSES = 5
 
 
-def write_video_records(path, *, videos=10, seed=0, first=0):
+def write_video_records(path, *, videos=10, seed=0, first=0, prefix="v"):
     """Write random videos of one or two labels for small video-level models; ids from `first`."""
     rng = np.random.default_rng(seed)
     records = []
     for number in range(videos):
         values = {"mean_rgb": rng.normal(size=6), "mean_audio": rng.normal(size=2)}
         labels = sorted({number % NUM_CLASSES, number * 3 % NUM_CLASSES})
-        records.append(encode_means(f"v{first + number:03d}".encode(), labels, values))
+        records.append(encode_means(f"{prefix}{first + number:03d}".encode(), labels, values))
     write_records(str(path), records)
     return path
 
