@@ -6,12 +6,18 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.environments import beam_packages, cache_dir, tf1_python
+
+__all__ = ["beam_packages", "tf1_python"]
+
 # What a case takes depends on the machine, and on whether machine code has to be compiled first.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 # Set before any test imports TensorFlow: its chatter would fill the report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# Outside the repository, so that a fresh clone at the same place finds what was compiled.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,22 @@ def shared() -> Path:
 def fixtures(shared: Path) -> Path:
     """Checkpoints, graphs, archives and predictions written under TensorFlow 1.15."""
     return shared / "fixtures"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that hold slow tests, so that processes side by side end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the tests over one second that are not marked `slow`; a busy machine lists more.
+
+    The first test of a process also pays for imports.
+    """
+    for report in terminalreporter.getreports("passed"):
+        if report.duration > 1 and "slow" not in report.keywords:
+            terminalreporter.write_line(
+                f"Not marked slow: {report.nodeid}, {report.duration:.1f} s"
+            )

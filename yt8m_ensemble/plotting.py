@@ -1,6 +1,7 @@
 """Pictures of tuning, selecting, averaging and comparing, as PNG.
 
-Draws onto figures of its own, so that no window system or global state is touched.
+The only module that loads matplotlib, and only when it draws. Draws onto figures of its own, so
+that no window system or global state is touched.
 """
 
 from __future__ import annotations

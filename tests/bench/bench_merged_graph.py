@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from tests.pico import write_train_dir
+from tests.builders.models import write_train_dir
 from yt8m_ensemble.inference import GraphRunner
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.models import make_model, model_options

@@ -53,7 +53,7 @@ MAX_FRAMES, TOP_K, SHARDS, BASELINE_BATCH = 300, 20, 8, 64
 
 def make(folder, *, size, videos):
     """Write records and the bundle."""
-    from tests.pico import write_train_dir
+    from tests.builders.models import write_train_dir
     from yt8m_ensemble.models import make_model, model_options
     from yt8m_ensemble.steps.merge import merge_models
     from yt8m_ensemble.steps.package import package_model

@@ -5,7 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tests.pico import flags_of, write_train_dir, write_video_records
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from yt8m_ensemble.cli.root import cli
 
 
@@ -16,7 +17,7 @@ def invoke(*arguments):
 @pytest.fixture
 def setting(tmp_path):
     for step in (1, 2):
-        write_train_dir(tmp_path / "run", flags_of("LogisticModel"), seed=step, step=step)
+        write_train_dir(tmp_path / "run", small_flags("LogisticModel"), seed=step, step=step)
     for number in range(2):
         write_video_records(tmp_path / f"r{number}", seed=number, first=100 * number)
     return tmp_path

@@ -3,7 +3,11 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import grimp
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,11 +33,33 @@ def test_imports_point_down_only():
     assert done.returncode == 0, done.stdout
 
 
-def test_the_checker_sees_an_import_that_points_up(tmp_path):
+@pytest.mark.parametrize(
+    ("module", "imported", "contract"),
+    [
+        ("constants", "values", "Imports point down only"),
+        ("tuning.search", "tuning.tuners", "No imports run in a circle"),
+    ],
+)
+def test_the_checker_sees_an_import_that_is_not_allowed(tmp_path, module, imported, contract):
     shutil.copytree(ROOT / "yt8m_ensemble", tmp_path / "yt8m_ensemble")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    constants = tmp_path / "yt8m_ensemble" / "constants.py"
-    constants.write_text(constants.read_text() + "\nimport yt8m_ensemble.values\n")
+    file = tmp_path / f"yt8m_ensemble/{module.replace('.', '/')}.py"
+    file.write_text(f"{file.read_text()}\nimport yt8m_ensemble.{imported}\n")
     done = lint(tmp_path)
     assert done.returncode == 1
-    assert "yt8m_ensemble.constants" in done.stdout
+    assert f"{contract} BROKEN" in done.stdout
+
+
+def test_the_readme_shows_the_layers():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+    text = " ".join((ROOT / "README.md").read_text().replace("`", "").split())
+    assert " → ".join(layers) in text
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [("matplotlib", "plotting"), ("rich", "cli.render")]
+)
+def test_one_module_alone_imports_the_package(package, module):
+    graph = grimp.build_graph("yt8m_ensemble", include_external_packages=True, cache_dir=None)
+    assert graph.find_modules_that_directly_import(package) == {f"yt8m_ensemble.{module}"}

@@ -1,6 +1,7 @@
 import pytest
 
-from tests.pico import NUM_CLASSES, VIDEO, write_video_records
+from tests.builders.models import NUM_CLASSES, VIDEO
+from tests.builders.records import write_video_records
 from yt8m_ensemble.data import BatchReader
 
 pytestmark = pytest.mark.tf

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.data.records import sequence_example
+from tests.builders.records import sequence_example
 from yt8m_ensemble.data import read_custom_features, write_records
 from yt8m_ensemble.errors import DataError
 
@@ -44,6 +44,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_damaged_files_give_videos_or_our_error(tmp_path, suffix):
     path = tmp_path / f"own.{suffix}"

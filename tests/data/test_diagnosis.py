@@ -9,10 +9,10 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.data.records import (
+from tests.builders.records import (
     FRAMES,
+    MADE_CLASSES,
     MEANS,
-    NUM_CLASSES,
     example,
     make_frames,
     make_means,
@@ -46,19 +46,19 @@ BAD_RECORDS = {
     "video/missing": (
         MEANS,
         example(**ID, mean_rgb=[0.0] * 4, mean_sound=[0.0] * 2),
-        "has no feature 'mean_audio'; it holds mean_rgb (4), mean_sound (2). Set `--feature-names`",
+        "has no feature 'mean_audio'; it holds mean_rgb (4), mean_sound (2). Read one of these",
     ),
     "frame/missing": (
         FRAMES,
         sequence_example(ID, rgb=RGB),
-        "has no feature 'audio'; it holds rgb (4). Set `--feature-names`",
+        "has no feature 'audio'; it holds rgb (4). Read one of these",
     ),
     "video/frames": (MEANS, make_frames(0), "is frame-level with features audio (2), rgb (4), but"),
     "frame/means": (
         FRAMES,
         make_means(0),
         "is video-level with features mean_audio (2), mean_rgb (4), but frame-level features rgb, "
-        "audio are read. Pass `--features video`, or frame-level records",
+        "audio are read. Give frame-level records, or train on these with",
     ),
     "video/no-id": (MEANS, example(**MEAN), "has neither an `id` nor a `video_id` of one string"),
     "frame/no-id": (
@@ -117,7 +117,7 @@ BAD_RECORDS = {
 
 
 def read(paths, features):
-    return list(read_batches(paths, features=features, num_classes=NUM_CLASSES, batch_size=4))
+    return list(read_batches(paths, features=features, num_classes=MADE_CLASSES, batch_size=4))
 
 
 @pytest.mark.parametrize(("features", "bad", "words"), BAD_RECORDS.values(), ids=BAD_RECORDS)
@@ -137,7 +137,7 @@ def test_a_bad_record_is_named(tmp_path, features, bad, words):
 def test_batches_before_the_bad_record_are_handed_out(tmp_path):
     paths = write_shards(tmp_path, make_means, counts=(5, 1))
     write_records(paths[1], [make_means(9, rgb=1)])
-    batches = read_batches(paths, features=MEANS, num_classes=NUM_CLASSES, batch_size=4)
+    batches = read_batches(paths, features=MEANS, num_classes=MADE_CLASSES, batch_size=4)
     assert next(batches).video_ids.tolist() == [b"v0", b"v1", b"v2", b"v3"]
     with pytest.raises(DataError, match=r"Record 0 of .*part1"):
         next(batches)
@@ -173,7 +173,7 @@ def test_an_absent_file_is_named(tmp_path):
 def test_training_names_the_record_too(tmp_path):
     paths = write_shards(tmp_path, make_means, counts=(3, 3))
     write_records(paths[1], [make_means(3), make_means(4, labels=[5])])
-    options: dict[str, Any] = {"features": MEANS, "num_classes": NUM_CLASSES}
+    options: dict[str, Any] = {"features": MEANS, "num_classes": MADE_CLASSES}
     dataset = training_dataset(paths, **options, batch_size=2, num_epochs=1, seed=0)
     with pytest.raises(DataError, match="label 5") as caught, explained_errors(paths, **options):
         list(dataset.as_numpy_iterator())
@@ -184,14 +184,14 @@ def test_an_error_that_no_record_explains_passes_through(tmp_path):
     paths = write_shards(tmp_path, make_means)
     with (
         pytest.raises(tf.errors.ResourceExhaustedError),
-        explained_errors(paths, features=MEANS, num_classes=NUM_CLASSES),
+        explained_errors(paths, features=MEANS, num_classes=MADE_CLASSES),
     ):
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
 
 
 @pytest.mark.parametrize(("features", "make"), [(MEANS, make_means), (FRAMES, make_frames)])
 def test_good_records_pass_the_check(tmp_path, features, make):
-    check_records(write_shards(tmp_path, make), features=features, num_classes=NUM_CLASSES)
+    check_records(write_shards(tmp_path, make), features=features, num_classes=MADE_CLASSES)
 
 
 @pytest.mark.slow

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.data.oracle import read_slowly
-from tests.data.records import (
+from tests.builders.records import (
     FRAMES,
+    MADE_CLASSES,
     MEANS,
-    NUM_CLASSES,
     example,
     make_frames,
     make_means,
     sequence_example,
     write_shards,
 )
+from tests.data.oracle import read_slowly
 from yt8m_ensemble.data import (
     BatchReader,
     fetch_ahead,
@@ -36,7 +36,7 @@ LEVELS = [
 ]
 
 
-def read(paths, features, *, num_classes=NUM_CLASSES, batch_size=4):
+def read(paths, features, *, num_classes=MADE_CLASSES, batch_size=4):
     return list(
         read_batches(paths, features=features, num_classes=num_classes, batch_size=batch_size)
     )
@@ -64,12 +64,12 @@ def test_batches_are_the_records_in_order(tmp_path, features, make, batch_size):
     paths = write_shards(tmp_path, make)
     batches = read(paths, features, batch_size=batch_size)
     assert [len(b.video_ids) for b in batches[:-1]] == [batch_size] * (len(batches) - 1)
-    assert_equals_oracle(batches, paths, features, NUM_CLASSES)
+    assert_equals_oracle(batches, paths, features, MADE_CLASSES)
 
 
 def test_the_order_of_the_paths_is_kept(tmp_path):
     paths = write_shards(tmp_path, make_means)[::-1]
-    assert_equals_oracle(read(paths, MEANS), paths, MEANS, NUM_CLASSES)
+    assert_equals_oracle(read(paths, MEANS), paths, MEANS, MADE_CLASSES)
 
 
 def test_shapes_and_dtypes(tmp_path):
@@ -79,7 +79,7 @@ def test_shapes_and_dtypes(tmp_path):
         assert batch.features.dtype == np.float32
         assert batch.video_ids.dtype.kind == "S"
         assert batch.num_frames.dtype == batch.shards.dtype == np.int32
-        assert batch.labels.shape == (4, NUM_CLASSES)
+        assert batch.labels.shape == (4, MADE_CLASSES)
         assert batch.labels.dtype == np.bool_
 
 
@@ -100,7 +100,7 @@ def test_frames_past_the_limit_are_cut_and_not_counted(tmp_path):
     write_records(str(tmp_path / "r"), [make_frames(0, num_frames=9), make_frames(1, num_frames=2)])
     (batch,) = read([str(tmp_path / "r")], FRAMES)
     assert batch.num_frames.tolist() == [FRAMES.max_frames, 2]
-    assert_equals_oracle([batch], [str(tmp_path / "r")], FRAMES, NUM_CLASSES)
+    assert_equals_oracle([batch], [str(tmp_path / "r")], FRAMES, MADE_CLASSES)
 
 
 @pytest.mark.parametrize("key", ["id", "video_id"])
@@ -138,6 +138,7 @@ def test_empty_files_give_no_batch(tmp_path):
     assert read(write_shards(tmp_path, make_means, counts=(0, 0)), MEANS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "names", "frame_level"),
     [("video", "mean_rgb,mean_audio", False), ("frame", "rgb,audio", True)],
@@ -156,7 +157,7 @@ def take(dataset, count=None):
 
 def train_on(paths, features=MEANS, **options):
     defaults: dict[str, Any] = {
-        "num_classes": NUM_CLASSES,
+        "num_classes": MADE_CLASSES,
         "batch_size": 4,
         "num_epochs": 1,
         "seed": 3,
@@ -215,7 +216,7 @@ def test_training_repeats_for_ever_over_the_end_of_an_epoch(tmp_path):
 
 def test_no_pipeline_waits_for_a_tuner_at_its_end(tmp_path):
     paths = write_shards(tmp_path, make_means)
-    scoring = BatchReader(paths, features=MEANS, num_classes=NUM_CLASSES, batch_size=4)
+    scoring = BatchReader(paths, features=MEANS, num_classes=MADE_CLASSES, batch_size=4)
     for dataset in (train_on(paths, num_epochs=1), scoring._dataset):
         assert dataset.options().autotune.enabled is False
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.data.records import make_frames, make_means
+from tests.builders.records import make_frames, make_means
 from yt8m_ensemble.data import read_record_info, write_records
 from yt8m_ensemble.errors import DataError
 

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from tests.pico import VIDEO, write_video_records
+from tests.builders.models import VIDEO
+from tests.builders.records import write_video_records
 from yt8m_ensemble.data import explained_errors, read_batches, training_dataset
 from yt8m_ensemble.errors import DataError
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.records import example, sequence_example
+from tests.builders.records import example, sequence_example
 from yt8m_ensemble.data import encode_frames, encode_means, write_records
 
 pytestmark = pytest.mark.tf

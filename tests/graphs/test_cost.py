@@ -1,6 +1,6 @@
 import pytest
 
-from tests.pico import FRAME, VIDEO, flags_of, write_train_dir
+from tests.builders.models import FRAME, VIDEO, small_flags, write_train_dir
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.graphs.cost import measure_parts
 from yt8m_ensemble.merging import Member, build_merged_graph, plan_merge
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tf
 def merged(tmp_path, model, features):
     members = []
     for seed in (0, 1):
-        flags = flags_of(model)
+        flags = small_flags(model)
         directory = write_train_dir(tmp_path / f"m{seed}", flags, seed=seed)
         source = open_checkpoint(str(directory / "model.ckpt-1"))
         members.append(Member(f"m{seed}", build_graph(flags), source, features, 4))
@@ -35,7 +35,7 @@ def test_every_node_has_one_owner_and_sharing_is_seen(tmp_path):
 
 
 def test_a_dense_layer_costs_two_operations_a_weight():
-    (part,) = measure_parts(build_graph(flags_of("LogisticModel")))
+    (part,) = measure_parts(build_graph(small_flags("LogisticModel")))
     # 8 x 4 weights: 64. Norm of 8 inputs: square 8, sum 1, maximum 1, root 1, scaled 8. Biases 4,
     # sigmoid 4.
     assert part.flops == 2 * 8 * 4 + (8 + 1 + 1 + 1 + 8) + 4 + 4

@@ -108,7 +108,7 @@ def test_a_missing_collection_is_named(tmp_path):
     with pytest.raises(GraphError, match="lacks the collections num_frames, predictions") as caught:
         load_meta_graph(str(tmp_path / "m.meta"))
     assert caught.value.missing == ["num_frames", "predictions"]
-    assert "`--num-frames`, `--predictions`" in str(caught.value)
+    assert "`yt8m-ens merge --num-frames --predictions`" in str(caught.value)
 
 
 def test_tensors_may_be_named_where_collections_are_missing(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.small import FRAME, SMALL, VARIANTS, random_weights, small_flags
+from tests.builders.models import FRAME, SMALL, VARIANTS, random_weights, small_flags
 from yt8m_ensemble.graphs import from_tf_graph
 from yt8m_ensemble.inference import GraphRunner, runner
 from yt8m_ensemble.inference.frame_pooling import frame_vectors
@@ -44,6 +44,7 @@ def two_at_a_time(monkeypatch):
     monkeypatch.setattr(runner, "_PIECE_BYTES", 2 * 4 * FRAMES[0].size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), FRAME_LEVEL)
 def test_every_architecture_splits_and_scores_as_in_one_run(monkeypatch, name, options):
     flags = small_flags(name, **options)

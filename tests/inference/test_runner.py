@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.pico import flags_of, write_train_dir
+from tests.builders.models import small_flags, write_train_dir
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.data import dequantize
 from yt8m_ensemble.errors import CheckpointError, ShapeError
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.tf
 
 @pytest.fixture
 def model(tmp_path):
-    flags = flags_of("LogisticModel")
+    flags = small_flags("LogisticModel")
     directory = write_train_dir(tmp_path / "m", flags)
     return build_graph(flags), open_checkpoint(str(directory / "model.ckpt-1"))
 
@@ -45,7 +45,7 @@ def test_a_variable_without_value_is_refused(model):
 
 @pytest.mark.parametrize("model", ["NetVLADModelLF", "GruModel"])
 def test_frames_given_as_bytes_score_the_same_bit_for_bit(tmp_path, model):
-    flags = flags_of(model)
+    flags = small_flags(model)
     directory = write_train_dir(tmp_path / "m", flags)
     rng = np.random.default_rng(0)
     num_frames = np.array([7, 3, 5], np.int32)

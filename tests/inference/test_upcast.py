@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.pico import flags_of, write_train_dir
+from tests.builders.models import small_flags, write_train_dir
 from yt8m_ensemble.graphs import from_tf_graph
 from yt8m_ensemble.inference import GraphRunner
 from yt8m_ensemble.inference.upcast import upcast_variables
@@ -59,7 +59,7 @@ def test_only_what_is_cast_is_widened_and_scores_stay():
 
 
 def test_every_half_of_a_merged_model_is_widened(tmp_path):
-    member = str(write_train_dir(tmp_path / "m", flags_of("MoeModel", num_classes=700)))
+    member = str(write_train_dir(tmp_path / "m", small_flags("MoeModel", num_classes=700)))
     merge_models(members=[member], fp16="auto", out=str(tmp_path / "half"))
     with open_model(str(tmp_path / "half")) as opened:
         stored = [spec.dtype for spec in opened.graph.variables.values()]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_the_beam_runner_works_beside_tensorflow(beam_packages):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([beam_packages, str(ROOT)])}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, "tests/scoring/test_beam.py"],
         cwd=ROOT,

@@ -2,7 +2,10 @@
 
 import functools
 import shutil
+import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +16,13 @@ from yt8m_ensemble.casting import SCHEMES, dequantize, is_narrowable, quantize
 from yt8m_ensemble.checkpoints import open_checkpoint, write_checkpoint
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.mixing import mix
-from yt8m_ensemble.packaging import extract_bundle, fresh_reader, stored_scores, write_bundle
+from yt8m_ensemble.packaging import (
+    extract_bundle,
+    official_client,
+    stored_scores,
+    write_bundle,
+)
+from yt8m_ensemble.packaging.loading import CLIENT_PATH
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.verify import TOLERANCES, verify_bundle
@@ -24,6 +33,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.slow]
 CLASSES = 40
 VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (1024, 128), frame_level=False)
 FRAME = FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True)
+SERVER = str(Path(__file__).with_name("official_server.py"))
 RUNTIMES = {"2.21": None, "1.15": "1.15.5", "1.14": "1.14.0"}
 
 
@@ -101,18 +111,41 @@ def archive_of(fixtures, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores_in(tf1_python, batches):
-    """Return a function that runs an archive on the test records in a runtime of its own."""
+    """Return a function that runs an archive on the test records, in one process a runtime."""
+    with ExitStack() as stack:
 
-    @functools.cache
-    def run(archive, features, runtime):
-        version = RUNTIMES[runtime]
-        python = tf1_python(version) if version else sys.executable
-        batch = batches(features)
-        with fresh_reader(archive, python=python) as reader:
-            assert reader.model.tensorflow.startswith(runtime)
-            return reader.predict(batch.features, batch.num_frames)
+        @functools.cache
+        def serve(runtime):
+            version = RUNTIMES[runtime]
+            python = tf1_python(version) if version else sys.executable
+            log = stack.enter_context(tempfile.TemporaryFile())
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [python, "-I", SERVER, CLIENT_PATH],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                )
+            )
+            stack.callback(process.kill)  # queues of the originals' graphs may never end
+            assert process.stdout
+            assert process.stdout.readline().decode().startswith(runtime)
+            return process, log
 
-    return run
+        @functools.cache
+        def run(archive, features, runtime):
+            (process, log), batch = serve(runtime), batches(features)
+            process.stdin.write(f"{archive}\n".encode())
+            official_client.write_array(process.stdin, batch.features)
+            official_client.write_array(process.stdin, batch.num_frames)
+            process.stdin.flush()
+            scores = official_client.read_array(process.stdout)
+            if scores is None:
+                log.seek(0)
+                pytest.fail(log.read().decode()[-2000:])
+            return scores
+
+        yield run
 
 
 @pytest.fixture(scope="module")

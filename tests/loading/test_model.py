@@ -1,6 +1,6 @@
 import pytest
 
-from tests.pico import flags_of, write_train_dir
+from tests.builders.models import small_flags, write_train_dir
 from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
 from yt8m_ensemble.loading.model import open_model, open_models
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def train_dir(tmp_path):
     for step in (3, 20):
-        write_train_dir(tmp_path / "m", flags_of("LogisticModel"), step=step, seed=step)
+        write_train_dir(tmp_path / "m", small_flags("LogisticModel"), step=step, seed=step)
     return tmp_path / "m"
 
 

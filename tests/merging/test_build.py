@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.pico import FRAME, VIDEO, flags_of, write_train_dir
+from tests.builders.models import FRAME, VIDEO, small_flags, write_train_dir
 from yt8m_ensemble.casting import SCHEMES, dequantize, quantize
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.inference import GraphRunner
@@ -28,7 +28,7 @@ def make_members(tmp_path, level):
     features, models = LEVELS[level]
     members = []
     for seed, model in enumerate(models):
-        flags = flags_of(model)
+        flags = small_flags(model)
         directory = write_train_dir(tmp_path / f"m{seed}", flags, seed=seed)
         source = open_checkpoint(str(directory / "model.ckpt-1"))
         members.append(Member(f"m{seed}", build_graph(flags), source, features, 4))
@@ -82,7 +82,7 @@ def test_one_member_of_weight_one_predicts_bit_for_bit_what_it_did(tmp_path, lev
 def test_float16_stays_within_the_error_of_its_weights(tmp_path):
     members, batch = [], make_batch("video")
     for seed in (0, 1):
-        flags = flags_of("LogisticModel", num_classes=400)
+        flags = small_flags("LogisticModel", num_classes=400)
         directory = write_train_dir(tmp_path / f"m{seed}", flags, seed=seed)
         source = open_checkpoint(str(directory / "model.ckpt-1"))
         members.append(Member(f"m{seed}", build_graph(flags), source, VIDEO, 400))
@@ -101,7 +101,7 @@ def test_float16_stays_within_the_error_of_its_weights(tmp_path):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_quantised_weights_decode_in_the_graph_as_in_numpy(tmp_path, scheme):
-    flags = flags_of("LogisticModel", num_classes=301)
+    flags = small_flags("LogisticModel", num_classes=301)
     directory = write_train_dir(tmp_path / "m", flags)
     source = open_checkpoint(str(directory / "model.ckpt-1"))
     member = Member("m", build_graph(flags), source, VIDEO, 301)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.pico import FRAME, VIDEO, flags_of, write_train_dir
+from tests.builders.models import FRAME, VIDEO, small_flags, write_train_dir
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.errors import (
     CheckpointError,
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.tf
 def members(tmp_path):
     made = []
     for seed, (name, model) in enumerate((("a", "LogisticModel"), ("b", "MoeModel"))):
-        flags = flags_of(model)
+        flags = small_flags(model)
         directory = write_train_dir(tmp_path / name, flags, seed=seed)
         source = open_checkpoint(str(directory / "model.ckpt-1"))
         made.append(Member(name, build_graph(flags), source, VIDEO, 4))
@@ -41,7 +41,7 @@ def test_every_variable_is_planned_once_below_its_member(members):
 
 
 def test_auto_float16_takes_large_weights_and_spares_statistics(tmp_path):
-    flags = flags_of("NetVLADModelLF", netvlad_hidden_size=300, gating=True)
+    flags = small_flags("NetVLADModelLF", netvlad_hidden_size=300, gating=True)
     directory = write_train_dir(tmp_path / "n", flags)
     source = open_checkpoint(str(directory / "model.ckpt-1"))
     member = Member("n", build_graph(flags), source, FRAME, 4)

@@ -3,6 +3,7 @@
 import json
 import math
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from tests.metrics import oracle
 from yt8m_ensemble import metrics
 from yt8m_ensemble.errors import PredictionsError, ShapeError, UsageError
+from yt8m_ensemble.metrics import selection
 
 TIE_FREE = (
     "plain", "unlabeled_rows", "absent_classes", "classes_lt_20", "more_labels_than_topk",
@@ -189,6 +191,17 @@ def test_selection_equals_a_sort_on_wide_rows(dtype):
     scores[11, 7:40:3] = np.inf
     expected = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :20], axis=1)
     np.testing.assert_array_equal(metrics.top_k_classes(scores, 20), expected)
+
+
+@settings(deadline=None)
+@given(st.booleans().flatmap(lambda ties: matrices(ties=ties)), st.integers(1, 25))
+def test_the_compiled_selection_equals_the_sort_of_few_scores(case, top_k):
+    scores, _ = case
+    sorted_classes = metrics.top_k_classes(scores, top_k)
+    with mock.patch.object(selection, "_SMALL", -1):
+        compiled = metrics.top_k_classes(scores, top_k)
+    assert compiled.dtype == sorted_classes.dtype
+    np.testing.assert_array_equal(compiled, sorted_classes)
 
 
 def test_many_rows_are_selected_on_several_threads():

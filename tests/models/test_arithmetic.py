@@ -1,4 +1,4 @@
-"""The graphs compute what the loops of the oracle compute, and the layers what a hand computes."""
+"""Layers, pools and draws compute what a hand computes."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models import oracle
-from tests.models.small import CASES, IDS, predictor, random_inputs, random_weights, small_flags
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models import layers
 from yt8m_ensemble.models.frames import (
@@ -20,16 +18,6 @@ from yt8m_ensemble.models.frames import (
 from yt8m_ensemble.models.tower import GraphTower
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.mark.parametrize(("name", "extra"), CASES, ids=IDS)
-def test_agrees_with_the_oracle(name, extra):
-    flags = small_flags(name, **extra)
-    weights = random_weights(flags, seed=3)
-    inputs, num_frames = random_inputs(flags, seed=4)
-    expected = oracle.predict(flags, weights, inputs, num_frames)
-    with predictor(flags, weights) as predict:
-        np.testing.assert_allclose(predict(inputs, num_frames), expected, atol=1e-5)
 
 
 def test_unit_length_by_hand():

@@ -7,7 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from tests.models.small import predictor
+from tests.builders.models import predictor
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.models import recognize

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.models.small import VIDEO, random_weights, raw_flags, small_flags, specs_of
+from tests.builders.models import VIDEO, random_weights, raw_flags, small_flags, specs_of
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models import build_graph, make_model, model_options, recognize
 from yt8m_ensemble.values import FeatureSpec, ModelFlags, TensorSpec
@@ -106,7 +106,7 @@ def test_a_wrong_model_name_is_corrected():
 def test_two_architectures_of_the_same_variables_are_asked_about():
     flags = small_flags("DbofModelLF")
     specs, raw = specs_of(random_weights(flags)), {**raw_flags(flags), "model": "LogisticModel"}
-    with pytest.raises(ModelError, match="Say which it is with `--architecture`") as caught:
+    with pytest.raises(ModelError, match="as with `yt8m-ens merge --architecture`") as caught:
         recognize(specs, raw)
     assert caught.value.candidates == ("DbofModelLF", "SoftDbofModelLF")
     assert recognize(specs, raw, architecture="DbofModelLF").model == "DbofModelLF"
@@ -121,7 +121,7 @@ def test_an_architecture_that_does_not_fit_is_refused():
 
 def test_class_counts_must_agree():
     flags = small_flags("MoeModel")
-    with pytest.raises(ModelError, match="says 7 classes, but the variables of MoeModel have 5"):
+    with pytest.raises(ModelError, match="says 7 classes, but the variables of MoeModel have 4"):
         recognize(specs_of(random_weights(flags)), {**raw_flags(flags), "num_classes": 7})
 
 

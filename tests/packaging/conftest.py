@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.pico import flags_of, write_train_dir
+from tests.builders.models import small_flags, write_train_dir
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def model_dir(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("sound")
     for seed, (name, model) in enumerate({"a": "LogisticModel", "b": "MoeModel"}.items()):
-        write_train_dir(folder / name, flags_of(model, num_classes=24), seed=seed)
+        write_train_dir(folder / name, small_flags(model, num_classes=24), seed=seed)
     members = [f"{name}={folder / name}" for name in "ab"]
     merge_models(members=members, out=str(folder / "m"), weights=(0.25, 0.75))
     return folder / "m"

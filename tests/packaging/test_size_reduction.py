@@ -91,8 +91,8 @@ def test_no_lighter_set_of_members_would_do(members, excess):
 def test_the_advice_is_one_sentence():
     both = SizeReduction({"a": "float16", "b": "uint8", "e": "float16"}, ("c", "d"))
     assert both.sentence() == (
-        "Merge again: store tensors in fewer bits, 2 as float16 (`--fp16`) and "
-        "1 as uint8 (`--quantize uint8`), or drop c, d."
+        "Merge again: store tensors in fewer bits, 2 as float16 (`merge --fp16`) and "
+        "1 as uint8 (`merge --quantize uint8`), or drop c, d."
     )
     assert SizeReduction(None, ("c",)).sentence() == "Merge again: drop c."
     neither = "No cast and no smaller set of members meets the limit."

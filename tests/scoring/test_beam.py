@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pico import flags_of, write_train_dir, write_video_records
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from yt8m_ensemble.errors import MissingDependencyError, PredictionsError
 from yt8m_ensemble.options import PredictOptions
 from yt8m_ensemble.scoring.beam import PartWriter, predict_on_beam
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.tf
 
 @pytest.fixture
 def setting(tmp_path):
-    write_train_dir(tmp_path / "a", flags_of("LogisticModel"))
+    write_train_dir(tmp_path / "a", small_flags("LogisticModel"))
     for number in range(3):
         write_video_records(tmp_path / f"r{number}.tfrecord", seed=number, first=number * 100)
     return tmp_path
@@ -92,7 +93,7 @@ def test_a_run_that_failed_goes_on_with_what_is_missing(setting):
     assert caught.value.files == [f"{setting}/r2.tfrecord"]
     assert "cut short" in str(caught.value)
     assert not (setting / "two.h5").exists()
-    write_train_dir(setting / "b", flags_of("LogisticModel"), seed=9)
+    write_train_dir(setting / "b", small_flags("LogisticModel"), seed=9)
     with pytest.raises(PredictionsError, match="left from a run with other models"):
         predict_on_beam(replace(beam_options(setting), models=[f"{setting}/b"]))
     (setting / "r2.tfrecord").write_bytes(whole)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.tuning.builders import make_predictions
+from tests.builders.predictions import make_predictions
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import MixtureWeightsError
 from yt8m_ensemble.steps.compare import compare_predictions
@@ -30,6 +30,7 @@ def write(path, *, top_k=None):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_compares_and_draws(tmp_path, predictions):
     plot = tmp_path / "c.png"
     arguments = ["compare", "--predictions", predictions, "--plot", str(plot), "--json"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.data.records import make_frames, make_means, sequence_example, write_shards
+from tests.builders.records import make_frames, make_means, sequence_example, write_shards
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.data import dequantize, quantize, read_batches, read_record_info
 from yt8m_ensemble.errors import DataError, MissingDependencyError, OutputExistsError

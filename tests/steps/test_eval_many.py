@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.pico import flags_of, write_train_dir, write_video_records
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from yt8m_ensemble.errors import CheckpointNotFoundError, TensorMismatchError, UsageError
 from yt8m_ensemble.scoring import evaluation
 from yt8m_ensemble.scoring.targets import Watch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.tf
 
-FLAGS = flags_of("LogisticModel")
+FLAGS = small_flags("LogisticModel")
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_graph_and_reader_are_made_once_for_a_train_directory(setting, monkeypat
 
 
 def test_models_of_different_architectures_are_evaluated_in_one_call(setting):
-    write_train_dir(setting / "moe", flags_of("MoeModel"))
+    write_train_dir(setting / "moe", small_flags("MoeModel"))
     found = run(setting, models=[f"{setting}/run", f"{setting}/moe"])
     assert [e.architecture for e in found.evaluations] == ["LogisticModel", "MoeModel"]
     alone = evaluate_model(model=f"{setting}/moe", data=f"{setting}/r*.tfrecord")
@@ -165,7 +166,7 @@ def test_scalars_have_the_starter_codes_names(setting):
 
 
 def test_several_models_get_a_folder_each(setting):
-    write_train_dir(setting / "moe", flags_of("MoeModel"), step=2)
+    write_train_dir(setting / "moe", small_flags("MoeModel"), step=2)
     run(setting, models=[f"{setting}/run", f"{setting}/moe"], tensorboard=f"{setting}/board")
     assert {step for step, _ in scalars(setting / "board/run")} == {10}
     assert {step for step, _ in scalars(setting / "board/moe")} == {2}
@@ -201,7 +202,7 @@ def test_all_checkpoints_of_an_empty_directory_are_refused(setting):
 
 
 def test_a_checkpoint_of_another_run_in_the_directory_is_refused(setting):
-    write_train_dir(setting / "other", flags_of("LogisticModel", num_classes=5), step=11)
+    write_train_dir(setting / "other", small_flags("LogisticModel", num_classes=5), step=11)
     for path in (setting / "other").glob("model.ckpt-11.*"):
         path.rename(setting / "run" / path.name)
     with pytest.raises(TensorMismatchError, match=r"in the graph but \(.*5.*Is it of another"):

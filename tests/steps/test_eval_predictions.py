@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.tuning.builders import make_predictions
+from tests.builders.predictions import make_predictions
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import MixtureWeightsError, PredictionsError
 from yt8m_ensemble.metrics import evaluate

@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.pico import flags_of, write_train_dir
+from tests.builders.models import small_flags, write_train_dir
 from yt8m_ensemble.errors import OutputExistsError
 from yt8m_ensemble.steps.inspect_graph import inspect_graph
 from yt8m_ensemble.steps.merge import merge_models
@@ -13,7 +13,11 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def blend(tmp_path):
     members = [
-        str(write_train_dir(tmp_path / name, flags_of("LogisticModel", num_classes=300), seed=seed))
+        str(
+            write_train_dir(
+                tmp_path / name, small_flags("LogisticModel", num_classes=300), seed=seed
+            )
+        )
         for seed, name in enumerate("ab")
     ]
     merge_models(
@@ -44,7 +48,7 @@ def test_the_picture_shows_every_part_and_is_sound_xml(blend, tmp_path):
 
 
 def test_a_single_model_has_one_part(tmp_path):
-    directory = write_train_dir(tmp_path / "m", flags_of("MoeModel"))
+    directory = write_train_dir(tmp_path / "m", small_flags("MoeModel"))
     found = inspect_graph(str(directory))
     assert [part.name for part in found.parts] == ["model"]
     assert found.mix is None

@@ -1,7 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 
-from tests.pico import flags_of, read_json, write_train_dir
+from tests.builders.models import small_flags, write_train_dir
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.errors import (
     CastOverflowError,
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def members(tmp_path):
     return [
-        str(write_train_dir(tmp_path / name, flags_of(model), seed=seed))
+        str(write_train_dir(tmp_path / name, small_flags(model), seed=seed))
         for seed, (name, model) in enumerate((("a", "LogisticModel"), ("b", "MoeModel")))
     ]
 
@@ -33,11 +35,11 @@ def test_a_merge_writes_a_whole_inference_model(members, tmp_path):
         "inference_model.meta",
         "model_flags.json",
     ]
-    flags = read_json(out / "model_flags.json")
+    flags = json.loads((out / "model_flags.json").read_text())
     assert (flags["members"], flags["mix"], flags["num_classes"]) == (["a", "b"], "logit", 4)
     with open_checkpoint(str(out / "inference_model")) as merged:
         assert merged.read("mixture_weights").tolist() == [0.75, 0.25]
-    provenance = read_json(tmp_path / "blend.provenance.json")
+    provenance = json.loads((tmp_path / "blend.provenance.json").read_text())
     assert sorted(provenance["inputs"]) == sorted(members)
     assert result.nbytes == sum(result.member_nbytes.values())
 
@@ -53,7 +55,7 @@ def test_a_weights_file_is_matched_by_member_name(members, tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ((0.5, 0.4), r"sum to 0.9 \(a 0.5, b 0.4\), expected 1. Pass `--normalize`"),
+        ((0.5, 0.4), r"sum to 0.9 \(a 0.5, b 0.4\), expected 1. Rescale them"),
         ((1.5, -0.5), "finite and at least 0"),
         ((1.0,), "1 mixture weights for 2 members"),
         (MixtureWeights(("a", "c"), (0.5, 0.5)), "The mixture is over a, c, the members are a, b"),
@@ -91,7 +93,7 @@ def test_an_existing_directory_survives_without_force(members, tmp_path):
 
 
 def test_an_overflow_names_the_tensor_and_writes_nothing(tmp_path):
-    flags = flags_of("LogisticModel", num_classes=200)
+    flags = small_flags("LogisticModel", num_classes=200)
     big = write_train_dir(tmp_path / "big", flags, scale=50_000)
     with pytest.raises(CastOverflowError, match="big/tower/fully_connected/weights"):
         merge_models(members=[str(big)], fp16="auto", out=str(tmp_path / "blend"))
@@ -137,7 +139,7 @@ def test_a_frozen_graph_is_merged_with_a_trained_one(tmp_path):
 
     weights = np.random.default_rng(0).normal(size=(8, 300)).astype(np.float32)
     frozen = export_frozen(tmp_path / "f", lambda x: tf.sigmoid(x @ tf.constant(weights, name="w")))
-    trained = write_train_dir(tmp_path / "a", flags_of("LogisticModel", num_classes=300))
+    trained = write_train_dir(tmp_path / "a", small_flags("LogisticModel", num_classes=300))
     out = tmp_path / "blend"
     merge_models(members=[f"f={frozen}", str(trained)], fp16="auto", out=str(out))
     with open_checkpoint(str(out / "inference_model")) as merged:

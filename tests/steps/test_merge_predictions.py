@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.tuning.builders import make_predictions
+from tests.builders.predictions import make_predictions
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import OutputExistsError, PredictionsError
 from yt8m_ensemble.steps.merge_predictions import merge_predictions

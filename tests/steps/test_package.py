@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.pico import flags_of, write_train_dir, write_video_records
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.data import read_batches
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.tf
 def members(tmp_path_factory):
     folder = tmp_path_factory.mktemp("members")
     for seed, (name, model) in enumerate({"a": "LogisticModel", "b": "MoeModel"}.items()):
-        write_train_dir(folder / name, flags_of(model), seed=seed)
+        write_train_dir(folder / name, small_flags(model), seed=seed)
     return [f"{name}={folder / name}" for name in "ab"]
 
 
@@ -104,7 +105,9 @@ def test_weights_of_other_members_are_refused(tmp_path, model):
 
 def test_weights_of_another_space_ask_for_another_merge(tmp_path, model):
     weights = MixtureWeights(("a", "b"), (0.5, 0.5), "geometric")
-    with pytest.raises(MixtureWeightsError, match="Merge again with `--mix geometric`") as caught:
+    with pytest.raises(
+        MixtureWeightsError, match="Merge again with `yt8m-ens merge --mix geometric`"
+    ) as caught:
         package_model(model=model, weights=weights, out=str(tmp_path / "x.tgz"))
     assert (caught.value.mixture, caught.value.model) == ("geometric", "logit")
     assert not list(tmp_path.iterdir())
@@ -120,9 +123,10 @@ def test_weights_that_are_no_variable_cannot_be_replaced(tmp_path, members):
     assert min(result.member_bytes.values()) > 0
 
 
+@pytest.mark.slow
 def test_weights_by_class_are_merged_packed_and_verified(tmp_path):
     for seed, name in enumerate("ab"):
-        write_train_dir(tmp_path / name, flags_of("LogisticModel", num_classes=24), seed=seed)
+        write_train_dir(tmp_path / name, small_flags("LogisticModel", num_classes=24), seed=seed)
     members = [f"{name}={tmp_path / name}" for name in "ab"]
     shared = (0.25, 0.75)
     rows = np.random.default_rng(0).dirichlet([1, 3], 24).T

@@ -3,8 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from tests.csv_scores import largest_difference
-from tests.pico import flags_of, write_train_dir, write_video_records
 from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, ShapeError, UsageError
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.steps.predict import predict_scores, write_scores
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def setting(tmp_path):
     for seed, name in enumerate("ab"):
-        write_train_dir(tmp_path / name, flags_of("LogisticModel"), seed=seed)
+        write_train_dir(tmp_path / name, small_flags("LogisticModel"), seed=seed)
     write_video_records(tmp_path / "r0.tfrecord", seed=0)
     write_video_records(tmp_path / "r1.tfrecord", seed=1)
     return tmp_path
@@ -121,7 +122,7 @@ def test_an_open_model_scores_an_array(setting):
 
 
 def test_frames_in_memory_score_as_their_records_do(setting):
-    write_train_dir(setting / "frames", flags_of("NetVLADModelLF"))
+    write_train_dir(setting / "frames", small_flags("NetVLADModelLF"))
     frames = np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32)
     counts = np.array([2, 3])
     with open_model(f"{setting}/frames") as model:
@@ -133,7 +134,7 @@ def test_frames_in_memory_score_as_their_records_do(setting):
 
 
 def test_models_of_different_classes_are_refused(setting):
-    write_train_dir(setting / "c", flags_of("LogisticModel", num_classes=5))
+    write_train_dir(setting / "c", small_flags("LogisticModel", num_classes=5))
     with pytest.raises(ModelError, match=r"'a' and 'c' .*\(4, 5\)"):
         predict_scores(
             models=[f"{setting}/a", f"{setting}/c"],

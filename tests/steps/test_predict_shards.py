@@ -9,7 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from tests.pico import flags_of, write_train_dir, write_video_records
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from yt8m_ensemble.errors import OutputExistsError, PredictionsError, UsageError
 from yt8m_ensemble.steps.merge_predictions import merge_predictions
 from yt8m_ensemble.steps.predict import plan_predict_scores, predict_scores
@@ -21,22 +22,12 @@ pytestmark = pytest.mark.tf
 @pytest.fixture
 def setting(tmp_path):
     for seed, name in enumerate("ab"):
-        write_train_dir(tmp_path / name, flags_of("LogisticModel"), seed=seed)
+        write_train_dir(tmp_path / name, small_flags("LogisticModel"), seed=seed)
     for number in range(5):
         videos = 0 if number == 2 else 10 + number
-        write_video_records(tmp_path / f"r{number}.tfrecord", videos=videos, seed=number)
-        rename_videos(tmp_path / f"r{number}.tfrecord", f"f{number}".encode())
+        path = tmp_path / f"r{number}.tfrecord"
+        write_video_records(path, videos=videos, seed=number, prefix=f"f{number}")
     return tmp_path
-
-
-def rename_videos(path, prefix):
-    # As many bytes as before in place of "v0"; the records are written anew with their checksums.
-    import tensorflow as tf
-
-    records = [bytes(r.numpy()).replace(b"v0", prefix) for r in tf.data.TFRecordDataset(str(path))]
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in records:
-            writer.write(record)
 
 
 def run(setting, out, *, step=predict_scores, **options):
@@ -63,6 +54,7 @@ def interrupt(setting, out, *, after, **options):
         run(setting, out, **options, progress=stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_parts_of_all_shares_make_the_whole(setting, count):
     run(setting, "whole.h5")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.data.records import make_means
+from tests.builders.records import make_means
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.data import (
     dequantize,
@@ -203,7 +203,7 @@ def test_a_bad_source_record_leaves_nothing(tmp_path):
         ({"frames": (9, 3)}, UsageError, "`--frames` must rise"),
         ({"frames": (0, 3)}, UsageError, "`--frames`: expected a list of 2 integers of at least 1"),
         ({"seed": -1}, UsageError, "`--seed`: expected an integer of at least 0, got -1"),
-        ({"feature_names": ("rgb",)}, ModelError, "Set `--feature-names` and"),
+        ({"feature_names": ("rgb",)}, ModelError, "Give one size a name"),
         (
             {"feature_names": ("depth",), "feature_sizes": ()},
             UsageError,

@@ -5,7 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tests.training.records import FRAME, NUM_CLASSES, VIDEO, train_options, write_records
+from tests.builders.models import FRAME, NUM_CLASSES, VIDEO, train_options
+from tests.builders.records import write_learnable_records
 from yt8m_ensemble.errors import DataError, ModelError, UsageError
 from yt8m_ensemble.files import sha256
 from yt8m_ensemble.options import FeatureOptions
@@ -18,7 +19,7 @@ QUICK = {"batch_size": 32, "max_steps": 2}
 
 @pytest.fixture(scope="module")
 def glob(tmp_path_factory):
-    return write_records(tmp_path_factory.mktemp("video"))
+    return write_learnable_records(tmp_path_factory.mktemp("video"))
 
 
 def step(

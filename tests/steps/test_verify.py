@@ -4,7 +4,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from tests.pico import flags_of, write_train_dir, write_video_records
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import BundleError, UsageError
 from yt8m_ensemble.graphs import read_meta_graph
@@ -26,7 +27,7 @@ def world(tmp_path_factory):
     """Two models of 24 classes, records, an archive of their mix, and stored predictions."""
     folder = tmp_path_factory.mktemp("world")
     for seed, (name, model) in enumerate({"a": "LogisticModel", "b": "MoeModel"}.items()):
-        write_train_dir(folder / name, flags_of(model, num_classes=24), seed=seed)
+        write_train_dir(folder / name, small_flags(model, num_classes=24), seed=seed)
     members = [f"{name}={folder / name}" for name in "ab"]
     data = str(write_video_records(folder / "v.tfrecord"))
     merge_models(members=members, out=str(folder / "m"), weights=WEIGHTS)
@@ -127,7 +128,7 @@ def test_a_graph_that_writes_or_waits_is_not_run(*, world, tmp_path, op, inputs,
 
 
 def test_too_few_classes_for_the_reader_are_told(tmp_path):
-    write_train_dir(tmp_path / "a", flags_of("LogisticModel"))
+    write_train_dir(tmp_path / "a", small_flags("LogisticModel"))
     merge_models(members=[f"a={tmp_path / 'a'}"], out=str(tmp_path / "m"))
     package_model(model=str(tmp_path / "m"), out=str(tmp_path / "m.tgz"))
     with pytest.raises(BundleError, match=r"20 classes or more in TensorFlow 2.*: 4"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.records import write_records
+from tests.builders.records import write_learnable_records
 from tests.training.test_loop import flags_of, run, scalars_of, weights_of
 from yt8m_ensemble.checkpoints import find_steps
 from yt8m_ensemble.errors import UsageError
@@ -72,7 +72,7 @@ def test_every_file_is_read_by_one_process():
 def start(code, **environment):
     return subprocess.Popen(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,7 +88,7 @@ def start_workers(glob, train_dir, **settings):
             ports.append(found.getsockname()[1])
     jobs = {"chief": [f"127.0.0.1:{ports[0]}"], "worker": [f"127.0.0.1:{ports[1]}"]}
     code = f"""
-from tests.training.records import VIDEO, NUM_CLASSES, train_options
+from tests.builders.models import NUM_CLASSES, VIDEO, train_options
 from yt8m_ensemble.steps.train import train_model
 train_model(model="MoeModel", train_data={glob!r}, train_dir={str(train_dir)!r},
             num_classes=NUM_CLASSES, **train_options(VIDEO, {{**{SETTINGS!r}, **{settings!r}}}))
@@ -101,7 +101,7 @@ train_model(model="MoeModel", train_data={glob!r}, train_dir={str(train_dir)!r},
 
 @pytest.mark.slow
 def test_two_workers_learn_what_one_process_learns(tmp_path):
-    glob = write_records(tmp_path / "data")
+    glob = write_learnable_records(tmp_path / "data")
     validated = {"validation_data": glob, "early_stop": 9}
     workers = start_workers(glob, tmp_path / "two", max_steps=8, save_steps=4, **validated)
     results = [worker.communicate(timeout=300) for worker in workers]
@@ -122,7 +122,7 @@ def test_two_workers_learn_what_one_process_learns(tmp_path):
 
 @pytest.mark.slow
 def test_a_lost_worker_stops_the_others_and_the_run_resumes(tmp_path):
-    glob = write_records(tmp_path / "data")
+    glob = write_learnable_records(tmp_path / "data")
     chief, worker = start_workers(glob, tmp_path / "run", max_steps=1_000_000, save_steps=5)
     try:
         deadline = time.monotonic() + 120
@@ -146,7 +146,7 @@ def test_a_lost_worker_stops_the_others_and_the_run_resumes(tmp_path):
 
 @pytest.mark.slow
 def test_two_devices_of_one_machine_learn_what_one_learns(tmp_path):
-    glob = write_records(tmp_path / "data")
+    glob = write_learnable_records(tmp_path / "data")
     code = f"""
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]

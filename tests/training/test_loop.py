@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.small import predictor
-from tests.training.records import FRAME, NUM_CLASSES, VIDEO, write_records
+from tests.builders.models import FRAME, NUM_CLASSES, VIDEO, predictor
+from tests.builders.records import write_learnable_records
 from yt8m_ensemble.checkpoints import find_steps, open_checkpoint
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.errors import (
@@ -72,12 +72,12 @@ def weights_of(checkpoint):
 
 @pytest.fixture(scope="module")
 def video_glob(tmp_path_factory):
-    return write_records(tmp_path_factory.mktemp("video"))
+    return write_learnable_records(tmp_path_factory.mktemp("video"))
 
 
 @pytest.fixture(scope="module")
 def frame_glob(tmp_path_factory):
-    return write_records(tmp_path_factory.mktemp("frame"), videos=32, frame_level=True)
+    return write_learnable_records(tmp_path_factory.mktemp("frame"), videos=32, frame_level=True)
 
 
 def test_a_run_leaves_the_starter_codes_files(tmp_path, video_glob):
@@ -107,6 +107,7 @@ def test_it_learns(tmp_path, video_glob):
     assert scalars_of(tmp_path)["GlobalStep/Train_GAP"][60] > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["MoeModel", "NetVLADModelLF"])
 def test_a_run_in_pieces_equals_a_run_in_one(tmp_path, video_glob, frame_glob, model):
     small = {"netvlad_cluster_size": 2, "netvlad_hidden_size": 4} if "VLAD" in model else {}
@@ -195,6 +196,7 @@ def test_training_stops_when_validation_does_not_rise(tmp_path, video_glob):
     assert sorted(scalars_of(tmp_path)["Epoch/Eval_GAP"]) == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_stops_where_an_unbroken_one_would(tmp_path, video_glob):
     stopping = {"save_steps": 1, "learning_rate": 0.0, "validation_data": "x", "early_stop": 3}
     run(tmp_path, video_glob, max_steps=2, validation=video_glob, **stopping)
@@ -216,6 +218,7 @@ def test_averaged_weights_become_a_checkpoint_of_their_own(tmp_path, video_glob)
     assert not np.array_equal(averaged, weights["tower/experts/biases"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["video", "frame"])
 def test_exports_serve_what_the_graph_predicts(tmp_path, video_glob, frame_glob, level):
     glob = video_glob if level == "video" else frame_glob
@@ -251,6 +254,7 @@ def write_teacher(path, *, first=0, num_classes=NUM_CLASSES, value=0.25):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_followed(tmp_path, video_glob):
     teacher = write_teacher(tmp_path / "t.h5")
     last = run(
@@ -279,7 +283,7 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path, video_glob):
 
 
 def test_empty_records_are_refused(tmp_path):
-    glob = write_records(tmp_path / "none", videos=0)
+    glob = write_learnable_records(tmp_path / "none", videos=0)
     with pytest.raises(DataError, match="The 2 record files hold no record") as caught:
         run(tmp_path / "run", glob)
     assert isinstance(caught.value.paths, tuple)

@@ -22,6 +22,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_of_the_10th_place_goes_on(fixtures, tmp_path):
     source = fixtures / "tiny" / "c2h8"
     for path in source.glob("model.ckpt-210.*"):

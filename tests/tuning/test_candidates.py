@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.metrics import global_average_precision
 from yt8m_ensemble.mixing import to_space

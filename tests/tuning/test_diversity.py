@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.metrics import average_precisions, global_average_precision, hit_at_one
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.tuning import Scorer, collect_candidates

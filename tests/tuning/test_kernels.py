@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.metrics.selection import falling_order
 from yt8m_ensemble.tuning import collect_candidates, kernels
 
@@ -44,6 +44,7 @@ def test_sorted_pools_rank_equal_scores_in_order(held):
     np.testing.assert_array_equal(places, kept[falling_order(mixed[kept])])
 
 
+@pytest.mark.slow
 def test_python_text_and_machine_code_agree(held):
     weights = np.array([0.5, 0.3, 0.2], np.float32)
     pool = np.sort(pooled(kernels.fill_pool, held, weights))

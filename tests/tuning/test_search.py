@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.tuning import TUNERS, Scorer, collect_candidates, search_weights
 from yt8m_ensemble.tuning.surrogate import SmoothGap

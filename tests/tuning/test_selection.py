@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.tuning import Scorer, collect_candidates, search_weights, selection
 from yt8m_ensemble.tuning.selection import Variant, list_variants, select_members
@@ -36,6 +36,7 @@ def gap_of(candidates, columns):
     return search_weights(scorer, method="coordinate", step=0.1).gap
 
 
+@pytest.mark.slow
 def test_the_frontier_is_that_of_all_sets(candidates):
     selection = select(candidates, 10_000)
     assert selection.is_exact
@@ -53,6 +54,7 @@ def test_the_frontier_is_that_of_all_sets(candidates):
     assert selection.num_scored + selection.num_ruled_out == 31
 
 
+@pytest.mark.slow
 def test_the_choice_fits_the_budget_and_more_bytes_never_lose(candidates):
     gaps = []
     for max_bytes in (100, 200, 300, 600):

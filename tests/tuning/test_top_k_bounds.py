@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.tuning.builders import make_predictions
+from tests.builders.predictions import make_predictions
 from tests.tuning.test_candidates import dense_gap
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.metrics import top_k_classes

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tuning.builders import blocks, make_predictions
+from tests.builders.predictions import blocks, make_predictions
 from tests.tuning.test_candidates import dense_gap
 from yt8m_ensemble.errors import PredictionsError, UsageError
 from yt8m_ensemble.metrics import global_average_precision
@@ -90,6 +90,7 @@ def test_weights_by_class_are_shrunk_towards_the_shared_ones(candidates):
     assert np.abs(rows - shared.array[:, None]).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("specialists", [True, False])
 def test_weights_by_class_are_taken_only_if_gap_out_of_fold_rises(specialists):
     # Specialists know one half of the classes each; else both members are alike but for noise.

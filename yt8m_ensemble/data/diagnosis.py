@@ -128,20 +128,21 @@ def _find_feature_fault(
     if info.level != wanted:
         return (
             f"is {info.level}-level with features {held}, but {wanted}-level features "
-            f"{', '.join(features.names)} are read. Pass `--features {info.level}`, or "
-            f"{wanted}-level records.",
+            f"{', '.join(features.names)} are read. Give {wanted}-level records, or train on these "
+            f"with `yt8m-ens train --features {info.level}`.",
             {"found": info.level, "expected": wanted},
         )
     for name, size in zip(features.names, features.sizes, strict=True):
         if name not in info.sizes:
             return (
-                f"has no feature '{name}'; it holds {held}. Set `--feature-names`.",
+                f"has no feature '{name}'; it holds {held}. Read one of these, as with "
+                "`yt8m-ens train --feature-names`, or give other records.",
                 {"feature": name, "found": tuple(info.sizes)},
             )
         if info.sizes[name] != size and info.num_frames[name]:
             return (
                 f"has {info.sizes[name]} values in feature '{name}', expected {size}. "
-                "Set `--feature-sizes`, or write the file again.",
+                "Write the file again, or train on it with `yt8m-ens train --feature-sizes`.",
                 {"feature": name, "found": info.sizes[name], "expected": size},
             )
     find = _find_frame_fault if features.frame_level else _find_value_fault
@@ -193,7 +194,8 @@ def _find_label_fault(info: RecordInfo, num_classes: int) -> tuple[str, dict[str
         if not 0 <= label < num_classes:
             return (
                 f"has label {label}, but there are {num_classes} classes (0 to "
-                f"{num_classes - 1}). Set `--num-classes`.",
+                f"{num_classes - 1}). Give records of these classes, or train on more with "
+                "`yt8m-ens train --num-classes`.",
                 {"label": label, "num_classes": num_classes},
             )
     return None

@@ -89,10 +89,10 @@ def load_meta_graph(path: str, *, tensors: Mapping[str, str] | None = None) -> M
     missing = [name for name in CONTRACT if name not in named]
     if missing:
         listed = "; ".join(f"{n} may be {_candidates(meta.graph_def, n)}" for n in missing)
-        options = ", ".join(f"`--{OPTIONS[name]}`" for name in missing)
+        options = " ".join(f"--{OPTIONS[name]}" for name in missing)
         msg = (
             f"'{path}' lacks the collections {', '.join(missing)}, which name a graph's inputs and "
-            f"predictions. Name the tensors with {options}: {listed}."
+            f"predictions. Name the tensors with `yt8m-ens merge {options}`: {listed}."
         )
         raise GraphError(msg, path=path, missing=missing)
     graph = tf.Graph()

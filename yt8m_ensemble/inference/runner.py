@@ -147,7 +147,7 @@ class GraphRunner:
         if not fed.shape.is_compatible_with(features.shape):
             msg = (
                 f"The model takes batches of shape {fed.shape}, the records give {features.shape}. "
-                "Check `--features` and the feature sizes."
+                "Give records of the features that the model was trained on."
             )
             raise ShapeError(msg, expected=str(fed.shape), found=features.shape)
         counts = num_frames.astype(self._num_frames.dtype.as_numpy_dtype, copy=False)

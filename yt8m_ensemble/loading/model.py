@@ -241,6 +241,9 @@ def _num_classes(
     """
     known = given or flags.get("num_classes") or graph.num_classes
     if known is None:
-        msg = f"The files of '{path}' do not tell its number of classes. Set `--num-classes`."
+        msg = (
+            f"The files of '{path}' do not tell its number of classes. Add `num_classes` to its "
+            "`model_flags.json`, or pass it, as with `yt8m-ens predict --num-classes`."
+        )
         raise ModelError(msg, path=path)
     return int(known)

@@ -114,7 +114,7 @@ def split_features(frames: tf.Tensor, features: FeatureSpec) -> list[tuple[str, 
     if len(features.names) > len(LABELS):
         msg = (
             f"This architecture pools at most two features apart, got {len(features.names)}: "
-            f"{', '.join(features.names)}. Leave some out of `--feature-names`."
+            f"{', '.join(features.names)}. Name two with `yt8m-ens train --feature-names`."
         )
         raise ModelError(msg, names=features.names)
     parts, start = [], 0

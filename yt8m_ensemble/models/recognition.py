@@ -70,7 +70,7 @@ def recognize(
     if len(fits) > 1 and named not in fits:
         msg = (
             f"The variables fit {' and '.join(fits)}, and `model_flags.json` names '{named}'. "
-            "Say which it is with `--architecture`."
+            "Set `model` there, or override it, as with `yt8m-ens merge --architecture`."
         )
         raise ModelError(msg, candidates=tuple(fits), model=named)
     name = named if named in fits else next(iter(fits))

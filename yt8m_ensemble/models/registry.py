@@ -89,7 +89,7 @@ def make_model(
         wants, has = ("frame", "video") if architecture.frame_level else ("video", "frame")
         msg = (
             f"{name} reads {wants}-level features, but the features are {has}-level. "
-            f"Set `--features {wants}`, or choose another `--model`."
+            f"Choose another model, or train with `yt8m-ens train --features {wants}`."
         )
         raise ModelError(msg, model=name, frame_level=frame_level)
     known = fields_of(architecture)

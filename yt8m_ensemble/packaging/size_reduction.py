@@ -37,7 +37,7 @@ class SizeReduction:
         """Return the advice as one sentence."""
         ways = []
         if self.casts is not None:
-            kinds = {"float16": "`--fp16`", "uint8": "`--quantize uint8`"}
+            kinds = {"float16": "`merge --fp16`", "uint8": "`merge --quantize uint8`"}
             counts = {kind: list(self.casts.values()).count(kind) for kind in kinds}
             parts = [f"{n} as {kind} ({kinds[kind]})" for kind, n in counts.items() if n]
             ways.append(f"store tensors in fewer bits, {' and '.join(parts)}")

@@ -142,7 +142,7 @@ def _matching_mixture(
     if weights.space != space:
         msg = (
             f"'{path}' mixes by {weights.space}, but the graph in '{model}' mixes by {space}. "
-            f"Merge again with `--mix {weights.space}`."
+            f"Merge again with `yt8m-ens merge --mix {weights.space}`."
         )
         raise MixtureWeightsError(msg, mixture=weights.space, model=space)
     return weights.reordered(members)
@@ -168,7 +168,7 @@ def _copy_with_weights(
             )
             msg = (
                 f"'{model}' holds its mixture weights {state}, so they cannot be "
-                "replaced. Merge again with `--weights`, or with `--naming scoped`."
+                "replaced. Merge again with the new ones, or with `yt8m-ens merge --naming scoped`."
             )
             raise BundleError(msg, path=model, variable=MIXTURE_VARIABLE)
         total, done = sum(spec.nbytes for spec in specs.values()), 0

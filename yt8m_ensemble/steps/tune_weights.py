@@ -41,11 +41,11 @@ class Certificate:
     def sentence(self) -> str:
         """The same in words."""
         width = self.high - self.low
-        more = "" if width <= NARROW else " Cache more scores with `--cache-top-k` to narrow it."
+        more = " Cache more with `yt8m-ens predict --cache-top-k` to narrow it."
         return (
             f"Of each member the top {self.kept} are known, so GAP {self.videos} is an estimate; "
             f"with all scores it lies between {self.low:.5f} and {self.high:.5f}, "
-            f"certified to {width:.5f}.{more}"
+            f"certified to {width:.5f}.{more if width > NARROW else ''}"
         )
 
 
@@ -159,7 +159,7 @@ def _opened(options: TuneOptions) -> Iterator[PredictionSet]:
         if options.per_class and opened.top_k:
             msg = (
                 f"The predictions keep the top {opened.top_k} scores of a video; weights by class "
-                "need all. Cache them without `--cache-top-k`."
+                "need all, which `yt8m-ens predict --cache` keeps by default."
             )
             raise PredictionsError(msg, top_k=opened.top_k)
         yield opened

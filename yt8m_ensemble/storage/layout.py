@@ -62,7 +62,7 @@ class Header:
         if not 0 <= self.top_k <= self.num_classes:
             msg = (
                 f"Cannot keep the top {self.top_k} of {self.num_classes} classes. "
-                f"Set `--top-k` to 1 … {self.num_classes}, or leave it out to keep all."
+                f"Set `yt8m-ens predict --cache-top-k` to 1 … {self.num_classes}, or leave it out."
             )
             raise PredictionsError(msg, top_k=self.top_k, num_classes=self.num_classes)
 

@@ -237,8 +237,9 @@ class _Lock:
         except BlockingIOError as error:
             self._file.close()
             msg = (
-                f"Another process is writing '{target}'. Wait for it, or write shards into files "
-                "of their own with `--shard I/N` and join them with `yt8m-ens merge-predictions`."
+                f"Another process is writing '{target}'. Wait for it, or write files of their "
+                "own with `yt8m-ens predict --shard I/N` and join them with "
+                "`yt8m-ens merge-predictions`."
             )
             raise PredictionsError(msg, path=str(target)) from error
 

@@ -5,9 +5,9 @@ Needs numpy at import; scipy and numba are loaded when a search starts.
 
 from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
 from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.search import SearchResult, search_weights
+from yt8m_ensemble.tuning.search import SearchResult
 from yt8m_ensemble.tuning.top_k_bounds import TopKBounds, check_kept, collect_top_k_bounds
-from yt8m_ensemble.tuning.tuners import TUNERS
+from yt8m_ensemble.tuning.tuners import TUNERS, search_weights
 from yt8m_ensemble.tuning.validation import (
     Gain,
     HeldOutResult,

@@ -14,14 +14,14 @@ import numpy as np
 
 from yt8m_ensemble.mixing import from_space, mix, mix_ranks, to_space
 from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.search import SearchResult, search_weights
-from yt8m_ensemble.tuning.tuners import fit_temperatures, simplex_grid
+from yt8m_ensemble.tuning.tuners import fit_temperatures, search_weights, simplex_grid
 from yt8m_ensemble.values import SPACES, MixtureWeights, Space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.tuning.candidates import Candidates
+    from yt8m_ensemble.tuning.search import SearchResult
 
 ScoreFunction = Callable[["Candidates"], "NDArray[np.float32]"]
 """Scores candidates: shape `(n,)`, float32, confidences."""

@@ -1,7 +1,6 @@
-"""Search mixture weights that maximize exact GAP.
+"""The state of one search for mixture weights: mixtures scored by exact GAP, the best remembered.
 
-A method of the table `TUNERS` only asks for scores. `Search` remembers the best and the way there,
-so that a search can be stopped at any point and still has a result.
+Knows no method: `tuners` holds these. A search can be stopped at any point and still has a result.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.tuning.tuners import TUNERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,42 +91,6 @@ class Search:
             self.best, self.best_gap = point, gap
             self.trace.append((self.num_evaluations, gap))
         return gap
-
-
-def search_weights(
-    scorer: Scorer, *, method: str, step: float = 0.05, seed: int = 0
-) -> SearchResult:
-    """Search the weights of highest GAP with one of the `TUNERS`.
-
-    Every method starts from the uniform mixture and the single members, so none ends below them.
-    An interruption (Ctrl-C) ends the search with the best so far.
-
-    Args:
-        scorer: Scores mixtures.
-        method: A key of `TUNERS`.
-        step: Resolution of the weights that the method aims at.
-        seed: Seed of the method's draws.
-
-    Returns:
-        The best weights and how they were found.
-
-    Raises:
-        UsageError: If the method is unknown, or the step is no fraction.
-    """
-    if method not in TUNERS:
-        msg = f"There is no tuning method '{method}'; one of {', '.join(TUNERS)}."
-        raise UsageError(msg, method=method)
-    if not 0 < step <= 1:
-        msg = f"The step of weights is {step:g}, expected a fraction above 0. Set `--step 0.05`."
-        raise UsageError(msg, step=step)
-    search = Search(scorer, step=step, seed=seed)
-    try:
-        search.gaps([search.best, *np.eye(search.num_members)])
-        if search.num_members > 1:
-            TUNERS[method](search)
-    except KeyboardInterrupt:
-        return search.result(was_interrupted=True)
-    return search.result()
 
 
 def _on_simplex(values: ArrayLike) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.search import search_weights
+from yt8m_ensemble.tuning.tuners import search_weights
 from yt8m_ensemble.tuning.validation import hash_videos, split_videos
 from yt8m_ensemble.values import MixtureWeights, Progress, Space, no_progress
 
@@ -288,7 +288,7 @@ def list_variants(
         if member not in sizes:
             msg = (
                 f"The size of '{member}' is not known. Pass `--size {member}=BYTES`, or "
-                f"`--checkpoint {member}=PATH`."
+                f"`--model {member}=PATH`."
             )
             raise UsageError(msg, member=member)
         for precision in precisions:

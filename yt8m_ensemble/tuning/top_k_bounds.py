@@ -64,7 +64,7 @@ class TopKBounds:
         if weights.class_values:
             msg = (
                 "Weights by class cannot be judged on predictions that keep a top K only. Cache "
-                "all scores, without `--cache-top-k`."
+                "all scores, as `yt8m-ens predict --cache` does by default."
             )
             raise PredictionsError(msg)
         members = [self.guessed.names.index(name) for name in weights.names]
@@ -159,6 +159,7 @@ def check_kept(name: str, kept: int, *, num_classes: int, top_k: int) -> None:
     if kept < min(top_k, num_classes):
         msg = (
             f"'{name}' keeps the top {kept} scores of a video, GAP@{top_k} needs "
-            f"{top_k} at least and 100 to be certain. Cache more with `--cache-top-k`."
+            f"{top_k} at least and 100 to be certain. Cache more with "
+            "`yt8m-ens predict --cache-top-k`."
         )
         raise PredictionsError(msg, member=name, kept=kept, top_k=top_k)

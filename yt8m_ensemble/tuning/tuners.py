@@ -1,5 +1,6 @@
-"""The search methods. Each asks a `Search` for scores, which remembers the best.
+"""Search mixture weights that maximize exact GAP, by one of several methods.
 
+A method of the table `TUNERS` only asks a `Search` for scores, which remembers the best.
 scipy is loaded by the methods that need it, when they run.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.mixing import to_space
+from yt8m_ensemble.tuning.search import Search, SearchResult
 from yt8m_ensemble.tuning.surrogate import SmoothGap
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.tuning.candidates import Candidates
-    from yt8m_ensemble.tuning.search import Search
+    from yt8m_ensemble.tuning.scoring import Scorer
 
 MAX_GRID_POINTS = 200_000
 _NUM_PICKS = 30
@@ -55,7 +57,7 @@ def _grid(search: Search) -> None:
         msg = (
             f"A grid of step {search.step:g} over {search.num_members} members has {num_points:,} "
             f"points, the limit is {MAX_GRID_POINTS:,}. "
-            "Choose a larger `--step`, or another `--method`."
+            "Choose a larger `yt8m-ens tune-weights --step`, or another method."
         )
         raise UsageError(msg, num_points=num_points)
     search.gaps(simplex_grid(search.num_members, num_steps))
@@ -214,3 +216,42 @@ TUNERS: Mapping[str, Callable[[Search], None]] = {
     "temperature": _temperature,
 }
 """Search methods by their names on the command line."""
+
+
+def search_weights(
+    scorer: Scorer, *, method: str, step: float = 0.05, seed: int = 0
+) -> SearchResult:
+    """Search the weights of highest GAP with one of the `TUNERS`.
+
+    Every method starts from the uniform mixture and the single members, so none ends below them.
+    An interruption (Ctrl-C) ends the search with the best so far.
+
+    Args:
+        scorer: Scores mixtures.
+        method: A key of `TUNERS`.
+        step: Resolution of the weights that the method aims at.
+        seed: Seed of the method's draws.
+
+    Returns:
+        The best weights and how they were found.
+
+    Raises:
+        UsageError: If the method is unknown, or the step is no fraction.
+    """
+    if method not in TUNERS:
+        msg = f"There is no tuning method '{method}'; one of {', '.join(TUNERS)}."
+        raise UsageError(msg, method=method)
+    if not 0 < step <= 1:
+        msg = (
+            f"The step of weights is {step:g}, expected a fraction above 0 and at most 1, such as "
+            "`yt8m-ens tune-weights --step 0.05`."
+        )
+        raise UsageError(msg, step=step)
+    search = Search(scorer, step=step, seed=seed)
+    try:
+        search.gaps([search.best, *np.eye(search.num_members)])
+        if search.num_members > 1:
+            TUNERS[method](search)
+    except KeyboardInterrupt:
+        return search.result(was_interrupted=True)
+    return search.result()

@@ -46,7 +46,7 @@ class FeatureSpec:
                 f"Feature names and sizes must pair up: {len(self.names)} names "
                 f"({', '.join(self.names)}) but {len(self.sizes)} sizes "
                 f"({', '.join(map(str, self.sizes))}). "
-                "Set `--feature-names` and `--feature-sizes` to lists of one length."
+                "Give one size a name, as in `train --feature-names a,b --feature-sizes 6,2`."
             )
             raise ModelError(msg, names=self.names, sizes=self.sizes)
 
@@ -65,7 +65,7 @@ class FeatureSpec:
         try:
             numbers = tuple(int(size) for size in sizes.split(","))
         except ValueError as error:
-            msg = f"Feature sizes must be whole numbers, not '{sizes}'. Set `--feature-sizes`."
+            msg = f"Feature sizes must be whole numbers such as 1024,128, not '{sizes}'."
             raise ModelError(msg, sizes=sizes) from error
         return cls(tuple(name.strip() for name in names.split(",")), numbers, frame_level)
 

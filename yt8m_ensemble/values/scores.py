@@ -65,7 +65,7 @@ class Labels:
         ):
             msg = (
                 f"Labels run from {self.class_ids.min()} to {self.class_ids.max()}, "
-                f"expected 0 to {self.num_classes - 1}. Set `--num-classes`."
+                f"expected 0 to {self.num_classes - 1}. Use labels of the same classes."
             )
             raise ShapeError(msg, num_classes=self.num_classes)
 
@@ -154,7 +154,7 @@ def check_aligned(
     msg = (
         f"'{names[0]}' and '{names[1]}' do not hold the same videos in the same order: "
         f"{len(left)} and {len(right)} videos, {overlap} in both. Make them from the same records, "
-        "or pass `--intersect` to keep the shared ones."
+        "or keep the shared ones, as `yt8m-ens tune-weights --intersect` does."
     )
     raise AlignmentError(msg, sizes=(len(left), len(right)), overlap=overlap)
 
@@ -215,7 +215,7 @@ class MixtureWeights:
         if abs(total - 1) > SUM_TOLERANCE:
             msg = (
                 f"Mixture weights sum to {total:.6g} ({listed}), expected 1. "
-                "Pass `--normalize` to rescale them."
+                "Rescale them, as `yt8m-ens merge --normalize` does."
             )
             raise MixtureWeightsError(msg, values=self.values, total=total)
         if self.class_values:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.models.small import (
+from tests.architectures import oracle
+from tests.builders.models import (
     CASES,
     IDS,
+    NUM_CLASSES,
     SMALL,
     predictor,
     random_inputs,
@@ -47,7 +49,7 @@ def test_scores_depend_on_a_videos_true_frames_and_nothing_else(name, extra):
     inputs, num_frames = random_inputs(flags)
     with predictor(flags, random_weights(flags)) as predict:
         scores = predict(inputs, num_frames)
-        assert scores.shape == (3, 5)
+        assert scores.shape == (3, NUM_CLASSES)
         assert scores.dtype == np.float32
         assert ((scores >= 0) & (scores <= 1)).all()
         assert scores.std() > 1e-4
@@ -57,6 +59,16 @@ def test_scores_depend_on_a_videos_true_frames_and_nothing_else(name, extra):
             longer = np.full((3, 8, inputs.shape[2]), 7.0, np.float32)
             longer[:, :5] = np.where(frame_places(inputs) < num_frames[:, None, None], inputs, -3)
             np.testing.assert_allclose(predict(longer, num_frames), scores, atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "extra"), CASES, ids=IDS)
+def test_agrees_with_the_oracle(name, extra):
+    flags = small_flags(name, **extra)
+    weights = random_weights(flags, seed=3)
+    inputs, num_frames = random_inputs(flags, seed=4)
+    expected = oracle.predict(flags, weights, inputs, num_frames)
+    with predictor(flags, weights) as predict:
+        np.testing.assert_allclose(predict(inputs, num_frames), expected, atol=1e-5)
 
 
 def frame_places(inputs):
@@ -77,7 +89,7 @@ def test_the_variables_tell_the_architecture(name, extra):
     flags = small_flags(name, **extra)
     found = recognize(specs_of(random_weights(flags)), raw_flags(flags))
     assert found.model == name
-    assert found.num_classes == 5
+    assert found.num_classes == NUM_CLASSES
     shown = {key: value for key, value in flags.options.items() if key not in TRACELESS}
     assert {key: found.options[key] for key in shown} == shown
 
@@ -85,7 +97,7 @@ def test_the_variables_tell_the_architecture(name, extra):
 @pytest.mark.parametrize("name", list(REGISTRY))
 def test_flags_outlive_recognition(name):
     flags = small_flags(name)
-    raw = {**raw_flags(flags), **flags.options, "num_classes": 5}
+    raw = {**raw_flags(flags), **flags.options, "num_classes": NUM_CLASSES}
     assert recognize(specs_of(random_weights(flags)), raw) == flags
 
 

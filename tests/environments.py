@@ -56,7 +56,7 @@ def beam_packages() -> str:
 
     It skips the test where there is no package registry.
     """
-    home = _cache_dir() / f"{BEAM}-python{sys.version_info[0]}.{sys.version_info[1]}"
+    home = cache_dir() / f"{BEAM}-python{sys.version_info[0]}.{sys.version_info[1]}"
     if fault := _keep(home, lambda part: _install(sys.executable, "--target", str(part), BEAM)):
         pytest.skip(fault)
     return str(home)
@@ -65,7 +65,7 @@ def beam_packages() -> str:
 @functools.cache
 def _tf1_python(version: str) -> tuple[str | None, str]:
     """Return the interpreter, or why there is none; asked once a run, for a try takes a minute."""
-    home = _cache_dir() / f"tensorflow-{version}"
+    home = cache_dir() / f"tensorflow-{version}"
     if fault := _keep(home, functools.partial(_build_tensorflow, version)):
         return None, fault
     return str(home / "bin" / "python"), ""
@@ -136,7 +136,8 @@ def _candidates(wanted: str) -> Iterator[str]:
         yield found
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
+    """Return the folder that outlives runs and clones."""
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:

@@ -1,11 +1,13 @@
-"""Every architecture at a size for tests, with random weights, run in its inference graph."""
+"""Every architecture at a size for tests, with random weights; `predictor` runs its graph."""
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from yt8m_ensemble.checkpoints import write_checkpoint
 from yt8m_ensemble.models import (
     REGISTRY,
     build_graph,
@@ -17,7 +19,7 @@ from yt8m_ensemble.values import FeatureSpec, ModelFlags, TensorSpec
 
 VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (6, 2), frame_level=False)
 FRAME = FeatureSpec(("rgb", "audio"), (6, 2), frame_level=True)
-NUM_CLASSES = 5
+NUM_CLASSES = 4
 
 SMALL: dict[str, dict[str, Any]] = {
     "LogisticModel": {},
@@ -69,11 +71,11 @@ CASES: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in REGISTRY] + VA
 IDS = [name + "".join(f"-{key}={value}" for key, value in extra.items()) for name, extra in CASES]
 
 
-def small_flags(name, **options):
+def small_flags(name, *, num_classes=NUM_CLASSES, **options):
     """Return flags of a small model of that architecture."""
     features = FRAME if REGISTRY[name].frame_level else VIDEO
     model = make_model(name, {**SMALL[name], **options}, frame_level=features.frame_level)
-    return ModelFlags(name, features, NUM_CLASSES, options=model_options(model))
+    return ModelFlags(name, features, num_classes, options=model_options(model))
 
 
 def random_weights(flags, *, seed=0):
@@ -87,6 +89,22 @@ def random_weights(flags, *, seed=0):
             values *= 2 / np.sqrt(values.shape[-2])
         weights[name] = np.abs(values) + 0.5 if name.endswith("variance") else values
     return weights
+
+
+def write_train_dir(
+    directory: Path, flags: ModelFlags, *, seed: int = 0, step: int = 1, scale: float = 0.5
+) -> Path:
+    """Write `model_flags.json` and one checkpoint of random weights; return the directory."""
+    draw = np.random.default_rng(seed)
+    arrays = {}
+    for spec in build_graph(flags).variables.values():
+        values = draw.normal(scale=scale, size=spec.shape).astype(np.float32)
+        arrays[spec.name] = np.abs(values) if spec.name.endswith("variance") else values
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "model_flags.json").write_text(flags.to_json())
+    arrays["global_step"] = np.array(step, np.int64)
+    write_checkpoint(str(directory / f"model.ckpt-{step}"), arrays)
+    return directory
 
 
 def random_inputs(flags, *, videos=3, frames=5, seed=1):
@@ -131,3 +149,17 @@ def predictor(flags, weights):
         yield lambda inputs, num_frames: session.run(
             built.predictions, {built.inputs: inputs, built.num_frames: num_frames}
         )
+
+
+def train_options(features, settings):
+    """Return the keywords of `train_model` for a feature spec and settings of both kinds."""
+    from yt8m_ensemble.steps.train import split_settings
+
+    training, model_options = split_settings(settings)
+    return {
+        "features": "frame" if features.frame_level else "video",
+        "feature_names": ",".join(features.names),
+        "feature_sizes": ",".join(map(str, features.sizes)),
+        "model_options": model_options,
+        **training,
+    }
