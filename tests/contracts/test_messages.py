@@ -230,9 +230,8 @@ def test_options_whose_name_is_filled_in_exist():
         for text, _ in _strings(ast.parse(source))
         if any("--{}" in quote or "merge {}" in quote for quote in _quotes(text))
     }
-    assert filled == {"yt8m_ensemble.graphs.meta_files", "yt8m_ensemble.steps.train"}
+    assert filled == {"yt8m_ensemble.graphs.meta_files"}
     assert {f"--{name}" for name in meta_files.OPTIONS.values()} <= OPTIONS["merge"]
-    assert {"--loss", "--optimizer"} <= OPTIONS["train"]
 
 
 def test_every_step_is_reached_by_a_command():
@@ -262,10 +261,10 @@ def test_the_guard_sees_what_does_not_exist(text, fault):
 @pytest.mark.parametrize(
     ("module", "old", "new", "commands"),
     [
-        ("steps.verify", "Give the records", "Give the `--member`, the records", "verify"),
+        ("options.bundle", "Give the records", "Give the `--member`, the records", "verify"),
         ("storage.reader", "There is no", "Set `--out`; there is no", "compare, eval"),
         ("recipe.run", "Pass `--force`", "Pass `--folds`", "run"),
-        ("cli.verify", '"--data"', '"--data", help="See `--folds`."', "verify"),
+        ("options.bundle", "Records to score.", "Records; see `--folds`.", "verify"),
         ("cli.select", '    """Choose', '    """As `--folds` says, choose', "select"),
     ],
 )

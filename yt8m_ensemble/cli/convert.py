@@ -27,10 +27,12 @@ def checkpoint(given: Given) -> None:
     The names' endings tell the formats. Every tensor, dtype and string comes back bit for bit.
     """
     from yt8m_ensemble.cli.render import format_bytes
-    from yt8m_ensemble.steps import convert_checkpoint as steps
+    from yt8m_ensemble.steps.convert_checkpoint import (
+        convert_checkpoint,
+        plan_convert_checkpoint,
+    )
 
-    run = steps.plan_convert_checkpoint if given.dry_run else steps.convert_checkpoint
-    result = given.run(run)
+    result = given.run(plan_convert_checkpoint if given.dry_run else convert_checkpoint)
     text = f"{result.num_tensors} tensors, {format_bytes(result.nbytes)}: {result.out}"
     given.emit(result, text=text)
 

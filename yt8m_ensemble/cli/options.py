@@ -3,8 +3,8 @@
     @command("merge", "MergeOptions", examples=[...])
     def merge(given: Given) -> None: ...
 
-Parameters are made when a command is used, so `yt8m-ens --help` loads no options. Holds no option
-of any command beside `--json` and `--dry-run`.
+Parameters are made when a command is used, so `yt8m-ens --help` loads no options. Holds no
+option of any command.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import click
@@ -148,8 +148,8 @@ class Given:
     Attributes:
         values: Values by field name, without those left at their defaults.
         flags: The flag of each of these.
-        as_json: Whether `--json` was given.
-        dry_run: Whether `--dry-run` was given.
+        as_json: Whether the result is to be printed as JSON.
+        dry_run: Whether nothing is to be written.
     """
 
     values: Mapping[str, Any]
@@ -245,7 +245,7 @@ def command(
         name: The command's name.
         *kinds: Names of options classes in `yt8m_ensemble.options`; their fields are joined.
         examples: Complete command lines for the end of `--help`.
-        dry_run: Whether there is a `--dry-run`.
+        dry_run: Whether its effects can be shown without them.
         old_flags: Older flags by field name, still understood, not shown.
         extra: Parameters of the command line alone; their values come in `Given.values`.
         leave_out: Fields that have no flag.
@@ -282,6 +282,7 @@ def command(
         return [*made, *extra, *([_dry_run_option()] if dry_run else []), _json_option()]
 
     def decorate(function: Callable[[Given], None]) -> click.Command:
+        @wraps(function)
         def callback(*, as_json: bool, dry_run: bool = False, **values: Any) -> None:
             context = click.get_current_context()
             by_user = click.core.ParameterSource.COMMANDLINE
