@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import click
@@ -297,7 +298,11 @@ def command(
 
         text = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
         return OptionsCommand(
-            name, make_params=make_params, callback=callback, help=function.__doc__, epilog=text
+            name,
+            make_params=make_params,
+            callback=callback,
+            help=cleandoc(function.__doc__ or ""),
+            epilog=text,
         )
 
     return decorate
