@@ -23,7 +23,7 @@ def reference() -> str:
     parts = [
         "# Commands\n",
         "Made from the program by `python docs/make_reference.py`; every option is a field of a",
-        "dataclass in `yt8m_ensemble/options/`, and the Python call takes it under the field's name.",
+        "dataclass in `yt8m_ensemble/options/`, by whose name the Python call takes it.",
     ]
     for name, command in _leaves(cli, ""):
         parts += [f"\n## {name}\n", click.unstyle(command.help or "").strip(), ""]

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 
 class EnsembleError(Exception):
-    """Report a mistake in input or options in at most three sentences.
+    """A mistake in input or options, in at most three sentences.
 
     Args:
         message: The fact with the offending name, what was found and expected, the next action.

@@ -7,6 +7,7 @@ scores and weights by class. Files of later versions are added beside it, never 
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,8 @@ def test_the_naming_called_seed_is_read(tmp_path):
     with open_model("original") as model:
         assert model.members == ("a", "b")
     assert verify_bundle(path="original.tgz").bundle.members
-    for word in ("seed", "original"):
+    words: tuple[Any, ...] = ("seed", "original")
+    for word in words:
         merge_models(
             members=["a=run/e/train/a", "b=run/e/train/b"],
             weights=(0.25, 0.75),

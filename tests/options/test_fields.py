@@ -106,7 +106,7 @@ def test_the_command_line_takes_every_option_and_no_other(name, kind):
 def test_values_come_from_the_command_line_as_their_types(monkeypatch):
     got: list[Any] = []
     monkeypatch.setattr(
-        "yt8m_ensemble.cli.options.Given.run", lambda given, step, **_: got.append(given.values)
+        "yt8m_ensemble.cli.options.Given.run", lambda given, *_, **__: got.append(given.values)
     )
     monkeypatch.setattr("yt8m_ensemble.cli.avg_ckpt._tables", lambda _: [])
     with pytest.raises(AttributeError):  # nothing was run, so there is nothing to print

@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -16,7 +17,7 @@ from yt8m_ensemble.recipe import load_recipe
 pytestmark = pytest.mark.tf
 
 ROOT = Path(__file__).parents[2]
-SOUND = {
+SOUND: dict[str, Any] = {
     "out": "x",
     "synth": {"s": {"videos": 3}},
     "ensembles": {
@@ -61,7 +62,7 @@ def dump(value):
 
 def changed(place, key, value):
     document = copy.deepcopy(SOUND)
-    table = document
+    table: Any = document
     for part in PLACES[place][0]:
         table = table[part]
     table[key] = value

@@ -38,7 +38,7 @@ _OBJECT_OPTIMIZER = re.compile(r"(?P<root>.+?)/(_?iterations|iter)/\.ATTRIBUTES/
 
 @dataclass(frozen=True)
 class AveragePlan:
-    """Say what becomes of each tensor.
+    """Tensors that are averaged, copied and dropped.
 
     Args:
         averaged: Tensors to average, in sorted order.

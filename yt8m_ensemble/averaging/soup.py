@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """Say what one average scored.
+    """Score of one candidate average.
 
     Args:
         inputs: Labels of what was averaged, the one added last at the end.
@@ -42,7 +42,7 @@ class Trial:
 
 
 class MeanSource:
-    """Serve the mean of sources as a source, each tensor computed when it is read.
+    """The mean of sources as a source, each tensor computed when it is read.
 
     Args:
         sources: The inputs by label.
@@ -79,7 +79,7 @@ class MeanSource:
 
 
 class RunningMean:
-    """Serve the mean of all sources added so far; holds one float64 sum of each tensor.
+    """The mean of all sources added so far; holds one float64 sum of each tensor.
 
     Args:
         plan: What is averaged and what is copied.
@@ -126,7 +126,7 @@ def greedy_soup(
         sources: The candidates by label.
         plan: What is averaged of them.
         score: Judges a source; higher is better.
-        note: Told each trial as it is done.
+        note: Called with each trial as it is done.
 
     Returns:
         All trials: each candidate alone, by falling score (ties in the order given), then each
@@ -160,7 +160,7 @@ def search_last(
         sources: The candidates by label, oldest first.
         plan: What is averaged of them.
         score: Judges a source; higher is better.
-        note: Told each trial as it is done.
+        note: Called with each trial as it is done.
 
     Returns:
         The trials in the order of k; the best is the last that was kept (ties: the smaller k).

@@ -37,7 +37,7 @@ _NEGLIGIBLE = 1e-3  # a matrix that much smaller than the others may be noise ar
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Say how near two inputs that follow each other are, by their least alike weight matrix.
+    """Similarity of two consecutive inputs, by their least similar weight matrix.
 
     Args:
         older: Label of one.

@@ -32,7 +32,7 @@ _BLOCK_VALUES = 1 << 18
 
 
 def is_narrowable(spec: TensorSpec) -> bool:
-    """Tell whether a tensor may be stored in fewer bits without a say of the user's.
+    """Return whether `auto` stores a tensor in fewer bits.
 
     Args:
         spec: The tensor.
@@ -53,7 +53,7 @@ def is_narrowable(spec: TensorSpec) -> bool:
 
 @dataclass(frozen=True)
 class CastReport:
-    """Say what casting did to one tensor.
+    """Errors that casting caused in one tensor.
 
     Args:
         name: The tensor.

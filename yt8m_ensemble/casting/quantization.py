@@ -46,7 +46,7 @@ _PARTS: Final[Mapping[Scheme, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Quantized:
-    """Hold one tensor as codes and tables.
+    """One tensor as codes and tables.
 
     Args:
         scheme: How it is coded.

@@ -55,7 +55,7 @@ OPAQUE = frozenset({"resource", "variant"})
 
 @dataclass(frozen=True)
 class Entry:
-    """Say where and what one stored tensor is.
+    """Position, shape and dtype of one stored tensor.
 
     Args:
         dtype: TensorFlow's name of the dtype.
@@ -78,7 +78,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """Hold what the entry with the empty key says of the whole bundle."""
+    """The entry with the empty key, which describes the whole bundle."""
 
     num_shards: int
 

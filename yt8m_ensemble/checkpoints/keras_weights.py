@@ -36,7 +36,7 @@ _KERAS_DTYPE = "dtype"
 
 
 class H5Source:
-    """Serve every dataset of an HDF5 file as a `TensorSource`; a context manager.
+    """Every dataset of an HDF5 file as a `TensorSource`; a context manager.
 
     Args:
         path: The file.

@@ -24,7 +24,7 @@ _NODE_LIST = 1
 
 @dataclass(frozen=True)
 class GraphSummary:
-    """Say what a meta graph holds.
+    """Summary of a meta graph.
 
     Args:
         num_nodes: Nodes of its graph.

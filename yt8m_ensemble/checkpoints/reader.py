@@ -40,7 +40,7 @@ GLOBAL_STEP_NAMES = ("global_step", "global_step/.ATTRIBUTES/VARIABLE_VALUE")
 
 
 class TfCheckpoint:
-    """Serve a TensorFlow checkpoint's tensors as a `TensorSource`.
+    """A TensorFlow checkpoint's tensors as a `TensorSource`.
 
     Made by `open_checkpoint`; usable as a context manager. Arrays stay valid after it is closed.
 
@@ -295,7 +295,7 @@ class TfCheckpoint:
 
 
 class UnmappedTensors:
-    """Serve a checkpoint's tensors as arrays of their own: freed with them, which maps are not.
+    """A checkpoint's tensors as arrays of their own: freed with them, which maps are not.
 
     Args:
         checkpoint: Open as long as this is used.

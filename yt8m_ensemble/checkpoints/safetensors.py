@@ -42,7 +42,7 @@ _LENGTH_BYTES = 8
 
 
 class SafetensorsSource:
-    """Serve a safetensors file as a `TensorSource` of memory maps.
+    """A safetensors file as a `TensorSource` of memory maps.
 
     Args:
         path: The file.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Shard:
-    """Give access to one data file.
+    """One data file, mapped into memory.
 
     Local files are opened once and stay open, so that a file replaced meanwhile does no harm. A
     remote file is read whole on first use.

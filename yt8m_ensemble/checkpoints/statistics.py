@@ -31,7 +31,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """Say what values a tensor holds; of a complex one, the magnitudes.
+    """Statistics of a tensor's values; of a complex one, of the magnitudes.
 
     Args:
         minimum: Smallest finite value; `nan` if there is none.
@@ -54,7 +54,7 @@ class TensorStatistics:
 
 @dataclass(frozen=True)
 class Difference:
-    """Say how one tensor differs between two sources.
+    """Difference of one tensor between two sources.
 
     Args:
         name: The tensor.
@@ -82,7 +82,7 @@ def measure(
 
     Args:
         source: The tensors; those of strings and opaque dtypes are left out.
-        progress: Told the megabytes read.
+        progress: Called with the number of megabytes read.
         threads: Blocks at a time; one a core if `None`.
 
     Returns:
@@ -119,7 +119,7 @@ def compare(
     Args:
         first: One.
         second: The other.
-        progress: Told the megabytes of each that were read.
+        progress: Called with the number of megabytes read of each.
         threads: Blocks at a time; one a core if `None`.
 
     Returns:
@@ -184,7 +184,7 @@ def _is_numeric(spec: TensorSpec) -> bool:
 
 
 class _Buffers(threading.local):
-    """Give each thread memory of its own to read into, touched afresh only once."""
+    """Buffers to read into, one a thread, allocated once."""
 
     def __init__(self) -> None:
         self._memory: dict[int, NDArray[np.uint8]] = {}

@@ -28,7 +28,7 @@ LINE_EVERY_S = 10.0
 
 @dataclass(frozen=True)
 class Table:
-    """Describe a table: its title, its column heads, and rows of ready text."""
+    """A table: its title, its column heads, and rows of text."""
 
     title: str
     columns: Sequence[str]

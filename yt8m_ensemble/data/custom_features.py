@@ -47,7 +47,7 @@ _DAMAGES = (
 
 @dataclass(frozen=True)
 class CustomVideo:
-    """Hold one video of a foreign file.
+    """One video of a foreign file.
 
     Args:
         video_id: Its id.

@@ -1,4 +1,4 @@
-"""Say which record is bad, and why: a slow second look, taken only after a fast read failed."""
+"""Find the bad record and the reason: a slow second read, made only after a fast one failed."""
 
 from __future__ import annotations
 

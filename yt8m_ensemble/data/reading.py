@@ -39,7 +39,7 @@ _OPTIONS.autotune.enabled = False
 
 @dataclass(frozen=True)
 class Batch:
-    """Hold B videos as a model is fed with them; arrays are read-only.
+    """A batch of B videos as a model is fed with them; arrays are read-only.
 
     Args:
         video_ids: Shape `(B,)`, bytes.

@@ -21,7 +21,7 @@ LABELS_KEY = "labels"
 
 @dataclass(frozen=True)
 class RecordInfo:
-    """Describe a record.
+    """Level, features and labels of a record.
 
     Args:
         frame_level: Whether it is a `tf.train.SequenceExample` with frames.

@@ -50,7 +50,7 @@ _JITTER_MEMORY = 0.9  # of one frame in the next
 
 @dataclass(frozen=True)
 class World:
-    """Hold what videos are drawn from; D is the number of latent dimensions.
+    """Distribution that videos are drawn from; D is the number of latent dimensions.
 
     Args:
         class_weights: Shape `(C,)`, float64, sum 1: how often a class is shown.
@@ -80,7 +80,7 @@ class World:
 
 @dataclass(frozen=True)
 class Video:
-    """Hold one invented video before it becomes a record.
+    """One invented video before it becomes a record.
 
     Args:
         labels: Its classes, rising.

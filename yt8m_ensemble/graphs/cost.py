@@ -34,7 +34,7 @@ _FREE = frozenset(
 
 @dataclass(frozen=True)
 class Part:
-    """Describe the nodes that serve one member, several, or only the mixture.
+    """Nodes that serve one member, several, or only the mixture.
 
     Args:
         name: The member, `shared` or `mixture`.
@@ -51,7 +51,7 @@ class Part:
 
 
 def measure_parts(graph: ModelGraph, *, num_frames: int = MAX_FRAMES) -> list[Part]:
-    """Say which nodes serve which members and what they cost.
+    """Nodes and cost of the part of a graph that serves the same members.
 
     Args:
         graph: A model, merged or single.

@@ -244,7 +244,7 @@ def _read_members(meta: Any) -> Iterator[tuple[str, str]]:
 
 
 def _stored_parts(graph_def: GraphDef) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
-    """Say what the graph's own saver restores into each variable.
+    """Return the checkpoint tensor that the graph's own saver restores into each variable.
 
     Yields:
         The variable's node name, the checkpoint's tensor, and the part of it; no slices are all.

@@ -31,7 +31,7 @@ _DROPPED_ATTRIBUTES = ("_class", "_output_shapes")
 
 @dataclass(frozen=True)
 class ModelGraph:
-    """Hold the part of a graph that leads from the inputs to the predictions.
+    """The part of a graph that leads from the inputs to the predictions.
 
     Args:
         graph_def: The nodes; the inputs are placeholders, nothing is placed on a device.

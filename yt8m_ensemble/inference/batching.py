@@ -57,7 +57,7 @@ def default_batch_size(features: FeatureSpec) -> int:
 
 @dataclass(frozen=True)
 class PooledVideos:
-    """Hold B videos of one record file without their features.
+    """A batch of B videos of one record file, without their features.
 
     Args:
         video_ids: Shape `(B,)`, bytes.

@@ -19,7 +19,7 @@ _FRAMES_RANK = 3
 
 
 def add_byte_input(model: ModelGraph) -> tuple[ModelGraph, str | None]:
-    """Give a graph a second input that dequantises in front of the first, which may still be fed.
+    """Add an input of bytes that dequantizes in front of the first, which may still be fed.
 
     Args:
         model: Any graph.

@@ -34,7 +34,7 @@ _PIECE_BYTES: Final = 12 << 20  # of frames, as float32; the graph holds some fi
 
 @dataclass(frozen=True)
 class PooledFrames:
-    """Hold B videos on their way through a graph.
+    """Intermediate values of a batch of B videos in one graph.
 
     Args:
         tensors: Names of the tensors to feed.

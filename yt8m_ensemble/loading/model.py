@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenModel:
-    """Hold a model ready to be run or merged.
+    """An opened model: its graph, weights and flags.
 
     Args:
         name: The name given, or one made from the path.

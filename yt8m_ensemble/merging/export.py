@@ -47,7 +47,7 @@ def export_inference_model(
         plan: Which tensor goes where, in which dtype.
         graph: What `build_merged_graph` made of them.
         force: Replace an existing directory.
-        progress: Told the bytes written.
+        progress: Called with the number of bytes written.
 
     Returns:
         What casting did to each tensor that was cast.

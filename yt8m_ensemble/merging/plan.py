@@ -34,7 +34,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Member:
-    """Hold one model that goes into a merge.
+    """One model that goes into a merge.
 
     Args:
         name: Its name in the ensemble.
@@ -53,7 +53,7 @@ class Member:
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """Say where one tensor of the merged model comes from.
+    """Source of one tensor of the merged model.
 
     Args:
         target: Its name in the merged graph and checkpoint, its shape and dtype in the member.
@@ -82,7 +82,7 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class MergePlan:
-    """Say what the merged model will hold.
+    """Contents of a merged model, before it is built.
 
     Args:
         weights: Mixture weights; their names are the members' names in order.

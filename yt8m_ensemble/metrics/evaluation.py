@@ -24,7 +24,7 @@ LOSS_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Report:
-    """Hold what an evaluation found.
+    """Result of `evaluate`.
 
     Args:
         metrics: GAP, Hit@1, PERR and mAP with their counts.

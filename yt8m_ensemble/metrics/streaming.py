@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Hold the metrics of one set of predictions.
+    """Metrics of one set of predictions.
 
     Args:
         gap: Global average precision over the kept pairs.

@@ -26,7 +26,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Architecture(ArchitectureOptions, ABC):
-    """Describe a model without its weights; fields are the options, named as the originals' flags.
+    """A model without its weights; fields are the options, named as the originals' flags.
 
     Attributes:
         frame_level: Whether the model reads frames.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _DbofLF(DbofReluOption, DbofBatchNormOption, DbofLfSizeOptions, WillowModel):
-    """Hold the options that the three share.
+    """Options and hidden layer that the three share.
 
     Args:
         dbof_cluster_size: Clusters of the first feature; the second has an eighth as many.

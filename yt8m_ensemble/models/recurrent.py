@@ -30,7 +30,7 @@ Cell = Callable[["tf.Tensor", State], State]
 
 @dataclass(frozen=True)
 class Layer:
-    """Describe one layer of a stack.
+    """One layer of a stack.
 
     Args:
         size: Cells.

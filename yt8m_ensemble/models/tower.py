@@ -30,7 +30,7 @@ SCOPE = "tower"
 
 @dataclass(frozen=True)
 class Declaration:
-    """Describe one model variable.
+    """One variable of a model.
 
     Args:
         name: Its checkpoint name, e.g. `tower/gates/weights`.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Say what frames are assigned to.
+    """Clusters that frames are assigned to.
 
     Args:
         count: K.

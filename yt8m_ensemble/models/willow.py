@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HiddenLayer:
-    """Say how the pooled features are compressed.
+    """Layer that compresses the pooled features.
 
     Args:
         size: Width; 0 leaves the pooled features as they are.

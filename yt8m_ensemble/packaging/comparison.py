@@ -36,7 +36,7 @@ Expected = Callable[["NDArray[np.bytes_]"], tuple["NDArray[np.float32]", "NDArra
 
 @dataclass(frozen=True)
 class Comparison:
-    """Say how far a model's scores are from stored ones.
+    """Differences between a model's scores and stored ones.
 
     Args:
         num_videos: Videos compared.

@@ -23,7 +23,7 @@ IGNORED_FILE: Final = "checkpoint"
 
 
 def readers_of(names: set[str]) -> tuple[str, ...]:
-    """Tell which official readers find all they need in an archive.
+    """Return the official readers that find all they need in an archive.
 
     Args:
         names: The archive's file names, without a leading `./`.
@@ -44,7 +44,7 @@ def readers_of(names: set[str]) -> tuple[str, ...]:
 
 
 def member_of(tensor: str, members: Sequence[str], *, naming: str | None) -> str | None:
-    """Tell which ensemble member a tensor or operation of a merged model belongs to.
+    """Return the ensemble member that a tensor or operation of a merged model belongs to.
 
     Args:
         tensor: Its name.

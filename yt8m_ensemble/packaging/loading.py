@@ -32,7 +32,7 @@ _STOP_S: Final = 10.0
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Describe a model as the TensorFlow that loaded it sees it.
+    """A model as the TensorFlow that loaded it sees it.
 
     Args:
         python: Version of the interpreter.

@@ -1,4 +1,4 @@
-"""Hold a graph's operations and attributes against those that TensorFlow 1.14 knows.
+"""Checks of a graph's operations and attributes against those that TensorFlow 1.14 knows.
 
 The table was made from that version's own registry (`tests/interop/make_operation_table.py`, and a
 test that makes it again). Its importer refuses a graph with an operation that it does not know, or
@@ -31,7 +31,7 @@ MemberOf = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class OperationTable:
-    """Hold what one TensorFlow knows.
+    """Operations and attributes that one TensorFlow version knows.
 
     Args:
         made: How the table was made.

@@ -23,7 +23,7 @@ _MAX_EXACT_MEMBERS: Final = 16
 
 @dataclass(frozen=True)
 class SizeReduction:
-    """Say how a model could be made to fit; either way alone is enough.
+    """Ways to make a model fit its size limit; either alone is enough.
 
     Args:
         casts: By tensor, the narrower storage, `float16` or `uint8`; `None` if no casts suffice.

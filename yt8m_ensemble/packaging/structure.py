@@ -1,4 +1,4 @@
-"""Hold a model's files against the graph contract, one named check a point; runs nothing.
+"""Checks of a model's files against the graph contract, one named check a point; runs nothing.
 
 The checks are those of the official readers: what they crash on, or silently do wrong.
 """

@@ -26,7 +26,7 @@ UNIFORM = ("uniform, probability", "uniform, logit")
 
 @dataclass(frozen=True)
 class ReportRow:
-    """Hold GAP@20 of one member or mixture.
+    """GAP@20 of one member or mixture.
 
     Args:
         name: The member or mixture.
@@ -41,7 +41,7 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class EnsembleReport:
-    """Hold what an ensemble achieved.
+    """GAP, gains and sizes of one ensemble of a recipe.
 
     Args:
         name: The ensemble.

@@ -22,7 +22,7 @@ Status = Literal["done before", "ran", "would run"]
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """Say what became of a step.
+    """Outcome of one step.
 
     Args:
         name: The step.
@@ -37,7 +37,7 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class RecipeResult:
-    """Say what a run of a recipe did and found.
+    """Result of `run_recipe`.
 
     Args:
         recipe: The recipe's path.
@@ -71,8 +71,8 @@ def run_recipe(
         from_step: Run this step and all after it again, though nothing has changed; needs `force`.
         force: Replace outputs of steps that have changed.
         dry_run: Say which steps would run; run none.
-        progress: Told how far the running step is.
-        on_step: Told of each step when it is over.
+        progress: Called as the running step advances.
+        on_step: Called with the outcome of each step.
 
     Returns:
         What was done, and the scores of the ensembles.

@@ -32,7 +32,7 @@ class CheckpointScorer:
         model: Any checkpoint of the architecture, open.
         data: Globs of held-out records.
         batch_size: Videos a batch.
-        progress: Told the videos scored.
+        progress: Called with the number of videos scored.
     """
 
     def __init__(self, model: OpenModel, data: str, *, batch_size: int, progress: Progress) -> None:

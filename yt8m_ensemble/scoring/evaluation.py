@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Hold the evaluation of one model.
+    """Metrics of one model.
 
     Args:
         path: The model.

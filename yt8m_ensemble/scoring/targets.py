@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Name one thing to evaluate.
+    """One model or checkpoint to evaluate.
 
     Args:
         model: The path given by the user.
@@ -37,7 +37,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Watch:
-    """Say how to wait for checkpoints.
+    """How to wait for checkpoints.
 
     Args:
         poll_s: Seconds between two looks.

@@ -54,7 +54,7 @@ _SPARE_BYTES = 1 << 20  # index, provenance, meta graph
 
 @dataclass(frozen=True)
 class Recalibration:
-    """Say what re-estimated batch-norm statistics did.
+    """Effect of batch-norm statistics that were estimated anew.
 
     Args:
         before: GAP with the averaged statistics.
@@ -69,7 +69,7 @@ class Recalibration:
 
 @dataclass(frozen=True)
 class AveragedCheckpoint:
-    """Say what an average was made of.
+    """Result of `average_checkpoints`.
 
     Args:
         prefix: The average, or where it would be written.

@@ -16,7 +16,7 @@ MIXTURE = "mixture"
 
 @dataclass(frozen=True)
 class CachedEvaluation:
-    """Hold the evaluation of a member's cached scores, or of their mixture.
+    """Metrics of a member's cached scores, or of their mixture.
 
     Args:
         name: The member, or `mixture`.
@@ -38,7 +38,7 @@ class CachedEvaluation:
 
 @dataclass(frozen=True)
 class CachedEvaluations:
-    """Hold what one look at prediction files found.
+    """Result of `evaluate_predictions`.
 
     Args:
         evaluations: Of every member, then of the mixture if one is given.

@@ -25,7 +25,7 @@ _MEMBER_FILL = "#fdeecf"
 
 @dataclass(frozen=True)
 class InspectedPart:
-    """Describe the part of a graph that serves one member, several, or the mixture.
+    """The part of a graph that serves one member, several, or the mixture.
 
     Args:
         name: The member, `shared` or `mixture`.
@@ -42,7 +42,7 @@ class InspectedPart:
 
 @dataclass(frozen=True)
 class GraphInspection:
-    """Describe a model's inference graph.
+    """Result of `inspect_graph`.
 
     Args:
         path: The model.

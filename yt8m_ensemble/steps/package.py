@@ -186,7 +186,7 @@ def _copy_with_weights(
 
 @dataclass(frozen=True)
 class _Parts:
-    """Hold what a model is made of: its tensors, and of each member its bytes and weight."""
+    """A model's tensors, and the bytes and weight of each member."""
 
     specs: tuple[TensorSpec, ...] = ()
     nbytes: Mapping[str, int] = field(default_factory=dict)

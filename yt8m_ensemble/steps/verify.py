@@ -133,7 +133,7 @@ def verify_bundle(options: VerifyOptions) -> Verification:
 
 @dataclass(frozen=True)
 class _Archive:
-    """Hold an archive's parts: a local copy, what it holds, graph, flags, tensors, mixture."""
+    """An unpacked archive: local copy, contents, graph, flags, tensors, mixture."""
 
     path: str
     bundle: Bundle
@@ -180,7 +180,7 @@ def _check_structure(archive: _Archive, *, max_size: int) -> list[Check]:
 
 @dataclass(frozen=True)
 class _Trial:
-    """Hold what one interpreter is to do."""
+    """Work of one interpreter."""
 
     archive: _Archive
     python: str

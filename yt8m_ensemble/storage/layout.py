@@ -32,7 +32,7 @@ CLASS_ID_DTYPE = np.dtype(np.int32)
 
 @dataclass(frozen=True)
 class Header:
-    """Say what a predictions file holds, apart from its rows.
+    """Header of a predictions file.
 
     Args:
         members: Names, all different.

@@ -33,7 +33,7 @@ _ROWS = 256
 
 @dataclass(frozen=True)
 class PredictionSet:
-    """Serve the members of several prediction files over the videos that they share.
+    """Members of several prediction files over the videos that they share.
 
     Args:
         opened: The files.
@@ -85,7 +85,7 @@ class PredictionSet:
 
         Args:
             per_class: Also keep what only weights of each class's own could lift.
-            progress: Told the videos read.
+            progress: Called with the number of videos read.
 
         Returns:
             Candidates, without loss if every file is dense; else guessed, beside their bounds.
@@ -103,7 +103,7 @@ class PredictionSet:
 
         Args:
             top_k: Pairs a video that GAP keeps.
-            progress: Told the videos read.
+            progress: Called with the number of videos read.
 
         Returns:
             Candidates and bounds; `None` if every file is dense.
@@ -122,7 +122,7 @@ class PredictionSet:
         """Yield the scores of members and the labels, block by block of videos.
 
         Args:
-            progress: Told the videos read.
+            progress: Called with the number of videos read.
             names: Members to read, in this order; `None` for all.
 
         Yields:

@@ -64,7 +64,7 @@ def open_readable(path: str) -> h5py.File:
 
 
 class PredictionsFile:
-    """Serve the members' scores, the video ids and the labels of one file.
+    """The members' scores, the video ids and the labels of one file.
 
     Args:
         path: Where it was opened, for messages.

@@ -25,7 +25,7 @@ CHIEFS = ("chief", "master")
 
 @dataclass(frozen=True)
 class Cluster:
-    """Say which process this is among those that train together.
+    """The role of this process among those that train together.
 
     Args:
         addresses: `host:port` of each, the chief first.

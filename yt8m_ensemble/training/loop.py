@@ -78,7 +78,7 @@ def train(
 
 
 class _Run:
-    """Hold what the steps of one call share."""
+    """State that the steps of one call share."""
 
     def __init__(
         self,

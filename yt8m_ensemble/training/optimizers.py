@@ -21,7 +21,7 @@ Counters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Now:
-    """Hold the scalars of one step as float32 tensors.
+    """Scalars of one step as float32 tensors.
 
     Args:
         rate: Learning rate.

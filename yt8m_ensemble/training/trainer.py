@@ -34,7 +34,7 @@ EMA_SUFFIX = "ExponentialMovingAverage"
 
 @dataclass(frozen=True)
 class StepResult:
-    """Hold what one step saw, before its update.
+    """Loss and predictions of one step, before its update.
 
     Args:
         loss: Label loss, the mean over all workers' videos.

@@ -136,7 +136,7 @@ def tempered(fit: Candidates) -> ScoreFunction:
 
 
 def class_weights(fit: Candidates, weights: MixtureWeights) -> MixtureWeights:
-    """Give each class weights of its own, shrunk towards the mixture's.
+    """Fit weights for each class, shrunk towards the mixture's.
 
     Each class takes the point of a coarse grid under which its labels are likeliest, then
 

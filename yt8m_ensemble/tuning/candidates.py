@@ -29,7 +29,7 @@ PER_CLASS_SPARE = 40
 
 @dataclass(frozen=True)
 class Candidates:
-    """Hold the classes that can be among a mixture's best, video by video in rising class order.
+    """Classes that can be among a mixture's best, video by video in rising class order.
 
     Args:
         names: Member names.

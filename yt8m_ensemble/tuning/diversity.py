@@ -47,7 +47,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Band:
-    """Hold what GAP is over the classes of one frequency band.
+    """GAP over the classes of one frequency band.
 
     Args:
         low: Fewest positives of a class in the band, in these videos.
@@ -66,7 +66,7 @@ class Band:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Hold what mixing did to one class.
+    """Average precision of one class before and after mixing.
 
     Args:
         class_id: The class.
@@ -83,7 +83,7 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Hold a comparison of members and their mixture.
+    """Result of `compare_members`.
 
     Args:
         gaps: GAP by member and mixture.

@@ -32,7 +32,7 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
     floor: float,
     keep: Any,
 ) -> None:
-    """Tell which candidates could be among their video's `top_k` in some mixture.
+    """Return the candidates that can be among their video's `top_k` in some mixture.
 
     A candidate is out if `top_k` others rank before it in every mixture: they are at least as high
     in every member and have a lower class id, or they exceed it and `floor` by `margin`.

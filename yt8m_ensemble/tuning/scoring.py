@@ -106,7 +106,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Hold the pooled pairs of a mixture, best first, to score resamples of its videos.
+    """Pooled pairs of a mixture, best first, to score resamples of its videos.
 
     Args:
         videos: Video of each pair, int32.

@@ -27,7 +27,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hold what a search found.
+    """Result of a search for mixture weights.
 
     Args:
         values: The best weights, shape `(M,)`, float64, summing to 1.

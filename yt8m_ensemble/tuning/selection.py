@@ -32,7 +32,7 @@ _STEP = 0.1
 
 @dataclass(frozen=True)
 class Variant:
-    """Describe one way to put a member into the bundle.
+    """A member in one precision, with its bytes.
 
     Args:
         member: The member.
@@ -56,7 +56,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Choice:
-    """Hold one set of members with its weights.
+    """One set of members with its weights.
 
     Args:
         variants: What is in it.
@@ -77,7 +77,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """Hold the best set under the budget and what more or fewer bytes would give.
+    """The best set under the budget, and the best sets of more and of fewer bytes.
 
     Args:
         chosen: The set of highest out-of-fold GAP within the budget.
@@ -120,7 +120,7 @@ def select_members(
         space: Mixing space.
         holdout: Share of videos that only judge the frontier.
         seed: Seed of split and folds.
-        progress: Told the sets scored.
+        progress: Called with the number of sets scored.
 
     Returns:
         The choice and the frontier of GAP against bytes.

@@ -30,7 +30,7 @@ GUESS = np.float32(0.5)
 
 @dataclass(frozen=True)
 class TopKBounds:
-    """Hold the candidates of top-K predictions, as guessed and at both ends of what is possible.
+    """Candidates of top-K predictions: as guessed, and at both bounds of the missing scores.
 
     Args:
         guessed: Unknown scores set to half of their upper bound; searches run on these.

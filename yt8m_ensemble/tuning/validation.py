@@ -63,7 +63,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class HeldOutResult:
-    """Hold the GAP of a tuned mixture on videos that its weights were not tuned on.
+    """GAP of a tuned mixture on videos that its weights were not tuned on.
 
     Args:
         name: `out of fold`, or `held out`.
@@ -81,7 +81,7 @@ class HeldOutResult:
 
     @property
     def verdict(self) -> str:
-        """Say in a sentence whether tuning gained anything over the best uniform mixture."""
+        """Sentence that compares the tuned mixture with the best uniform one."""
         rival = max((g for g in self.gains if g.over in _PACKAGED), key=lambda g: g.gap)
         low, high = rival.interval
         worth = (
@@ -99,7 +99,7 @@ class HeldOutResult:
 
 @dataclass(frozen=True)
 class TuneResult:
-    """Hold tuned mixture weights and what they are worth.
+    """Result of `tune`: mixture weights and their GAP on several sets of videos.
 
     Args:
         weights: The mixture.
@@ -208,7 +208,7 @@ def tune(
         per_class: Also fit weights that differ from class to class; they are taken if GAP out of
             fold is higher with them.
         seed: Seed of everything drawn.
-        progress: Told the searches done.
+        progress: Called with the number of searches done.
 
     Returns:
         The mixture and its judgements.

@@ -20,7 +20,7 @@ NUM_SHARES = 41
 
 @dataclass(frozen=True)
 class WeightSweep:
-    """Hold sampled GAPs.
+    """GAP sampled over the mixture weights.
 
     Args:
         names: Member names.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BundleMember:
-    """Describe one file of an archive.
+    """One file of an archive.
 
     Args:
         name: Its name at the root, e.g. `inference_model.meta`.
@@ -22,7 +22,7 @@ class BundleMember:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Describe an archive of one inference model.
+    """An archive of one inference model.
 
     Args:
         path: Where the archive is.
@@ -42,7 +42,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Check:
-    """Say whether one named property of an archive holds.
+    """Outcome of one named check of an archive.
 
     Args:
         name: What was checked, e.g. `no queue runners`.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Say which features a model reads, in which order, and at which level.
+    """Features that a model reads, in their order, and their level.
 
     Args:
         names: Feature names as in the records, concatenated in this order.
@@ -72,7 +72,7 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class ModelFlags:
-    """Hold what `model_flags.json` holds, every field known.
+    """Contents of `model_flags.json`, with every field known.
 
     Args:
         model: Architecture name, e.g. `NetVLADModelLF`.

@@ -28,7 +28,7 @@ CLASS_SUM_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Labels:
-    """Hold the positive classes of each video in compressed sparse rows.
+    """Positive classes of each video in compressed sparse rows.
 
     Video n is labelled with `class_ids[indptr[n]:indptr[n + 1]]`.
 
@@ -170,7 +170,7 @@ class _MixtureFile(msgspec.Struct):
 
 @dataclass(frozen=True)
 class MixtureWeights:
-    """Say how much each member counts, and in which space members are averaged.
+    """Weight of each member, and the space in which members are averaged.
 
     Args:
         names: Member names, all different.

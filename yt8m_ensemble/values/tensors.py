@@ -28,7 +28,7 @@ ITEM_SIZES = {
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Describe one tensor.
+    """One tensor of a file.
 
     Args:
         name: Its name in the checkpoint, e.g. `tower/gates/weights`.
@@ -64,7 +64,7 @@ class TensorSource(Protocol):
 
 
 class DictSource:
-    """Serve arrays from memory as a `TensorSource`.
+    """Arrays in memory as a `TensorSource`.
 
     Args:
         arrays: Arrays by tensor name; they are not copied.
@@ -95,7 +95,7 @@ class DictSource:
 
 
 class CombinedSource:
-    """Serve the tensors of several sources as one.
+    """The tensors of several sources as one.
 
     Args:
         sources: Where a name occurs twice, the first wins.
