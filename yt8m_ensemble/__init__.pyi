@@ -34,6 +34,12 @@ from yt8m_ensemble.models import (
     Architecture as Architecture,
 )
 from yt8m_ensemble.models import (
+    batch_norm as batch_norm,
+)
+from yt8m_ensemble.models import (
+    dense as dense,
+)
+from yt8m_ensemble.models import (
     register as register,
 )
 from yt8m_ensemble.options import (

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from yt8m_ensemble.steps.synth import synthesize
 from yt8m_ensemble.storage import PredictionsWriter
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,37 @@ def test_spaces_are_compared(tmp_path):
 def test_arrays_are_averaged_into_a_checkpoint(tmp_path):
     out = run("merge_arrays.py", str(tmp_path / "model.ckpt-2"))
     assert out.splitlines() == ["global_step 2", "w [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]"]
+
+
+@pytest.mark.slow
+def test_an_architecture_of_ones_own_goes_all_the_way(tmp_path):
+    for seed, name in enumerate(("train", "validate")):
+        synthesize(
+            videos=400, classes=25, feature_sizes=(32, 8), seed=seed, out=str(tmp_path / name)
+        )
+    out = run(
+        "own_architecture.py",
+        f"{tmp_path}/train/*",
+        f"{tmp_path}/validate/*",
+        f"{tmp_path}/out",
+    )
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[0] for row in rows] == ["TwoLayerModel", "graph"]
+    gaps = [float(row[1]) for row in rows]
+    assert gaps[0] > 0.1
+    assert gaps[1] == pytest.approx(gaps[0], abs=2e-3)
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        # The class is this script's: without it the files are of no known model.
+        run_code(
+            f"import yt8m_ensemble as yt; yt.open_model('{tmp_path}/out/averaged').__enter__()"
+        )
+    assert "of no known video-level model" in caught.value.stderr
+
+
+def run_code(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
 
 
 def test_every_example_is_run_here():

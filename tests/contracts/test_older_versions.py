@@ -93,7 +93,7 @@ def test_the_naming_called_seed_is_read(tmp_path):
             weights=(0.25, 0.75),
             out=str(tmp_path / word),
             naming=word,
-            fp16=word,  # type: ignore[arg-type]
+            fp16=word,
         )
         data = (tmp_path / word / "inference_model.data-00000-of-00001").read_bytes()
         assert data == Path("original/inference_model.data-00000-of-00001").read_bytes()

@@ -167,6 +167,7 @@ def test_an_architecture_of_ones_own_needs_no_annotations():
         width: int = 8
         kind: str = "wide"
 
-    assert Mine(width="16").width == 16  # flags of the originals are text
+    text: Any = "16"  # flags of the originals are text
+    assert Mine(width=text).width == 16
     with pytest.raises(ModelError, match="Option 'width' of Mine: expected an integer"):
-        Mine(width="wide")
+        Mine(width=text + "th")
