@@ -12,10 +12,10 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-import ml_dtypes
 import numpy as np
 
 from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.values.dtypes import NUMPY_DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 
 BLOCK_VALUES = 1 << 18
 """Values of a block: 1 MB of float32, which with its sum in float64 stays in a core's cache."""
-
-DTYPES: Mapping[str, np.dtype[Any]] = {
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
-    **{name: np.dtype(name) for name in ("complex64", "complex128")},
-}
-"""The dtypes that are averaged, by TensorFlow's name."""
 
 _MAX_ITEM_SIZE = 16
 
@@ -128,7 +121,7 @@ class _BlockMean:
         self._free.append(cast("NDArray[Any]", block.base))
 
     def __call__(self, spec: TensorSpec, start: int) -> NDArray[Any]:
-        dtype = DTYPES[spec.dtype]
+        dtype = NUMPY_DTYPES[spec.dtype]
         size = min(BLOCK_VALUES, spec.size - start)
         out = self._new_block()[: size * dtype.itemsize].view(dtype)
         real = out.view(_real(dtype))
@@ -180,7 +173,7 @@ class _BlockMean:
 
     def _read_all(self, spec: TensorSpec, start: int, count: int) -> Iterator[NDArray[Any]]:
         """Yield each input's block, valid until the next; complex values as pairs of reals."""
-        dtype = DTYPES[spec.dtype]
+        dtype = NUMPY_DTYPES[spec.dtype]
         real = _real(dtype)
         size = count * real.itemsize // dtype.itemsize
         for source, in_blocks in zip(self._sources.values(), self._blocks, strict=True):
@@ -206,7 +199,7 @@ class _BlockMean:
         Raises:
             CheckpointError: Always, unless the inputs are finite and only their sum is not.
         """
-        dtype = DTYPES[spec.dtype]
+        dtype = NUMPY_DTYPES[spec.dtype]
         blocks = self._read_all(spec, start, size * dtype.itemsize // _real(dtype).itemsize)
         for label, values in zip(self._sources, blocks, strict=True):
             count = int((~np.isfinite(values)).sum())

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yt8m_ensemble.averaging.mean import DTYPES
 from yt8m_ensemble.errors import CheckpointError, TensorMismatchError
 from yt8m_ensemble.values import DictSource
+from yt8m_ensemble.values.dtypes import AVERAGEABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,14 +93,14 @@ def plan_average(
     for label in sources:
         _check_alike(first, kept[first], label, kept[label])
     names = sorted(kept[newest])
-    averaged = tuple(kept[newest][n] for n in names if kept[newest][n].dtype in DTYPES)
+    averaged = tuple(kept[newest][n] for n in names if kept[newest][n].dtype in AVERAGEABLE)
     if not averaged:
         msg = f"'{newest}' holds no float tensor to average."
         raise CheckpointError(msg, checkpoint=newest)
     copied = {
         name: _common_value(name, sources, newest)
         for name in names
-        if kept[newest][name].dtype not in DTYPES
+        if kept[newest][name].dtype not in AVERAGEABLE
     }
     return AveragePlan(averaged, copied, tuple(sorted(dropped)))
 

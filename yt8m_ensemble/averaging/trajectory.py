@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.averaging.mean import DTYPES, BlockSource
+from yt8m_ensemble.averaging.mean import BlockSource
 from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.values.dtypes import NUMPY_DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,7 +154,7 @@ def _sample(source: TensorSource, spec: TensorSpec) -> NDArray[np.float64]:
     in_blocks = source if isinstance(source, BlockSource) else None
     for start in np.linspace(0, spec.size - size, count).astype(int).tolist():
         if in_blocks is not None:
-            values = np.empty(size, DTYPES[spec.dtype])
+            values = np.empty(size, NUMPY_DTYPES[spec.dtype])
             in_blocks.read_block(spec.name, start, values)
         else:
             values = source.read(spec.name).reshape(-1)[start : start + size]

@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from yt8m_ensemble.checkpoints import wire
 from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.values.dtypes import DTYPE_NAMES, NUMPY_DTYPES
 
 Extent = tuple[int, int]
 """Start and length along one axis; a length of -1 is the whole axis."""
@@ -25,29 +25,7 @@ FULL = -1
 _MAX_VALUES = 1 << 58  # numpy counts bytes in 63 bits, also beside an axis of size 0
 _MAX_SHARDS = 100_000  # five digits in a data file's name
 
-_NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
-    **{
-        name: np.dtype(name)
-        for name in (
-            "float16", "float32", "float64", "int8", "int16", "int32", "int64",
-            "uint8", "uint16", "uint32", "uint64", "bool", "complex64", "complex128",
-        )
-    },
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    # Quantized numbers are stored as the integers that they are.
-    "qint8": np.dtype("int8"), "quint8": np.dtype("uint8"), "qint32": np.dtype("int32"),
-    "qint16": np.dtype("int16"), "quint16": np.dtype("uint16"),
-}  # fmt: skip
-
-_NUMBERS = {
-    1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string",
-    8: "complex64", 9: "int64", 10: "bool", 11: "qint8", 12: "quint8", 13: "qint32", 14: "bfloat16",
-    15: "qint16", 16: "quint16", 17: "uint16", 18: "complex128", 19: "float16", 20: "resource",
-    21: "variant", 22: "uint32", 23: "uint64", 24: "float8_e5m2", 25: "float8_e4m3fn",
-}  # fmt: skip
-_NUMBER_OF = {name: number for number, name in _NUMBERS.items()}
+_NUMBER_OF = {name: number for number, name in DTYPE_NAMES.items()}
 
 OPAQUE = frozenset({"resource", "variant"})
 """Dtypes whose bytes only TensorFlow can interpret; they are handed on as they are."""
@@ -89,10 +67,10 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     Raises:
         CheckpointError: If there is none.
     """
-    if name not in _NUMPY_DTYPES:
+    if name not in NUMPY_DTYPES:
         msg = f"Tensors of dtype {name} have no numpy form."
         raise CheckpointError(msg, dtype=name)
-    return _NUMPY_DTYPES[name]
+    return NUMPY_DTYPES[name]
 
 
 def tf_dtype(dtype: np.dtype[Any]) -> str:
@@ -144,7 +122,7 @@ def parse_entry(data: bytes) -> Entry:
             shape = _parse_shape(value)
         elif field == 7:  # noqa: PLR2004
             slices.append(_parse_slice(value))
-    dtype = _NUMBERS.get(numbers.get(1, 0))
+    dtype = DTYPE_NAMES.get(numbers.get(1, 0))
     if dtype is None:
         msg = f"it is of dtype number {numbers.get(1, 0)}, which is unknown here"
         raise CheckpointError(msg, dtype=numbers.get(1, 0))
@@ -218,7 +196,7 @@ def _check_entry(entry: Entry) -> None:
     if entry.dtype == "string":
         is_wrong, expected = entry.size < values, values
     else:
-        expected = values * _NUMPY_DTYPES[entry.dtype].itemsize
+        expected = values * NUMPY_DTYPES[entry.dtype].itemsize
         is_wrong = entry.size != expected
     if is_wrong:
         msg = f"it has {entry.size} bytes, {entry.dtype} of shape {entry.shape} needs {expected}"

@@ -13,7 +13,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 
 from yt8m_ensemble.checkpoints.entries import numpy_dtype, tf_dtype
@@ -186,6 +185,6 @@ def _describe(place: str, dataset: Any) -> TensorSpec:
             shape = (0,)
         return TensorSpec(name, shape, "string")
     if dataset.attrs.get(_KERAS_DTYPE) == "bfloat16":
-        return TensorSpec(name, dataset.shape, np.dtype(ml_dtypes.bfloat16).name)
+        return TensorSpec(name, dataset.shape, "bfloat16")
     dtype = dataset.attrs.get(_DTYPE) or tf_dtype(dataset.dtype)
     return TensorSpec(name, dataset.shape, str(dtype))

@@ -12,6 +12,7 @@ from yt8m_ensemble.constants import INFERENCE_MODEL, MAX_BUNDLE_BYTES
 from yt8m_ensemble.errors import EnsembleError
 from yt8m_ensemble.packaging.layouts import size_text
 from yt8m_ensemble.values import Bundle, Check, TensorSpec, parse_feature_spec
+from yt8m_ensemble.values.dtypes import DTYPE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,12 +43,6 @@ _FILE_OPS: Final = frozenset(
 _READER_OPS: Final = re.compile("Queue|Reader|Iterator|Dataset")
 # The official reader builds its own input before it imports the graph, all below this name.
 _READER_SCOPE: Final = "input"
-_DTYPES: Final = {
-    1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string",
-    8: "complex64", 9: "int64", 10: "bool", 14: "bfloat16", 17: "uint16", 18: "complex128",
-    19: "float16", 22: "uint32", 23: "uint64",
-}  # fmt: skip
-"""TensorFlow's dtype numbers (`types.proto`)."""
 
 
 def check_archive(bundle: Bundle, *, max_size: int = MAX_BUNDLE_BYTES) -> list[Check]:
@@ -202,7 +197,7 @@ def _check_restored(nodes: Mapping[str, NodeDef], specs: Mapping[str, TensorSpec
         names = nodes.get(_node_name(node.input[1])) if node.op == "RestoreV2" else None
         if names is not None and names.op == "Const":
             keys = [key.decode() for key in names.attr["value"].tensor.string_val]
-            dtypes = [_DTYPES.get(number, "") for number in node.attr["dtypes"].list.type]
+            dtypes = [DTYPE_NAMES.get(number, "") for number in node.attr["dtypes"].list.type]
             # One value may stand for many: a constant drops the repeats at its end.
             wanted |= dict(zip(keys, dtypes, strict=False))
     wrong = [

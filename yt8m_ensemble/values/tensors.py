@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from yt8m_ensemble.values.dtypes import NUMPY_DTYPES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-ITEM_SIZES = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1,
-    "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1,
-    "bool": 1, "complex64": 8, "complex128": 16, "float8_e5m2": 1, "float8_e4m3fn": 1,
-    "qint8": 1, "quint8": 1, "qint16": 2, "quint16": 2, "qint32": 4,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class TensorSpec:
     @property
     def nbytes(self) -> int:
         """Bytes of the values; 0 for strings, whose size the shape does not tell."""
-        return self.size * ITEM_SIZES.get(self.dtype, 0)
+        return self.size * NUMPY_DTYPES[self.dtype].itemsize if self.dtype in NUMPY_DTYPES else 0
 
 
 class TensorSource(Protocol):
