@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble.checkpoints import wire
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.values.dtypes import DTYPE_NAMES, NUMPY_DTYPES
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Extent = tuple[int, int]
 """Start and length along one axis; a length of -1 is the whole axis."""
