@@ -32,7 +32,13 @@ FLOAT16_MAX: Final = 65_504.0
 """Largest finite IEEE 754 binary16 value."""
 
 MIXTURE_VARIABLE: Final = "mixture_weights"
-"""The variable of a merged graph that holds the mixture weights, float32 (M,)."""
+"""The variable of a merged graph that holds the mixture weights, float32 (M,) or (M, C)."""
+
+BIAS_VARIABLE: Final = "mixture_bias"
+"""The variable of a logit mixture that holds its class bias, float32 (C,)."""
+
+TEMPERATURE_VARIABLE: Final = "mixture_temperature"
+"""The variable of a logit mixture that holds its temperature, a float32 scalar."""
 
 FLAGS_FILE: Final = "model_flags.json"
 """What a model reads and predicts, beside its checkpoints (starter code, `train.py`)."""

@@ -35,15 +35,17 @@ def mix(
     """Average members with mixture weights in their mixing space.
 
         probability   sum over members of w * p             (linear opinion pool)
-        logit         sigmoid(sum of w * logit(clip(p)))    (logarithmic opinion pool)
+        logit         sigmoid((sum of w * logit(clip(p)) + b) / T)    (logarithmic opinion pool)
         geometric     exp(sum of w * log(clip(p)))          (unnormalized geometric mean)
+
+    with b the class bias and T the temperature of the mixture, 0 and 1 where it has none.
 
     Args:
         scores: One array `(N, C)` for each member in the order of `weights`, confidences in
             `[0, 1]`, any float dtype; computed on as float32.
         weights: The mixture; its values are rounded to float32, as the graph stores them.
         class_ids: Classes along the last axis of the scores; `None` for all C in their order. Only
-            weights that differ from class to class look at them.
+            weights that differ from class to class and biases look at them.
 
     Returns:
         Shape `(N, C)`, float32, summed in float32 in member order. Weights of one 1 and else 0
@@ -86,7 +88,40 @@ def mix(
     total = np.zeros(scores[0].shape, np.float32)
     for array, factor in zip(scores, factors, strict=True):
         total += factor * to_space(array, weights.space)
+    if weights.class_bias:
+        total += class_bias(weights, scores[0].shape[-1], class_ids)
+    if weights.temperature != 1:
+        total /= np.float32(weights.temperature)
     return from_space(total, weights.space)
+
+
+def class_bias(
+    weights: MixtureWeights, num_scores: int, class_ids: NDArray[np.integer] | None = None
+) -> NDArray[np.float32]:
+    """Return the bias that a mixture adds to each score.
+
+    Args:
+        weights: The mixture.
+        num_scores: Scores along the last axis.
+        class_ids: Their classes, shape `(num_scores,)`; `None` for all C in order.
+
+    Returns:
+        Shape `(num_scores,)`, float32; zeros if the mixture has none.
+
+    Raises:
+        ShapeError: If the scores are of another number of classes.
+    """
+    if not weights.class_bias:
+        return np.zeros(num_scores, np.float32)
+    bias = np.asarray(weights.class_bias, np.float32)
+    found = bias if class_ids is None else bias[class_ids]
+    if len(found) != num_scores:
+        msg = (
+            f"The mixture holds biases of {len(bias)} classes, the scores are of {num_scores}. "
+            "Tune weights on predictions of these classes."
+        )
+        raise ShapeError(msg, biases=len(bias), scores=num_scores)
+    return found
 
 
 def to_space(scores: NDArray[np.floating], space: Space) -> NDArray[np.float32]:

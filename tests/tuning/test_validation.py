@@ -12,6 +12,7 @@ from yt8m_ensemble.metrics import global_average_precision
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.tuning import (
     Scorer,
+    TuneSettings,
     collect_candidates,
     judge,
     search_weights,
@@ -25,7 +26,7 @@ from yt8m_ensemble.values import MixtureWeights
 SCORES, LABELS = make_predictions()
 FAST_SEARCH: dict[str, Any] = {"method": "coordinate", "step": 0.2}
 VIDEO_IDS = np.array([b"video%03d" % n for n in range(len(LABELS))])
-FAST: dict[str, Any] = {"method": "coordinate", "step": 0.2, "num_resamples": 50}
+FAST: dict[str, Any] = {"method": "coordinate", "step": 0.2, "bootstrap": 50, "shrink": 0}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def test_the_split_depends_on_ids_and_seed_alone():
 
 
 def test_both_judgements_are_of_videos_that_were_not_tuned_on(candidates):
-    result = tune(candidates, VIDEO_IDS, space="logit", num_folds=3, **FAST)
+    settings = TuneSettings(space="logit", folds=3, keep_tuned=True, **FAST)
+    result = tune(candidates, VIDEO_IDS, settings)
     out_of_fold, held_out = result.judgements
     tuned_rows, held_rows = split_videos(VIDEO_IDS, fraction=0.5, seed=0)
     assert (out_of_fold.num_videos, held_out.num_videos) == (len(tuned_rows), len(held_rows))
@@ -59,12 +61,15 @@ def test_both_judgements_are_of_videos_that_were_not_tuned_on(candidates):
     assert uniform.difference == pytest.approx(held_out.gap - uniform.gap)
     assert uniform.interval[0] <= uniform.difference <= uniform.interval[1]
     assert result.optimism == pytest.approx(result.gap_in_sample - out_of_fold.gap)
-    assert [g.over for g in held_out.gains] == list(BASELINES)
+    assert [g.over for g in held_out.gains] == ["the uniform mean", *BASELINES]
+    assert held_out.mixture == "tuned weights"
 
 
 def test_auto_takes_the_space_of_highest_gap(candidates):
     results = {
-        space: tune(candidates, VIDEO_IDS, space=space, num_folds=0, **FAST)
+        space: tune(
+            candidates, VIDEO_IDS, TuneSettings(space=space, folds=0, keep_tuned=True, **FAST)
+        )
         for space in ("auto", "probability", "logit", "geometric")
     }
     best = max(list(results)[1:], key=lambda space: results[space].trace[-1][1])
@@ -74,7 +79,7 @@ def test_auto_takes_the_space_of_highest_gap(candidates):
 
 
 def test_all_videos_can_be_tuned_on_with_folds(candidates):
-    result = tune(candidates, VIDEO_IDS, space="logit", holdout=0, num_folds=2, **FAST)
+    result = tune(candidates, VIDEO_IDS, TuneSettings(space="logit", holdout=0, folds=2, **FAST))
     assert [j.name for j in result.judgements] == ["out of fold"]
     assert result.judgements[0].num_videos == 200
     assert result.gap_held_out is None
@@ -103,14 +108,16 @@ def test_weights_by_class_are_taken_only_if_gap_out_of_fold_rises(specialists):
         scores[1, :, 15:] = noise[1, :, 15:]
     video_ids = np.array([b"%d" % n for n in range(600)])
     candidates = collect_candidates(blocks(scores, labels), names="ab", per_class=True)
-    result = tune(candidates, video_ids, space="logit", num_folds=2, per_class=True, **FAST)
-    plain = tune(candidates, video_ids, space="logit", num_folds=2, **FAST)
+    result = tune(
+        candidates, video_ids, TuneSettings(space="logit", folds=2, per_class=True, **FAST)
+    )
+    plain = tune(candidates, video_ids, TuneSettings(space="logit", folds=2, **FAST))
     gaps = {g.over: g.gap for g in result.judgements[0].gains}
     outside, plain_outside = result.judgements[0].gap, plain.judgements[0].gap
     assert bool(result.weights.class_values) is specialists
     if specialists:
         assert outside > plain_outside + 0.02
-        assert gaps["the same weights for all classes"] == plain_outside
+        assert gaps["tuned weights"] <= outside
         rows = np.array(result.weights.class_values)
         assert rows[1, :15].min() > rows[0, :15].max()
         held = split_videos(video_ids, fraction=0.5, seed=0)[1]
@@ -119,12 +126,12 @@ def test_weights_by_class_are_taken_only_if_gap_out_of_fold_rises(specialists):
         assert result.gap_held_out == pytest.approx(expected, abs=1e-9)
     else:
         assert outside == plain_outside
-        assert gaps["per-class weights"] <= outside
+        assert gaps["weights by class"] <= outside
 
 
 def test_weights_by_class_need_folds(candidates):
     with pytest.raises(UsageError, match="Set `--folds` to 2 or more"):
-        tune(candidates, VIDEO_IDS, num_folds=0, per_class=True)
+        tune(candidates, VIDEO_IDS, TuneSettings(folds=0, per_class=True))
 
 
 def test_an_interrupted_search_is_judged_on_the_videos_held_out(candidates, monkeypatch):
@@ -137,8 +144,9 @@ def test_an_interrupted_search_is_judged_on_the_videos_held_out(candidates, monk
         return exact(self, values)
 
     monkeypatch.setattr(Scorer, "gap", stop)
-    result = tune(candidates, VIDEO_IDS, num_folds=3, **FAST)
+    result = tune(candidates, VIDEO_IDS, TuneSettings(folds=3, **FAST))
     assert result.was_interrupted
+    assert result.chosen_by == "no folds"
     assert [j.name for j in result.judgements] == ["held out"]
     assert result.gap_in_sample > 0.5
 
@@ -146,15 +154,25 @@ def test_an_interrupted_search_is_judged_on_the_videos_held_out(candidates, monk
 def test_a_paired_interval_sees_what_single_errors_hide(candidates):
     logits = np.log(candidates.scores[0]) - np.log1p(-candidates.scores[0])
     better = logits + candidates.hits * np.float32(0.05)
-    judged = judge("held out", candidates, {"better": better, "uniform logit": logits})
-    gain = judged.gains[0]
+
+    def judged(**scores):
+        return judge(
+            "held out",
+            {
+                name.replace("_", " "): Scorer(candidates.with_scores(found), "probability")
+                for name, found in scores.items()
+            },
+        )
+
+    found = judged(better=better, uniform_logit=logits)
+    gain = found.gains[0]
     assert gain.is_real
-    assert gain.interval[1] - gain.interval[0] < judged.standard_error
-    assert judged.verdict.endswith("the gain is real.")
-    reverse = judge("held out", candidates, {"worse": logits, "uniform logit": better})
-    assert reverse.verdict.endswith("tuning lost; use uniform logit.")
-    same = judge("held out", candidates, {"same": logits, "uniform logit": logits})
-    assert "told from chance" in same.verdict
+    assert gain.interval[1] - gain.interval[0] < found.standard_error
+    assert found.verdict.endswith("the gain is real.")
+    assert judged(worse=logits, uniform_logit=better).verdict.endswith(
+        "uniform logit is better here."
+    )
+    assert "told from chance" in judged(same=logits, uniform_logit=logits).verdict
 
 
 def test_temperatures_are_found_where_they_were_put(candidates):
@@ -176,16 +194,14 @@ def test_temperatures_are_found_where_they_were_put(candidates):
 
 
 def test_bad_options_are_named(candidates):
-    with pytest.raises(UsageError, match=r"no mixing space 'odds'; one of auto, probability"):
-        tune(candidates, VIDEO_IDS, space="odds")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="0 folds and 0 held out leave nothing to judge on"):
-        tune(candidates, VIDEO_IDS, num_folds=0, holdout=0)
+        tune(candidates, VIDEO_IDS, TuneSettings(folds=0, holdout=0))
     few = candidates.select(np.arange(6))
     with pytest.raises(UsageError, match=r"folds of .* videos would be empty") as folds:
-        tune(few, VIDEO_IDS[:6], num_folds=7, holdout=0)
+        tune(few, VIDEO_IDS[:6], TuneSettings(folds=7, holdout=0))
     assert folds.value.details == {"num_folds": 7, "num_videos": 6}
     with pytest.raises(UsageError, match=r"leaves .* to tune on and 0 to judge on"):
         split_videos(VIDEO_IDS[:2], fraction=1e-9, seed=0)
     empty = collect_candidates(blocks(SCORES, LABELS & False), names="abc")
     with pytest.raises(PredictionsError, match=r"None of the .* videos to tune on has a label"):
-        tune(empty, VIDEO_IDS)
+        tune(empty, VIDEO_IDS, TuneSettings())

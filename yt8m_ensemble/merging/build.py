@@ -15,18 +15,21 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from yt8m_ensemble.constants import MIXTURE_VARIABLE
+from yt8m_ensemble.constants import BIAS_VARIABLE, MIXTURE_VARIABLE, TEMPERATURE_VARIABLE
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.graphs import ModelGraph, node_name
 from yt8m_ensemble.merging.plan import rename
 from yt8m_ensemble.merging.storage import decoder
 from yt8m_ensemble.mixing import EPSILON
-from yt8m_ensemble.values import MixtureWeights, TensorSpec
+from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from yt8m_ensemble.merging.plan import Member, MergePlan, PlannedTensor
+    from yt8m_ensemble.options.choices import Space
 
 GLOBAL_STEP = TensorSpec("global_step", (), "int32")  # as the original declares it
 
@@ -81,12 +84,12 @@ def build_merged_graph(members: Sequence[Member], plan: MergePlan) -> ModelGraph
         )
         scores[member.name] = tensor_of(member.graph.predictions)
     variables = {part.name: part for t in plan.tensors for part in t.parts.values()}
-    mixture = _mixture_graph(plan.weights, is_variable=plan.naming == "scoped")
+    held = plan.weights.graph_values(members[0].num_classes)
+    mixture = _mixture_graph(held, plan.weights.space, is_variable=plan.naming == "scoped")
     bound = {f"member_{i}:0": tensor for i, tensor in enumerate(scores.values())}
     tensor_of = assembler.graft(mixture, names={n.name: n.name for n in mixture.node}, bound=bound)
     if plan.naming == "scoped":
-        spec = TensorSpec(MIXTURE_VARIABLE, plan.weights.factors.shape, "float32")
-        variables[MIXTURE_VARIABLE] = spec
+        variables |= {k: TensorSpec(k, v.shape, "float32") for k, v in held.items()}
     else:
         variables[GLOBAL_STEP.name] = GLOBAL_STEP
         assembler.add(_variable(GLOBAL_STEP), sharable=False)
@@ -280,28 +283,35 @@ def _joint_inputs(members: Sequence[Member]) -> tuple[NodeDef, NodeDef]:
     return inputs, num_frames
 
 
-def _mixture_graph(weights: MixtureWeights, *, is_variable: bool) -> GraphDef:
+def _mixture_graph(
+    held: Mapping[str, NDArray[np.float32]], space: Space, *, is_variable: bool
+) -> GraphDef:
     """Return `member_0 … member_{M-1}` → `predictions`, in operations that TensorFlow 1.8 knows."""
     raw = tf.raw_ops
-    values = weights.factors
     graph = tf.Graph()
     with graph.as_default():
-        terms = [raw.Placeholder(dtype=tf.float32, name=f"member_{i}") for i in range(len(values))]
-        if is_variable:
-            stored = raw.VariableV2(shape=values.shape, dtype=tf.float32, name=MIXTURE_VARIABLE)
-        else:
-            stored = tf.constant(values, name=MIXTURE_VARIABLE)
+        count = len(held[MIXTURE_VARIABLE])
+        terms = [raw.Placeholder(dtype=tf.float32, name=f"member_{i}") for i in range(count)]
+        stored = {
+            name: raw.VariableV2(shape=values.shape, dtype=tf.float32, name=name)
+            if is_variable
+            else tf.constant(values, name=name)
+            for name, values in held.items()
+        }
         with tf.name_scope("mixture/"):
             # A factor a member (a scalar, or a row of classes): a vector times a stack would hold
             # all members' scores twice.
-            factors = raw.Unpack(value=stored, num=len(values), axis=0, name="weights")
-            if weights.space != "probability":
-                terms = [_log_or_logit(scores, weights.space) for scores in terms]
+            factors = raw.Unpack(value=stored[MIXTURE_VARIABLE], num=count, axis=0, name="weights")
+            if space != "probability":
+                terms = [_log_or_logit(scores, space) for scores in terms]
             total = raw.Mul(x=terms[0], y=factors[0])
             for term, factor in zip(terms[1:], factors[1:], strict=True):
                 total = raw.Add(x=total, y=raw.Mul(x=term, y=factor))
+            if space == "logit":
+                total = raw.Add(x=total, y=stored[BIAS_VARIABLE])
+                total = raw.RealDiv(x=total, y=stored[TEMPERATURE_VARIABLE])
         finish = {"probability": tf.identity, "logit": tf.sigmoid, "geometric": tf.exp}
-        finish[weights.space](total, name="predictions")
+        finish[space](total, name="predictions")
     return graph.as_graph_def()
 
 

@@ -15,7 +15,6 @@ from yt8m_ensemble import files
 from yt8m_ensemble.averaging import BlockSource
 from yt8m_ensemble.casting import CastReport, Float16Cast, quantize
 from yt8m_ensemble.checkpoints import CheckpointWriter
-from yt8m_ensemble.constants import MIXTURE_VARIABLE
 from yt8m_ensemble.graphs import ModelGraph, write_meta_graph
 from yt8m_ensemble.merging.build import GLOBAL_STEP
 from yt8m_ensemble.values import Progress, no_progress
@@ -61,7 +60,7 @@ def export_inference_model(
         part.name: (tensor, kind) for tensor in plan.tensors for kind, part in tensor.parts.items()
     }
     own: dict[str, NDArray[Any]] = {
-        MIXTURE_VARIABLE: plan.weights.factors,
+        **plan.weights.graph_values(members[0].num_classes),
         GLOBAL_STEP.name: np.array(plan.global_step, np.int32),
     }
     casts: list[CastReport] = []

@@ -25,9 +25,10 @@ class TuneOptions(HoldoutOptions, PredictionSetOptions, OutputOptions):
     """Options of `tune_weights`."""
 
     space: Annotated[
-        SpaceOrAuto, option("Where members are averaged; `auto` takes the best one in sample.")
-    ] = "auto"
-    method: Annotated[Method, option("Search method.")] = "grid"
+        SpaceOrAuto,
+        option("Where members are averaged; `auto` takes the best one in sample, which can lose."),
+    ] = "logit"
+    method: Annotated[Method, option("Search method.")] = "nelder-mead"
     step: Annotated[float, option("Resolution of the weights.", gt=0, le=1)] = 0.05
     folds: Annotated[
         int,
@@ -37,6 +38,18 @@ class TuneOptions(HoldoutOptions, PredictionSetOptions, OutputOptions):
         ),
     ] = 5
     bootstrap: Annotated[int, option("Resamples behind every interval.", ge=2)] = 1000
+    shrink: Annotated[
+        float,
+        option(
+            "Videos at which searched and uniform weights count alike; 0 does not shrink.", ge=0
+        ),
+    ] = 250.0
+    keep_tuned: Annotated[
+        bool, option("Write the tuned weights also where the uniform mean is not worse.")
+    ] = False
+    class_bias: Annotated[
+        bool, option("Fit a bias for each class; keep it if GAP out of fold rises for certain.")
+    ] = True
     per_class: Annotated[
         bool, option("Fit weights for each class too; keep them if GAP out of fold rises.")
     ] = False

@@ -6,6 +6,7 @@ Never loads TensorFlow: what must, runs in a process of its own.
 from yt8m_ensemble.packaging.comparison import Comparer, Comparison, Expected, stored_scores
 from yt8m_ensemble.packaging.layouts import BUNDLE_FILES, MODEL_FILES, member_of
 from yt8m_ensemble.packaging.loading import FreshReader, LoadedModel, fresh_reader
+from yt8m_ensemble.packaging.mixture import read_mixture
 from yt8m_ensemble.packaging.operations import (
     OperationTable,
     check_operations,
@@ -37,6 +38,7 @@ __all__ = [
     "load_operation_table",
     "member_of",
     "plan_size_reduction",
+    "read_mixture",
     "stored_scores",
     "write_bundle",
 ]

@@ -109,8 +109,10 @@ def report_ensemble(table: EnsembleTable, layout: Layout) -> EnsembleReport:
     rivals = {f"best single ({best})": best, UNIFORM[0]: UNIFORM[0], UNIFORM[1]: UNIFORM[1]}
     judged = judge(
         "held out",
-        candidates[column],
-        {name: scores[column][of] for name, of in {tuned: tuned, **rivals}.items()},
+        {
+            name: Scorer(candidates[column].with_scores(scores[column][of]), "probability")
+            for name, of in {tuned: tuned, **rivals}.items()
+        },
         seed=int(table.tune.get("seed", 0)),
     )
     return EnsembleReport(
@@ -135,14 +137,18 @@ def _mixtures(weights: MixtureWeights) -> dict[str, MixtureWeights]:
     mixtures[UNIFORM[0]] = MixtureWeights.uniform(names)
     mixtures[UNIFORM[1]] = MixtureWeights.uniform(names, space="logit")
     by_class = ", by class" if weights.class_values else ""
-    mixtures[f"tuned, {weights.space}{by_class}"] = weights
+    by_class += ", class bias" if weights.class_bias else ""
+    uniform = "uniform" if weights.details.get("shrinkage") == 0 else "tuned"
+    mixtures[f"{uniform}, {weights.space}{by_class}, as packaged"] = weights
     return mixtures
 
 
 def _held_out(path: str, weights: MixtureWeights) -> Candidates:
     """Return the candidates of the videos that were not tuned on, members as in the weights."""
     with open_prediction_set([path]) as opened:
-        candidates, _ = opened.candidates(per_class=bool(weights.class_values))
+        candidates, _ = opened.candidates(
+            per_class=bool(weights.class_values), bias=weights.class_bias
+        )
         _, held_out = split_videos(
             opened.video_ids,
             fraction=float(weights.details["holdout"]),

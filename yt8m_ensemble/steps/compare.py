@@ -47,7 +47,9 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
         if options.weights:
             mixture = opened.read_weights(options.weights)
         candidates, truncated = opened.candidates(
-            per_class=bool(mixture.class_values), progress=options.progress
+            per_class=bool(mixture.class_values),
+            bias=mixture.class_bias,
+            progress=options.progress,
         )
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]

@@ -159,17 +159,17 @@ def _check_loadable(graph: ModelGraph, plan: MergePlan) -> None:
 
 
 def _check_classes(mixture: MixtureWeights, num_classes: int) -> None:
-    """Refuse weights by class that are of another vocabulary.
+    """Refuse weights or biases by class that are of another vocabulary.
 
     Raises:
         MixtureWeightsError: If they are.
     """
-    if mixture.class_values and len(mixture.class_values[0]) != num_classes:
+    if mixture.num_classes not in {None, num_classes}:
         msg = (
-            f"The mixture holds weights of {len(mixture.class_values[0])} classes, the members "
-            f"predict {num_classes}. Tune weights on predictions of these members."
+            f"The mixture is of {mixture.num_classes} classes, the members predict {num_classes}. "
+            "Tune weights on predictions of these members."
         )
-        raise MixtureWeightsError(msg, mixture=len(mixture.class_values[0]), members=num_classes)
+        raise MixtureWeightsError(msg, mixture=mixture.num_classes, members=num_classes)
 
 
 def _mixture(names: Sequence[str], options: MergeOptions) -> MixtureWeights:

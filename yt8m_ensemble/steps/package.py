@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
-from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MIXTURE_VARIABLE
+from yt8m_ensemble.constants import (
+    BIAS_VARIABLE,
+    FLAGS_FILE,
+    INFERENCE_MODEL,
+    MIXTURE_VARIABLE,
+    TEMPERATURE_VARIABLE,
+)
 from yt8m_ensemble.errors import BundleError, MixtureWeightsError
 from yt8m_ensemble.options import PackageOptions, command
 from yt8m_ensemble.packaging import (
@@ -30,6 +36,9 @@ from yt8m_ensemble.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from yt8m_ensemble.options.shared import Mixture
 
@@ -158,30 +167,48 @@ def _copy_with_weights(
     """
     with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
         specs = source.specs()
-        found = specs.get(MIXTURE_VARIABLE)
-        wanted = TensorSpec(MIXTURE_VARIABLE, mixture.factors.shape, "float32")
-        if found != wanted:
-            state = (
-                f"as a variable of shape {found.shape}, the new ones are {wanted.shape}"
-                if found
-                else "in no variable"
-            )
-            msg = (
-                f"'{model}' holds its mixture weights {state}, so they cannot be "
-                "replaced. Merge again with the new ones, or with `yt8m-ens merge --naming scoped`."
-            )
-            raise BundleError(msg, path=model, variable=MIXTURE_VARIABLE)
+        held = _held_values(specs, mixture, model=model)
         total, done = sum(spec.nbytes for spec in specs.values()), 0
         with CheckpointWriter(f"{directory}/{INFERENCE_MODEL}") as writer:
             for name, spec in specs.items():
-                if name == MIXTURE_VARIABLE:
-                    writer.add(name, mixture.factors)
-                else:
-                    writer.add(name, source.read(name))
+                writer.add(name, held[name] if name in held else source.read(name))
                 done += spec.nbytes
                 progress("package", done, total, unit="bytes")
     for name in (FLAGS_FILE, f"{INFERENCE_MODEL}.meta"):
         Path(directory, name).write_bytes(files.read_bytes(f"{model}/{name}"))
+
+
+def _held_values(
+    specs: Mapping[str, TensorSpec], mixture: MixtureWeights, *, model: str
+) -> dict[str, NDArray[np.float32]]:
+    """Return the values of the mixture's variables in a model.
+
+    Raises:
+        BundleError: If the model has no such variables, or of other shapes.
+    """
+    classes = specs[BIAS_VARIABLE].shape[0] if BIAS_VARIABLE in specs else mixture.num_classes or 0
+    held = {}
+    for name, values in mixture.graph_values(classes).items():
+        found, wanted = specs.get(name), TensorSpec(name, values.shape, "float32")
+        # Version 0.1.0 wrote neither bias nor temperature: there the mixture must have none.
+        unused = {BIAS_VARIABLE: not mixture.class_bias,
+                  TEMPERATURE_VARIABLE: mixture.temperature == 1}  # fmt: skip
+        if found is None and unused.get(name):
+            continue
+        if found != wanted:
+            what = {MIXTURE_VARIABLE: "mixture weights", BIAS_VARIABLE: "class bias"}
+            state = (
+                f"as a variable of shape {found.shape}, the new values are {wanted.shape}"
+                if found
+                else "in no variable"
+            )
+            msg = (
+                f"'{model}' holds its {what.get(name, 'temperature')} {state}, so it cannot be "
+                "replaced. Merge again with the new ones, or with `yt8m-ens merge --naming scoped`."
+            )
+            raise BundleError(msg, path=model, variable=name)
+        held[name] = values
+    return held
 
 
 @dataclass(frozen=True)

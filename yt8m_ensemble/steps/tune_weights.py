@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
@@ -11,7 +11,7 @@ from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.options import TuneOptions, command
 from yt8m_ensemble.plotting import draw_tuning
 from yt8m_ensemble.storage.prediction_set import PredictionSet, open_prediction_set
-from yt8m_ensemble.tuning import Scorer, TuneResult, split_videos, tune
+from yt8m_ensemble.tuning import Scorer, TuneResult, TuneSettings, split_videos, tune
 from yt8m_ensemble.tuning.weight_sweep import sweep_weights
 
 if TYPE_CHECKING:
@@ -94,20 +94,14 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
             few scores.
     """
     with _opened(options) as opened:
-        candidates, truncated = opened.candidates(
-            per_class=options.per_class, progress=options.progress
-        )
+        by_class = options.per_class or (options.class_bias and options.space == "logit")
+        candidates, truncated = opened.candidates(per_class=by_class, progress=options.progress)
+        names = [field.name for field in fields(TuneSettings)]
         result = tune(
             candidates,
             opened.video_ids,
-            space=options.space,
-            method=options.method,
-            step=options.step,
-            holdout=options.holdout,
-            num_folds=options.folds,
-            num_resamples=options.bootstrap,
-            per_class=options.per_class,
-            seed=options.seed,
+            TuneSettings(**{name: getattr(options, name) for name in names}),
+            blocks=opened.filled_blocks,
             progress=options.progress,
         )
         details = {
@@ -115,6 +109,10 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
             "gap_in_sample": result.gap_in_sample,
             "gap_out_of_fold": result.gap_out_of_fold,
             "gap_held_out": result.gap_held_out,
+            "chosen_by": result.chosen_by,
+            "shrinkage": result.shrinkage,
+            "dropped": dict(result.dropped),
+            "bias_precision": result.bias_precision,
             "seed": options.seed,
             "holdout": options.holdout,
             "folds": options.folds,
@@ -125,7 +123,8 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         )
         inner = candidates.select(tuned_on)
         certificate = None
-        if truncated is not None and opened.top_k is not None:
+        certifiable = not result.weights.class_bias
+        if truncated is not None and opened.top_k is not None and certifiable:
             judged = held_out if len(held_out) else tuned_on
             name = "held out" if len(held_out) else "in sample"
             low, high = truncated.select(judged).gap_interval(result.weights)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
+from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.constants import (
     FLAGS_FILE,
     INFERENCE_MODEL,
-    MIXTURE_VARIABLE,
     TOP_K,
 )
 from yt8m_ensemble.data import read_batches
@@ -36,6 +35,7 @@ from yt8m_ensemble.packaging import (
     extract_bundle,
     fresh_reader,
     member_of,
+    read_mixture,
     stored_scores,
 )
 from yt8m_ensemble.values import (
@@ -161,7 +161,7 @@ def _open_archive(path: str) -> Iterator[_Archive]:
         flags = parse_flags(files.read_bytes(f"{model}/{FLAGS_FILE}"), path=FLAGS_FILE)
         meta = read_meta_graph(f"{model}/{INFERENCE_MODEL}.meta")
         with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
-            mixture = _mixture(flags, meta, source)
+            mixture = read_mixture(flags, meta.graph_def, source)
             yield _Archive(local, bundle, meta, flags, source.specs(), mixture)
 
 
@@ -269,23 +269,3 @@ def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comp
             done += len(scores)
             trial.progress(f"verify in {trial.python}", done, None, unit="videos")
         return comparer.result()
-
-
-def _mixture(flags: Mapping[str, Any], meta: Any, source: TfCheckpoint) -> MixtureWeights | None:
-    """Return the mixture inside a merged model; `None` if it is a single one."""
-    members = tuple(flags.get("members", ()))
-    nodes = [node for node in meta.graph_def.node if node.name == MIXTURE_VARIABLE]
-    if MIXTURE_VARIABLE in source.specs():
-        values = source.read(MIXTURE_VARIABLE)
-    elif nodes and nodes[0].op == "Const":
-        tensor = nodes[0].attr["value"].tensor
-        shape = [dim.size for dim in tensor.tensor_shape.dim]
-        values = np.frombuffer(tensor.tensor_content, "<f4")
-        values = np.resize(values if values.size else tensor.float_val, shape)
-    else:
-        return None
-    shared = values.reshape(len(members), -1).mean(axis=1).tolist()
-    mixture = MixtureWeights.normalized(members, shared, space=flags["mix"])
-    if values.ndim == 1:
-        return mixture
-    return replace(mixture, class_values=tuple(map(tuple, values.tolist())))

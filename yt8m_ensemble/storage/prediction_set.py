@@ -15,6 +15,7 @@ from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, Prediction
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
 from yt8m_ensemble.tuning import Candidates, TopKBounds, collect_candidates, collect_top_k_bounds
+from yt8m_ensemble.tuning.top_k_bounds import GUESS
 from yt8m_ensemble.values import (
     Labels,
     MixtureWeights,
@@ -79,12 +80,17 @@ class PredictionSet:
         return {file.path: predictions_digest(file.path) for file in self.opened}
 
     def candidates(
-        self, *, per_class: bool = False, progress: Progress = no_progress
+        self,
+        *,
+        per_class: bool = False,
+        bias: Sequence[float] = (),
+        progress: Progress = no_progress,
     ) -> tuple[Candidates, TopKBounds | None]:
         """Read what ranking any mixture needs.
 
         Args:
             per_class: Also keep what only weights of each class's own could lift.
+            bias: Class bias of a mixture: also keep what only it lifts.
             progress: Called with the number of videos read.
 
         Returns:
@@ -94,7 +100,8 @@ class PredictionSet:
         if truncated is not None:
             return truncated.guessed, truncated
         blocks = self.blocks(progress)
-        return collect_candidates(blocks, names=self.members, per_class=per_class), None
+        found = collect_candidates(blocks, names=self.members, per_class=per_class, bias=bias)
+        return found, None
 
     def truncated(
         self, *, top_k: int = TOP_K, progress: Progress = no_progress
@@ -139,6 +146,23 @@ class PredictionSet:
                 for name in names or self.members
             ]
             yield np.stack(scores), self.labels.to_dense(start, stop)
+
+    def filled_blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        """Yield the scores of all members, those that were not kept guessed, and the labels.
+
+        Yields:
+            Scores `(M, B, C)` and labels `(B, C)`. A score that was not kept counts as half of the
+            lowest that its member kept of that video.
+        """
+        if self.top_k is None:
+            yield from self.blocks()
+            return
+        for kept, labels in self._kept_blocks(self.top_k, no_progress):
+            borders = np.stack([values.min(axis=1, keepdims=True) for _, values in kept])
+            scores = np.broadcast_to(borders * GUESS, (len(kept), *labels.shape)).copy()
+            for member, (class_ids, values) in enumerate(kept):
+                np.put_along_axis(scores[member], class_ids, values, axis=1)
+            yield scores, labels
 
     def _kept_blocks(
         self, top_k: int, progress: Progress

@@ -13,7 +13,7 @@ import numpy as np
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
-from yt8m_ensemble.mixing import EPSILON
+from yt8m_ensemble.mixing import EPSILON, from_space, to_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,6 +91,7 @@ def collect_candidates(
     names: Sequence[str],
     top_k: int = TOP_K,
     per_class: bool = False,
+    bias: Sequence[float] = (),
 ) -> Candidates:
     """Pick each video's candidates from dense scores, without loss for any mixture in any space.
 
@@ -99,6 +100,8 @@ def collect_candidates(
         names: Member names.
         top_k: Pairs kept per video.
         per_class: See `Gathered`.
+        bias: Class bias, C numbers: also keep what any logit mixture with it can need. Adding it
+            to every member's logit adds it to their mean, so the same reasoning holds.
 
     Returns:
         The candidates of all videos.
@@ -108,15 +111,30 @@ def collect_candidates(
     """
     gathered = Gathered(names, top_k, per_class=per_class)
     for block, labels in blocks:
-        # Below EPSILON scores are alike in the logarithmic spaces, so they must count as ties.
-        floor = np.maximum(block.min(axis=0), np.float32(EPSILON))
-        ceiling = np.maximum(block.max(axis=0), np.float32(EPSILON))
-        _refuse_nan(ceiling, block, names)
-        kept = top_k_classes(floor, gathered.num_ranks)
-        border = np.take_along_axis(floor, kept, axis=1).min(axis=1, keepdims=True)
-        rows, classes = np.nonzero(ceiling * np.float32(1 + MARGIN) >= border)
-        gathered.add(rows, classes, block[:, rows, classes], labels[rows, classes], labels)
+        _refuse_nan(block.max(axis=0), block, names)
+        reach = _can_reach(block, gathered.num_ranks)
+        biased = None
+        if len(bias):
+            moved = from_space(to_space(block, "logit") + np.asarray(bias, np.float32), "logit")
+            reach |= _can_reach(moved, gathered.num_ranks)
+        rows, classes = np.nonzero(reach)
+        if len(bias):
+            biased = moved[:, rows, classes]
+        gathered.add(
+            rows, classes, block[:, rows, classes], labels[rows, classes], labels, biased=biased
+        )
     return gathered.candidates()
+
+
+def _can_reach(block: NDArray[np.float32], num_ranks: int) -> NDArray[np.bool_]:
+    """Return the pairs whose best member is not below the worst member of enough others."""
+    # Below EPSILON scores are alike in the logarithmic spaces, so they must count as ties.
+    floor = np.maximum(block.min(axis=0), np.float32(EPSILON))
+    ceiling = np.maximum(block.max(axis=0), np.float32(EPSILON))
+    kept = top_k_classes(floor, num_ranks)
+    border = np.take_along_axis(floor, kept, axis=1).min(axis=1, keepdims=True)
+    found: NDArray[np.bool_] = ceiling * np.float32(1 + MARGIN) >= border
+    return found
 
 
 class Gathered:
@@ -152,6 +170,8 @@ class Gathered:
         scores: NDArray[np.float32],
         hits: NDArray[np.bool_],
         labels: NDArray[np.bool_],
+        *,
+        biased: NDArray[np.float32] | None = None,
     ) -> None:
         """Add the candidates of a block of videos.
 
@@ -161,15 +181,20 @@ class Gathered:
             scores: Members' scores, shape `(M, n)`.
             hits: Whether they are positives.
             labels: Ground truth of the block, shape `(B, C)`.
+            biased: Members' scores with a class bias, shape `(M, n)`: what is needed with or
+                without it is kept.
         """
         from yt8m_ensemble.tuning import kernels
 
-        keep = np.ones(len(rows), np.bool_)
         scores = np.ascontiguousarray(scores)
         starts = np.searchsorted(rows, np.arange(len(labels) + 1))
-        kernels.keep_undominated(
-            starts, scores, scores.sum(axis=0), class_ids, self.num_ranks, MARGIN, EPSILON, keep
-        )
+        keep = np.zeros(len(rows), np.bool_)
+        for seen in (scores, *([] if biased is None else [np.ascontiguousarray(biased)])):
+            own = np.ones(len(rows), np.bool_)
+            kernels.keep_undominated(
+                starts, seen, seen.sum(axis=0), class_ids, self.num_ranks, MARGIN, EPSILON, own
+            )
+            keep |= own
         sizes = np.bincount(rows[keep], minlength=len(labels))
         positives = np.count_nonzero(labels, axis=1)
         class_ids = class_ids[keep].astype(np.int32)

@@ -6,35 +6,37 @@ Joins candidates, contenders and scoring; reads no file.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from yt8m_ensemble.errors import PredictionsError, UsageError
-from yt8m_ensemble.tuning.baselines import (
-    BASELINES,
-    ScoreFunction,
-    apply_mixture,
-    class_weights,
-    search_spaces,
-)
+from yt8m_ensemble.tuning.baselines import BASELINES, ScoreFunction, apply_mixture, class_weights
+from yt8m_ensemble.tuning.class_bias import allowed_precisions, fit_class_bias, rank_exactly
 from yt8m_ensemble.tuning.scoring import Scorer, paired_differences
+from yt8m_ensemble.tuning.shrinkage import ShrunkFit, fit_shrunk
 from yt8m_ensemble.values import SPACES, MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from yt8m_ensemble.options.choices import Method, SpaceOrAuto
     from yt8m_ensemble.tuning.candidates import Candidates
-    from yt8m_ensemble.tuning.search import SearchResult
 
-NUM_FOLDS = 5
 NUM_RESAMPLES = 1000
-TUNED = "tuned"
-SHARED = "the same weights for all classes"
-PER_CLASS = "per-class weights"
+TUNED = "tuned weights"
+UNIFORM = "the uniform mean"
+PER_CLASS = "weights by class"
+BIASED = " with class bias"
+FEW_VIDEOS_TO_TUNE = 50
+"""Fewer videos to tune on than this cannot tell weights apart: the uniform mean is taken."""
+
+Block = tuple["NDArray[np.float32]", "NDArray[np.bool_]"]
+"""Scores `(M, B, C)`, float32, and labels `(B, C)`, bool, of B videos."""
+
 _CONFIDENCE = 0.95
 _PACKAGED = tuple(f"uniform {space}" for space in SPACES)
 
@@ -63,37 +65,42 @@ class Gain:
 
 @dataclass(frozen=True)
 class HeldOutResult:
-    """GAP of a tuned mixture on videos that its weights were not tuned on.
+    """GAP of a mixture on videos that it was not fitted on.
 
     Args:
         name: `out of fold`, or `held out`.
+        mixture: What is judged: `tuned` or `uniform` weights, perhaps `with class bias`.
         num_videos: Videos judged on.
-        gap: GAP of the tuned mixture.
+        gap: GAP of the mixture.
         standard_error: Its bootstrap error; far larger than that of a paired difference.
-        gains: Over every yardstick.
+        gains: Over the other mixtures and the baselines.
+        was_used: Whether the mixture was chosen by these videos, which makes its GAP optimistic.
     """
 
     name: str
+    mixture: str
     num_videos: int
     gap: float
     standard_error: float
     gains: tuple[Gain, ...]
+    was_used: bool = False
 
     @property
     def verdict(self) -> str:
-        """Sentence that compares the tuned mixture with the best uniform one."""
+        """Sentence that compares the mixture with the best uniform one."""
         rival = max((g for g in self.gains if g.over in _PACKAGED), key=lambda g: g.gap)
         low, high = rival.interval
         worth = (
             "the gain is real."
             if rival.is_real
-            else f"tuning gained nothing that can be told from chance; {rival.over} is as good."
+            else "no difference that can be told from chance."
             if high >= 0
-            else f"tuning lost; use {rival.over}."
+            else f"{rival.over} is better here."
         )
+        used = " These videos were used to choose it." if self.was_used else ""
         return (
-            f"{self.name.capitalize()}, tuned weights change GAP by {rival.difference:+.5f} over "
-            f"{rival.over} (95 % interval {low:+.5f} to {high:+.5f}): {worth}"
+            f"{self.name.capitalize()}, {self.mixture} changes GAP by {rival.difference:+.5f} over "
+            f"{rival.over} (95 % interval {low:+.5f} to {high:+.5f}): {worth}{used}"
         )
 
 
@@ -111,6 +118,11 @@ class TuneResult:
         num_evaluations: Mixtures scored.
         trace: Each improvement as (mixtures scored so far, GAP in sample).
         was_interrupted: Whether a search was stopped before its end.
+        chosen_by: What decided between tuned and uniform weights: `out of fold`, `held out`,
+            `too few videos`, `no folds`, or `keep tuned`.
+        shrinkage: Share t of the searched weights in the tuned ones.
+        dropped: Reason by member that was given weight 0.
+        bias_precision: Precision tau of the class bias; `None` if none was taken.
     """
 
     weights: MixtureWeights
@@ -121,6 +133,10 @@ class TuneResult:
     num_evaluations: int
     trace: tuple[tuple[int, float], ...]
     was_interrupted: bool
+    chosen_by: str
+    shrinkage: float
+    dropped: Mapping[str, str]
+    bias_precision: float | None = None
 
     @property
     def gap_out_of_fold(self) -> float | None:
@@ -179,136 +195,269 @@ def hash_videos(video_ids: NDArray[np.bytes_], *, key: str) -> NDArray[np.float6
     return np.frombuffer(b"".join(digests), "<u8") / 2.0**64
 
 
+@dataclass(frozen=True)
+class TuneSettings:
+    """How `tune` fits and judges; fields as in `options.mixture.TuneOptions`."""
+
+    space: SpaceOrAuto = "logit"
+    method: Method = "nelder-mead"
+    step: float = 0.05
+    shrink: float = 250.0
+    holdout: float = 0.5
+    folds: int = 5
+    bootstrap: int = 1000
+    per_class: bool = False
+    class_bias: bool = True
+    keep_tuned: bool = False
+    seed: int = 0
+
+
 def tune(
     candidates: Candidates,
     video_ids: NDArray[np.bytes_],
+    settings: TuneSettings,
     *,
-    space: Space | Literal["auto"] = "auto",
-    method: str = "grid",
-    step: float = 0.05,
-    holdout: float = 0.5,
-    num_folds: int = NUM_FOLDS,
-    num_resamples: int = NUM_RESAMPLES,
-    per_class: bool = False,
-    seed: int = 0,
+    blocks: Callable[[], Iterable[Block]] | None = None,
     progress: Progress = no_progress,
 ) -> TuneResult:
-    """Search weights (and the space), and judge them on videos that they were not tuned on.
+    """Fit a mixture, and judge it on videos that it was not fitted on.
+
+    Weights are fitted by `fit_shrunk`. Out of fold decides whether they, or the uniform mean of the
+    members kept, are the result; then whether a class bias is added. Held-out videos only report,
+    unless the tuned weights lose there for certain.
 
     Args:
-        candidates: Of all videos, collected with the same `per_class`.
+        candidates: Of all videos; with spare ranks for weights or biases by class.
         video_ids: Shape `(N,)`, bytes; they decide fold and side of each video.
-        space: Mixing space; `auto` takes the one of highest GAP on the videos tuned on, in every
-            fold anew.
-        method: A key of `TUNERS`.
-        step: Resolution of the weights.
-        holdout: Share of videos that no search sees.
-        num_folds: Parts of the other videos; 0 judges on the videos held out alone.
-        num_resamples: Bootstrap resamples.
-        per_class: Also fit weights that differ from class to class; they are taken if GAP out of
-            fold is higher with them.
-        seed: Seed of everything drawn.
-        progress: Called with the number of searches done.
+        settings: How.
+        blocks: Called for row blocks of all scores `(M, B, C)` and labels `(B, C)` of the same
+            videos; without it no class bias is fitted.
+        progress: Called with the number of fits done.
 
     Returns:
         The mixture and its judgements.
 
     Raises:
         PredictionsError: If no video has a label.
-        UsageError: If an option is unknown, or there are fewer videos than folds.
+        UsageError: If options contradict each other, or there are fewer videos than folds.
     """
-    if per_class and not num_folds:
-        msg = (
-            "Weights by class are only taken if GAP rises out of fold. Set `--folds` to 2 or more."
-        )
-        raise UsageError(msg, num_folds=num_folds)
-    if space != "auto" and space not in SPACES:
-        msg = f"There is no mixing space '{space}'; one of auto, {', '.join(SPACES)}."
-        raise UsageError(msg, space=space)
-    if num_folds == 1 or num_folds < 0 or not (num_folds or holdout):
-        msg = (
-            f"{num_folds} folds and {holdout:g} held out leave nothing to judge on. "
-            "Set `--folds` to 2 or more, or `--holdout` above 0."
-        )
-        raise UsageError(msg, num_folds=num_folds, holdout=holdout)
-    inner_rows, outer_rows = split_videos(video_ids, fraction=holdout, seed=seed)
-    inner = candidates.select(inner_rows)
-    if num_folds > inner.num_videos:
-        msg = f"{num_folds} folds of {inner.num_videos} videos would be empty. Lower `--folds`."
-        raise UsageError(msg, num_folds=num_folds, num_videos=inner.num_videos)
-    if not inner.num_positives:
-        msg = (
-            f"None of the {inner.num_videos} videos to tune on has a label; nothing can be scored."
-        )
-        raise PredictionsError(msg, num_videos=inner.num_videos)
-    spaces = SPACES if space == "auto" else (space,)
+    return _Tuning(candidates, video_ids, settings, blocks, progress).result()
 
-    def fit(some: Candidates) -> _Fit:
-        weights, found = search_spaces(some, spaces, method=method, step=step, seed=seed)
-        mixtures = {SHARED: weights}
-        mixtures |= {PER_CLASS: class_weights(some, weights)} if per_class else {}
-        applied = {name: apply_mixture(mixture) for name, mixture in mixtures.items()}
-        applied |= {name: contender(some) for name, contender in BASELINES.items()}
-        return _Fit(mixtures, found, applied)
 
-    progress("tune", 0, num_folds + 1, unit="searches")
-    whole = fit(inner)
-    judgements = []
-    taken = SHARED
-    if num_folds and not whole.was_interrupted:
+class _Tuning:
+    """One run of `tune`, step by step."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        video_ids: NDArray[np.bytes_],
+        settings: TuneSettings,
+        blocks: Callable[[], Iterable[Block]] | None,
+        progress: Progress,
+    ) -> None:
+        _check_settings(settings)
+        self._settings, self._progress = settings, progress
+        self._candidates, self._blocks = candidates, blocks
+        inner, outer = split_videos(video_ids, fraction=settings.holdout, seed=settings.seed)
+        self._inner_rows, self._outer_rows = inner, outer
+        self._inner = candidates.select(inner)
+        if settings.folds > len(inner):
+            msg = f"{settings.folds} folds of {len(inner)} videos would be empty. Lower `--folds`."
+            raise UsageError(msg, num_folds=settings.folds, num_videos=len(inner))
+        if not self._inner.num_positives:
+            msg = f"None of the {len(inner)} videos to tune on has a label; nothing can be scored."
+            raise PredictionsError(msg, num_videos=len(inner))
         # By rank of the hash, so that folds are of one size.
-        order = np.argsort(hash_videos(video_ids[inner_rows], key=f"fold {seed}"))
-        parts = []
-        for fold in range(num_folds):
-            progress("tune", fold + 1, num_folds + 1, unit="searches")
-            inside, outside = order[fold::num_folds], np.delete(order, np.s_[fold::num_folds])
-            part = inner.select(inside)
-            fitted = fit(inner.select(np.sort(outside)))
-            parts.append({name: apply(part) for name, apply in fitted.applied.items()})
-        judged = inner.select(np.concatenate([order[k::num_folds] for k in range(num_folds)]))
-        scores = {name: np.concatenate([part[name] for part in parts]) for name in whole.applied}
-        if per_class:
-            scorer = Scorer(judged, "probability")
-            taken = max((SHARED, PER_CLASS), key=lambda name: scorer.gap_of(scores[name]))
-        judgements.append(
-            judge(
-                "out of fold",
-                judged,
-                _compared(scores, taken),
-                num_resamples=num_resamples,
-                seed=seed,
-            )
+        order = np.argsort(hash_videos(video_ids[inner], key=f"fold {settings.seed}"))
+        self._folds = [order[fold :: settings.folds] for fold in range(settings.folds)]
+
+    def result(self) -> TuneResult:
+        """Fit on all videos to tune on and on all folds but one in turn; choose; judge.
+
+        Returns:
+            The mixture and its judgements.
+        """
+        settings = self._settings
+        self._progress("tune", 0, len(self._folds) + 1, unit="fits")
+        whole = self._fit(self._inner)
+        fits: list[_Fit] = []
+        for number, fold in enumerate(self._folds if not whole.was_interrupted else []):
+            self._progress("tune", number + 1, len(self._folds) + 1, unit="fits")
+            outside = np.setdiff1d(np.arange(self._inner.num_videos), fold)
+            fits.append(self._fit(self._inner.select(outside)))
+        taken, chosen_by = self._choose(fits)
+        judgements = [self._out_of_fold(fits, taken)] if fits else []
+        bias, biased = self._try_bias(whole, fits, taken) if fits else (None, None)
+        if biased is not None:
+            judgements = [biased]
+        mixture = whole.mixtures[taken]
+        if bias is not None:
+            mixture = fit_class_bias(self._inner, mixture, precision=bias)
+        if len(self._outer_rows):
+            held = self._held_out(whole, taken, mixture)
+            tuned_lost = taken == TUNED and held.gains[0].interval[1] < 0
+            if tuned_lost and not settings.keep_tuned:
+                taken, chosen_by = UNIFORM, "held out"
+                mixture = whole.mixtures[UNIFORM]
+                if bias is not None:
+                    mixture = fit_class_bias(self._inner, mixture, precision=bias)
+                held = replace(self._held_out(whole, taken, mixture), was_used=True)
+            judgements.append(held)
+        fitted = whole.shrunk
+        return TuneResult(
+            weights=mixture,
+            method=settings.method,
+            seed=settings.seed,
+            gap_in_sample=self._gap_in_sample(mixture),
+            judgements=tuple(judgements),
+            num_evaluations=whole.num_evaluations,
+            trace=fitted.search.trace,
+            was_interrupted=whole.was_interrupted,
+            chosen_by=chosen_by,
+            shrinkage=fitted.shrinkage if taken != UNIFORM else 0.0,
+            dropped=fitted.dropped,
+            bias_precision=bias,
         )
-    if len(outer_rows):
-        outer = candidates.select(outer_rows)
+
+    def _fit(self, some: Candidates) -> _Fit:
+        settings = self._settings
+        spaces = SPACES if settings.space == "auto" else (settings.space,)
+        found: dict[Space, ShrunkFit] = {}
+        for space in spaces:
+            found[space] = fit_shrunk(
+                some,
+                space,
+                method=settings.method,
+                step=settings.step,
+                shrink=settings.shrink,
+                seed=settings.seed,
+            )
+            if found[space].search.was_interrupted:
+                break
+        shrunk = max(found.values(), key=lambda fit: fit.search.gap)
+        mixtures = {TUNED: shrunk.weights, UNIFORM: shrunk.uniform}
+        if settings.per_class:
+            mixtures[PER_CLASS] = class_weights(some, shrunk.weights)
+        applied = {name: apply_mixture(mixture) for name, mixture in mixtures.items()}
+        applied |= {name: baseline(some) for name, baseline in BASELINES.items()}
+        evaluations = sum(fit.search.num_evaluations for fit in found.values())
+        return _Fit(mixtures, shrunk, applied, evaluations)
+
+    def _choose(self, fits: Sequence[_Fit]) -> tuple[str, str]:
+        """Return which mixture is taken, and what decided it."""
+        settings = self._settings
+        names = [TUNED, *([PER_CLASS] if settings.per_class else [])]
+        if settings.keep_tuned:
+            return TUNED, "keep tuned"
+        if self._inner.num_videos < FEW_VIDEOS_TO_TUNE:
+            return UNIFORM, "too few videos"
+        if not fits:
+            return UNIFORM, "no folds"
+        scores = self._fold_scores(fits)
+        scorer = Scorer(self._judged(), "probability")
+        gaps = {name: scorer.gap_of(scores[name]) for name in [UNIFORM, *names]}
+        # Equal is not better: the plain mean needs no reason.
+        return max(gaps, key=gaps.__getitem__), "out of fold"
+
+    def _judged(self) -> Candidates:
+        return self._inner.select(np.concatenate(self._folds))
+
+    def _fold_scores(self, fits: Sequence[_Fit]) -> dict[str, NDArray[np.float32]]:
+        """Return the scores of all candidates by every contender, each fitted without them."""
+        parts = [
+            {name: apply(self._inner.select(fold)) for name, apply in fit.applied.items()}
+            for fit, fold in zip(fits, self._folds, strict=True)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _out_of_fold(self, fits: Sequence[_Fit], taken: str) -> HeldOutResult:
+        scores = _first(self._fold_scores(fits), taken)
+        return self._judge("out of fold", self._judged(), scores)
+
+    def _held_out(self, whole: _Fit, taken: str, mixture: MixtureWeights) -> HeldOutResult:
+        outer = self._candidates.select(self._outer_rows)
         scores = {name: apply(outer) for name, apply in whole.applied.items()}
-        judgements.append(
-            judge(
-                "held out",
-                outer,
-                _compared(scores, taken),
-                num_resamples=num_resamples,
-                seed=seed,
-            )
-        )
-    weights = whole.mixtures[taken]
-    best = whole.found[weights.space]
-    return TuneResult(
-        weights=weights,
-        method=method,
-        seed=seed,
-        gap_in_sample=Scorer(inner, "probability").gap_of(whole.applied[taken](inner)),
-        judgements=tuple(judgements),
-        num_evaluations=sum(found.num_evaluations for found in whole.found.values()),
-        trace=best.trace,
-        was_interrupted=whole.was_interrupted,
-    )
+        first, own = _first(scores, taken), None
+        if mixture.class_bias:
+            own = self._ranked([mixture], {0: self._outer_rows})
+        return self._judge("held out", outer, first, own)
+
+    def _judge(
+        self,
+        name: str,
+        candidates: Candidates,
+        scores: Mapping[str, NDArray[np.float32]],
+        biased: Candidates | None = None,
+    ) -> HeldOutResult:
+        scorers = {
+            label: Scorer(candidates.with_scores(mixed), "probability")
+            for label, mixed in scores.items()
+        }
+        if biased is not None:
+            label = next(iter(scorers)) + BIASED
+            scorers = {label: Scorer(biased, "probability"), **scorers}
+        settings = self._settings
+        return judge(name, scorers, num_resamples=settings.bootstrap, seed=settings.seed)
+
+    def _try_bias(
+        self, whole: _Fit, fits: Sequence[_Fit], taken: str
+    ) -> tuple[float | None, HeldOutResult | None]:
+        """Return the precision of a class bias that raises GAP out of fold for certain, if any."""
+        mixture = whole.mixtures[taken]
+        num_videos = self._inner.num_videos
+        if (
+            not self._settings.class_bias
+            or self._blocks is None
+            or mixture.space != "logit"
+            or num_videos < FEW_VIDEOS_TO_TUNE
+        ):
+            return None, None
+        outsides = [np.setdiff1d(np.arange(num_videos), fold) for fold in self._folds]
+        learned = [self._inner.select(outside) for outside in outsides]
+
+        def biased(precision: float) -> list[MixtureWeights]:
+            pairs = zip(learned, fits, strict=True)
+            return [
+                fit_class_bias(some, fit.mixtures[taken], precision=precision)
+                for some, fit in pairs
+            ]
+
+        judged = self._judged()
+        gaps = {}
+        for precision in allowed_precisions(num_videos):
+            parts = [
+                apply_mixture(one)(self._inner.select(fold))
+                for one, fold in zip(biased(precision), self._folds, strict=True)
+            ]
+            gaps[precision] = Scorer(judged, "probability").gap_of(np.concatenate(parts))
+        best = max(gaps, key=gaps.__getitem__)
+        # The candidates may lack a class that only its bias lifts: the verdict ranks all scores.
+        rows = {number: self._inner_rows[fold] for number, fold in enumerate(self._folds)}
+        ranked = self._ranked(biased(best), rows)
+        order = np.argsort(np.concatenate(list(rows.values())))
+        scores = _first(self._fold_scores(fits), taken)
+        result = self._judge("out of fold", judged, scores, ranked.select(np.argsort(order)))
+        return (best, result) if result.gains[0].is_real else (None, None)
+
+    def _ranked(
+        self, mixtures: Sequence[MixtureWeights], rows: Mapping[int, NDArray[np.int64]]
+    ) -> Candidates:
+        """Return the exactly ranked pairs of the videos of each mixture, in the order of rows."""
+        assert self._blocks is not None  # noqa: S101 - asked for with a bias only
+        owners = np.full(self._candidates.num_videos, -1)
+        for number, own in rows.items():
+            owners[own] = number
+        return rank_exactly(self._blocks(), mixtures, owners, top_k=self._candidates.top_k)
+
+    def _gap_in_sample(self, mixture: MixtureWeights) -> float:
+        if mixture.class_bias:
+            return Scorer(self._ranked([mixture], {0: self._inner_rows}), "probability").gap([1])
+        return Scorer(self._inner, "probability").gap_of(apply_mixture(mixture)(self._inner))
 
 
 def judge(
     name: str,
-    candidates: Candidates,
-    scores: Mapping[str, NDArray[np.float32]],
+    scorers: Mapping[str, Scorer],
     *,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
@@ -316,45 +465,66 @@ def judge(
     """Compare one way of scoring with others on the same videos.
 
     Args:
-        name: What the videos are to the tuned mixture.
-        candidates: Candidates of the videos.
-        scores: Scores of the candidates by name, each `(n,)`; the first is compared with the rest.
+        name: What the videos are to the mixture.
+        scorers: Scorers of one member each, all over the same videos in one order; the first is
+            compared with the rest.
         num_resamples: Bootstrap resamples of the videos.
         seed: Seed of the bootstrap.
 
     Returns:
         GAPs and gains.
     """
-    scorers = [Scorer(candidates.with_scores(mixed), "probability") for mixed in scores.values()]
-    gaps = [scorer.gap([1]) for scorer in scorers]
+    ordered = list(scorers.values())
+    gaps = [scorer.gap([1]) for scorer in ordered]
     resampled = paired_differences(
-        [(scorer, [1]) for scorer in scorers], num_resamples=num_resamples, seed=seed
+        [(scorer, [1]) for scorer in ordered], num_resamples=num_resamples, seed=seed
     )
     tail = (1 - _CONFIDENCE) / 2
     gains = []
-    for label, gap, resample in list(zip(scores, gaps, resampled, strict=True))[1:]:
+    for label, gap, resample in list(zip(scorers, gaps, resampled, strict=True))[1:]:
         low, high = np.nanquantile(resampled[0] - resample, [tail, 1 - tail]).tolist()
         gains.append(Gain(label, gap, gaps[0] - gap, (low, high)))
     error = float(np.nanstd(resampled[0], ddof=1))
-    return HeldOutResult(name, candidates.num_videos, gaps[0], error, tuple(gains))
+    num_videos = ordered[0].candidates.num_videos
+    return HeldOutResult(name, next(iter(scorers)), num_videos, gaps[0], error, tuple(gains))
 
 
-def _compared(
-    scores: Mapping[str, NDArray[np.float32]], taken: str
-) -> dict[str, NDArray[np.float32]]:
-    """Return the mixture taken first, as `TUNED`; without weights by class it has no sibling."""
-    rest = {name: array for name, array in scores.items() if name != taken}
-    return {TUNED: scores[taken], **rest}
+def _first(scores: Mapping[str, NDArray[np.float32]], taken: str) -> dict[str, Any]:
+    """Return the scores with those of the mixture taken first."""
+    return {
+        taken: scores[taken],
+        **{name: found for name, found in scores.items() if name != taken},
+    }
+
+
+def _check_settings(settings: TuneSettings) -> None:
+    """Refuse settings that leave nothing to judge on.
+
+    Raises:
+        UsageError: If they do.
+    """
+    if settings.per_class and not settings.folds:
+        msg = (
+            "Weights by class are only taken if GAP rises out of fold. Set `--folds` to 2 or more."
+        )
+        raise UsageError(msg, num_folds=settings.folds)
+    if settings.folds == 1 or not (settings.folds or settings.holdout):
+        msg = (
+            f"{settings.folds} folds and {settings.holdout:g} held out leave nothing to judge on. "
+            "Set `--folds` to 2 or more, or `--holdout` above 0."
+        )
+        raise UsageError(msg, num_folds=settings.folds, holdout=settings.holdout)
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """What one set of videos taught: mixtures by name, the searches, and every contender."""
+    """Mixtures and baselines fitted on one set of videos."""
 
     mixtures: Mapping[str, MixtureWeights]
-    found: Mapping[Space, SearchResult]
+    shrunk: ShrunkFit
     applied: Mapping[str, ScoreFunction]
+    num_evaluations: int
 
     @property
     def was_interrupted(self) -> bool:
-        return any(found.was_interrupted for found in self.found.values())
+        return self.shrunk.search.was_interrupted

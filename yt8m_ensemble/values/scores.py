@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 import numpy as np
 
+from yt8m_ensemble.constants import BIAS_VARIABLE, MIXTURE_VARIABLE, TEMPERATURE_VARIABLE
 from yt8m_ensemble.decoding import convert_json, decode_json
 from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, ShapeError
 from yt8m_ensemble.options.choices import Space
@@ -160,12 +161,27 @@ def check_aligned(
 
 
 class _MixtureFile(msgspec.Struct):
-    """What a mixture-weights file must hold; other keys say how the weights were found."""
+    """Keys of a mixture-weights file that make up the mixture."""
 
     members: list[str]
     weights: list[float]
     space: Space
+    format: int = 1
     class_weights: list[list[float]] = []
+    class_bias: list[float] = []
+    temperature: float = 1.0
+
+
+_DETAILS = frozenset(
+    {
+        "method", "seed", "holdout", "folds", "predictions", "gap_in_sample", "gap_out_of_fold",
+        "gap_held_out", "chosen_by", "shrinkage", "dropped", "bias_precision", "precisions",
+        "size_bytes",
+    }
+)  # fmt: skip
+"""Keys of a mixture-weights file that say how the mixture was found."""
+
+MIXTURE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -176,10 +192,13 @@ class MixtureWeights:
         names: Member names, all different.
         values: Weights in the same order, float64, each ≥ 0, summing to 1 ± 1e-9.
         space: Where the average is taken.
-        details: How the weights were found (method, GAP, seed, digests); free-form, JSON-able.
+        details: How the weights were found (method, GAP, seed, digests), JSON-able.
         class_values: Weights that differ from class to class: for each member a row of C weights,
             which over the members sum to 1 ± 1e-6 in every class. Empty if all classes share
             `values`; else `values` is what the rows were shrunk towards.
+        class_bias: Number added to each class's mean logit, C finite numbers; in logit space only.
+            Empty stands for zeros.
+        temperature: Divisor of the biased mean logit, above 0; in logit space only.
 
     Raises:
         MixtureWeightsError: If the weights are no mixture.
@@ -194,6 +213,8 @@ class MixtureWeights:
     space: Space = "probability"
     details: Mapping[str, Any] = field(default_factory=dict)
     class_values: tuple[tuple[float, ...], ...] = ()
+    class_bias: tuple[float, ...] = ()
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         listed = ", ".join(f"{n} {v:g}" for n, v in zip(self.names, self.values, strict=False))
@@ -220,6 +241,32 @@ class MixtureWeights:
             raise MixtureWeightsError(msg, values=self.values, total=total)
         if self.class_values:
             self._check_class_values()
+        self._check_logit_parts()
+
+    def _check_logit_parts(self) -> None:
+        """Refuse a bias or temperature that is not finite, or outside logit space.
+
+        Raises:
+            MixtureWeightsError: If there is one.
+        """
+        if (self.class_bias or self.temperature != 1) and self.space != "logit":
+            msg = (
+                f"The mixture is taken in {self.space} space; a class bias or a temperature goes "
+                "with logit space only."
+            )
+            raise MixtureWeightsError(msg, space=self.space)
+        if not np.isfinite(self.class_bias).all():
+            class_id = int(np.argmin(np.isfinite(self.class_bias)))
+            msg = f"The bias of class {class_id} is {self.class_bias[class_id]}, expected a number."
+            raise MixtureWeightsError(msg, class_id=class_id)
+        if self.class_values and self.class_bias:
+            rows = len(self.class_values[0])
+            if rows != len(self.class_bias):
+                msg = f"{len(self.class_bias)} biases for weights of {rows} classes."
+                raise MixtureWeightsError(msg, biases=len(self.class_bias), classes=rows)
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            msg = f"The temperature is {self.temperature}, expected a number above 0."
+            raise MixtureWeightsError(msg, temperature=self.temperature)
 
     def _check_class_values(self) -> None:
         """Refuse rows that are no mixture in every class.
@@ -249,6 +296,28 @@ class MixtureWeights:
     def factors(self) -> NDArray[np.float32]:
         """What a graph multiplies members' scores by: shape `(M,)`, or `(M, C)` if by class."""
         return np.asarray(self.class_values or self.values, np.float32)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes that it is of; `None` if it holds nothing by class."""
+        return len(self.class_bias or (self.class_values or ((),))[0]) or None
+
+    def graph_values(self, num_classes: int) -> dict[str, NDArray[np.float32]]:
+        """Return what a merged graph holds of the mixture, by the name of the variable.
+
+        Args:
+            num_classes: Classes C of the graph.
+
+        Returns:
+            Weights `(M,)` or `(M, C)`; in logit space also the bias `(C,)`, zeros if there is
+            none, and the temperature, a scalar. All float32.
+        """
+        held = {MIXTURE_VARIABLE: self.factors}
+        if self.space == "logit":
+            bias = np.asarray(self.class_bias or np.zeros(num_classes), np.float32)
+            held[BIAS_VARIABLE] = bias
+            held[TEMPERATURE_VARIABLE] = np.array(self.temperature, np.float32)
+        return held
 
     def reordered(self, names: Sequence[str]) -> MixtureWeights:
         """Return the same mixture with its members, all of them, in another order."""
@@ -288,16 +357,19 @@ class MixtureWeights:
     def to_dict(self) -> dict[str, Any]:
         """Return what a mixture-weights file holds."""
         return {
+            "format": MIXTURE_FORMAT,
             "members": list(self.names),
             "weights": list(self.values),
             "space": self.space,
             **self.details,
             **({"class_weights": self.class_values} if self.class_values else {}),
+            **({"class_bias": self.class_bias} if self.class_bias else {}),
+            **({"temperature": self.temperature} if self.temperature != 1 else {}),
         }
 
     def to_json(self) -> str:
         """Return the text of a mixture-weights file."""
-        return json.dumps(self.to_dict(), indent=None if self.class_values else 2)
+        return json.dumps(self.to_dict(), indent=2 if self.num_classes is None else None)
 
     @classmethod
     def parse(cls, text: str | bytes, *, path: str) -> MixtureWeights:
@@ -313,10 +385,20 @@ class MixtureWeights:
         known = convert_json(
             data, _MixtureFile, path=path, error=MixtureWeightsError, advice=advice
         )
+        if known.format not in {1, MIXTURE_FORMAT}:
+            msg = f"'{path}' has format {known.format}, expected 1 or 2. Update the toolkit."
+            raise MixtureWeightsError(msg, path=path, format=known.format)
         details = {key: data[key] for key in data if key not in _MixtureFile.__struct_fields__}
+        unknown = sorted(set(details) - _DETAILS)
+        if unknown and known.format > 1:
+            msg = f"'{path}' has an unknown key `{unknown[0]}`. {advice}"
+            raise MixtureWeightsError(msg, path=path, keys=unknown)
         rows = tuple(map(tuple, known.class_weights))
         try:
-            return cls(tuple(known.members), tuple(known.weights), known.space, details, rows)
+            return cls(
+                tuple(known.members), tuple(known.weights), known.space, details, rows,
+                tuple(known.class_bias), known.temperature,
+            )  # fmt: skip
         except MixtureWeightsError as error:
             msg = f"'{path}' holds no mixture. {error}"
             raise MixtureWeightsError(msg, path=path, **error.details) from error
