@@ -28,6 +28,9 @@ TOP_K: Final = 20
 MAX_BUNDLE_BYTES: Final = 1_000_000_000
 """Uncompressed model size that the 2018 rules allow: 1 GB."""
 
+TIMEOUT_S: Final = 600.0
+"""Seconds that a stranger's model may take to load, and for each batch."""
+
 MAX_FLAGS_BYTES: Final = 1 << 20
 """Most bytes of a `model_flags.json` that is read; real ones have about 1 kB."""
 

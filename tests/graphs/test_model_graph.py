@@ -156,7 +156,7 @@ def test_a_placeholder_that_nobody_feeds_is_told_and_can_be_bound(tmp_path):
         v1.train.export_meta_graph(path)
     with pytest.raises(GraphError, match="on 'is_training', which nobody feeds") as caught:
         load_meta_graph(path)
-    assert "`--set is_training=false`" in str(caught.value)
+    assert "predict --set is_training=false`" in str(caught.value)
     bound = load_meta_graph(path, bindings={"is_training": "false"})
     with GraphRunner(bound, DictSource({})) as runner:
         np.testing.assert_array_equal(runner.predict(INPUTS, FRAMES), INPUTS * 2)

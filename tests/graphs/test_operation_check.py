@@ -62,8 +62,8 @@ def test_the_error_names_node_operation_function_and_way():
         check(meta)
     assert str(caught.value) == (
         "'m' is refused: WriteFile 'evil' in function 'inner' is reached from the predictions and "
-        "reads, writes, moves or lists files. Pass `--allow-operation WriteFile` only if you trust "
-        "whoever made the file."
+        "reads, writes, moves or lists files. Allow it, as with `yt8m-ens predict "
+        "--allow-operation WriteFile`, only if you trust whoever made the file."
     )
     assert caught.value.details["function"] == "inner"
     assert caught.value.details["role"] == "predictions"

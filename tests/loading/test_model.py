@@ -82,8 +82,8 @@ def test_features_of_a_billion_values_are_refused(train_dir):
 
 def test_what_scores_depend_on_besides_the_video_is_told(shared):
     for path, told in {
-        "fixtures/google2018/DbofModel/model.tgz": "Merge it with `--fix-frames`",
-        "foreign/unsound_dropout": "Bind what turns it off with `--set`",
+        "fixtures/google2018/DbofModel/model.tgz": "merge --fix-frames` takes evenly spaced frames",
+        "foreign/unsound_dropout": "Bind what turns it off, as with",
         "foreign/unsound_default_true": "'is_training' in .* takes its default, True",
     }.items():
         with open_model(str(shared / path)) as model:

@@ -83,7 +83,11 @@ def test_scores_that_are_no_numbers_fail():
     ("chance", "is_ok", "told"),
     [
         (Chance(frames=("u",)), True, "official readers load it; scores vary from run to run"),
-        (Chance(frames=("u",), is_ours=True), False, "Merge it with `--fix-frames`"),
+        (
+            Chance(frames=("u",), is_ours=True),
+            False,
+            "`yt8m-ens merge --fix-frames` takes even ones",
+        ),
         (Chance(frames=("u",), others=("mask",)), False, "'mask' draws at random"),
     ],
 )

@@ -155,7 +155,7 @@ def test_an_original_ensemble_is_taken_by_the_reader_of_2018_and_told_to_draw(fi
     ]
     (draws,) = [check for check in found.checks if check.name.startswith("scores are the same")]
     assert "scores vary from run to run" in draws.detail
-    assert "`--fix-frames`" in draws.detail
+    assert "`yt8m-ens merge --fix-frames`" in draws.detail
     with pytest.raises(BundleError, match="fails 3 of") as caught:
         verify_bundle(path=path)
     assert "judge it for that reader alone with `--reader 2018`" in str(caught.value)
@@ -194,12 +194,33 @@ def test_a_model_bound_to_inference_is_sound(shared):
         assert opened.graph.unfed_defaults == {"is_training": True}
 
 
+def test_the_commands_bind_a_placeholder_and_judge_for_a_reader(shared, tmp_path):
+    member = f"m={shared}/foreign/unsound_default_true"
+    out, path = str(tmp_path / "m"), str(tmp_path / "m.tgz")
+    for arguments in (
+        ["merge", "--member", member, "--set", "is_training=false", "--out", out],
+        ["package", "--model", out, "--out", path],
+        ["verify", path],
+    ):
+        run = CliRunner().invoke(cli, arguments)
+        assert run.exit_code == 0, run.output
+    original = str(shared / "fixtures/tiny/ens/ensemble_T.tgz")
+    run = CliRunner().invoke(cli, ["verify", original, "--reader", "2018"])
+    assert run.exit_code == 0
+    assert "is sound for the reader of 2018." in run.output
+    assert run.output.count(" untidy ") == 3
+    run = CliRunner().invoke(cli, ["verify", original])
+    assert isinstance(run.exception, BundleError)
+    assert run.stderr.count(" refused ") == 3
+    assert " scores a batch of 6 in TensorFlow" in run.stderr
+
+
 def test_a_merge_of_ours_that_draws_fails(fixtures, tmp_path):
     merge_models(
         members=[f"dbof={fixtures}/google2018/DbofModel/model.tgz"], out=str(tmp_path / "m")
     )
     package_model(model=str(tmp_path / "m"), out=str(tmp_path / "m.tgz"))
-    with pytest.raises(BundleError, match=r"fails 1 of .* Merge it with `--fix-frames`"):
+    with pytest.raises(BundleError, match=r"fails 1 of .* `yt8m-ens merge --fix-frames`"):
         verify_bundle(path=str(tmp_path / "m.tgz"))
 
 

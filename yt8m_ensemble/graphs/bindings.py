@@ -39,13 +39,13 @@ def bind_placeholders(graph_def: GraphDef, values: Mapping[str, str], *, path: s
     for name, text in values.items():
         if name not in nodes:
             listed = ", ".join(f"'{found}'" for found in nodes) or "none"
-            msg = f"'{path}' has no placeholder '{name}' to bind with `--set`. It has {listed}."
+            msg = f"'{path}' has no placeholder '{name}' that could be bound. It has {listed}."
             raise GraphError(msg, path=path, placeholder=name, placeholders=tuple(nodes))
         node = nodes[name]
         value = _parse(text, node)
         if value is None:
             dtype = tf.as_dtype(node.attr["dtype"].type).name
-            msg = f"`--set {name}={text}` is no {dtype}, which '{name}' in '{path}' takes."
+            msg = f"'{text}' is no {dtype}, which the placeholder '{name}' in '{path}' takes."
             raise GraphError(msg, path=path, placeholder=name, value=text)
         _make_constant(node, value)
 

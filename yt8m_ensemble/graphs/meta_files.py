@@ -181,7 +181,7 @@ def _check_inference(
         listed = ", ".join(f"'{name}'" for name in report.unfed[:_SHOWN])
         msg = (
             f"The predictions in '{path}' depend on {listed}, which nobody feeds. Give a value, as "
-            f"in `--set {report.unfed[0]}=false`."
+            f"with `yt8m-ens predict --set {report.unfed[0]}=false`."
         )
         raise GraphError(msg, path=path, placeholders=report.unfed)
     return report

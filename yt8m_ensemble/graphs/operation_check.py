@@ -149,7 +149,7 @@ def check_graph(
     """
     for name in allow:
         if name not in load_operation_policy():
-            msg = f"TensorFlow 2.21 has no operation '{name}'. Name one with `--allow-operation`."
+            msg = f"TensorFlow 2.21 has no operation '{name}' that could be allowed."
             raise UsageError(msg, operation=name)
     walk = _Walk(meta, path, frozenset(allow), is_lowered=is_lowered)
     for root in roots:
@@ -282,7 +282,8 @@ class _Walk:
     def _refused(self, node: NodeDef, root: Root, function: str, fault: str) -> GraphError:
         where = f" in function '{function}'" if function else ""
         advice = (
-            f"Pass `--allow-operation {node.op}` only if you trust whoever made the file"
+            f"Allow it, as with `yt8m-ens predict --allow-operation {node.op}`, only if you trust "
+            "whoever made the file"
             if node.op in load_operation_policy()
             else "Export the model with TensorFlow's own operations only"
         )

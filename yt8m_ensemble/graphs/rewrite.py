@@ -75,9 +75,9 @@ def fix_frames(graph: ModelGraph) -> ModelGraph:
     frames = frame_draws(graph.graph_def, node_name(graph.num_frames))
     if others := [name for name in graph.random_operations if name not in frames]:
         msg = (
-            f"'{others[0]}' draws numbers that choose no frames, so `--fix-frames` cannot stand "
-            "for them. Bind the placeholder that turns it off with `--set`, or export the model "
-            "for inference."
+            f"'{others[0]}' draws numbers that choose no frames, so that even frames cannot stand "
+            "for them. Bind the placeholder that turns it off, as with `yt8m-ens merge --set`, or "
+            "export the model for inference."
         )
         raise GraphError(msg, nodes=others)
     fixed = GraphDef()

@@ -229,16 +229,16 @@ def _notes(graph: ModelGraph, path: str) -> Iterator[str]:
     frames = frame_draws(graph.graph_def, node_name(graph.num_frames))
     for name in graph.random_operations:
         advice = (
-            "Merge it with `--fix-frames`, which takes evenly spaced frames"
+            "`yt8m-ens merge --fix-frames` takes evenly spaced frames instead"
             if name in frames
-            else "Bind what turns it off with `--set`, or export the model for inference"
+            else "Bind what turns it off, as with `yt8m-ens predict --set`, or export it again"
         )
         yield f"'{name}' in '{path}' draws at random: scores vary from run to run. {advice}."
     for name, value in graph.unfed_defaults.items():
         given = "a computed default" if value is None else f"its default, {value}"
         yield (
             f"The placeholder '{name}' in '{path}' takes {given}. "
-            f"Bind it to another value with `--set {name}=VALUE`."
+            f"Bind it to another value, as with `yt8m-ens predict --set {name}=VALUE`."
         )
     if graph.unreached:
         yield (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
+from yt8m_ensemble.constants import MAX_BUNDLE_BYTES, TIMEOUT_S
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Fp16, Naming, Reader, Scheme, Space, Target
 from yt8m_ensemble.options.field import Options, option
@@ -150,7 +150,7 @@ class VerifyOptions(SizeOptions, PolicyOptions):
     ] = "ours"
     timeout: Annotated[
         float, option("Seconds that loading, and each batch, may take.", gt=0, metavar="SECONDS")
-    ] = 600.0
+    ] = TIMEOUT_S
 
     def check(self) -> None:
         """Refuse stored scores of nothing.

@@ -5,7 +5,7 @@ Never loads TensorFlow: what must, runs in a process of its own.
 
 from yt8m_ensemble.packaging.comparison import Comparer, Comparison, Expected, stored_scores
 from yt8m_ensemble.packaging.layouts import BUNDLE_FILES, MODEL_FILES, member_of
-from yt8m_ensemble.packaging.loading import TIMEOUT_S, FreshReader, LoadedModel, fresh_reader
+from yt8m_ensemble.packaging.loading import FreshReader, LoadedModel, fresh_reader
 from yt8m_ensemble.packaging.operations import (
     OperationTable,
     check_operations,
@@ -27,7 +27,6 @@ __all__ = [
     "MODEL_FILES",
     "POLICY_CHECK",
     "RUN_CHECKS",
-    "TIMEOUT_S",
     "Chance",
     "Comparer",
     "Comparison",

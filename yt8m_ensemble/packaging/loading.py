@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import numpy as np
 
+from yt8m_ensemble.constants import TIMEOUT_S
 from yt8m_ensemble.errors import BundleError, EnsembleError, MissingDependencyError
 from yt8m_ensemble.packaging import official_client
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 CLIENT_PATH: Final = str(Path(official_client.__file__))
 """The script that follows the official reader's steps."""
-
-TIMEOUT_S: Final = 600.0
-"""Seconds that loading, and each batch, may take: ten times what the largest bundle needs."""
 
 MAX_MEMORY_BYTES: Final = 16_000_000_000
 """Bytes that the process may allocate; the original ensemble takes 2.2 GB at most."""

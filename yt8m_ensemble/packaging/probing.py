@@ -149,7 +149,7 @@ def _check_chance(chance: Chance, varied: float, where: str) -> Check:
         return Check(name, is_ok=False, detail=detail)
     detail = (
         f"official readers load it; scores vary from run to run, here by up to {varied:.3g}: "
-        f"'{chance.frames[0]}' draws frames. Merge it with `--fix-frames`"
+        f"'{chance.frames[0]}' draws frames; `yt8m-ens merge --fix-frames` takes even ones"
     )
     return Check(name, is_ok=not chance.is_ours, detail=detail)
 
