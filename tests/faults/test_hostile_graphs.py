@@ -166,6 +166,26 @@ def test_a_file_is_read_by_an_import_alone_and_not_by_ours(tmp_path):
         load_meta_graph(str(tmp_path / "m.meta"))
 
 
+def test_what_an_import_reads_is_refused_though_nothing_reaches_it(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes((24).to_bytes(4, "little"))
+    model = write_model(tmp_path / "m")
+    path = model / "inference_model.meta"
+    meta = v1.MetaGraphDef.FromString(path.read_bytes())
+    with tf.Graph().as_default() as graph:
+        shape = tf.io.decode_raw(tf.io.read_file(str(secret)), tf.int32)
+        tf.reshape(v1.placeholder(tf.float32), shape, name="told")
+    meta.graph_def.node.extend(graph.as_graph_def().node)
+    path.write_bytes(meta.SerializeToString())
+    with tf.Graph().as_default() as imported:
+        v1.train.import_meta_graph(str(path))
+        assert imported.get_tensor_by_name("told:0").shape == [24]
+    with pytest.raises(GraphError, match="and an import alone may evaluate it"):
+        package_model(model=str(model), out=str(tmp_path / "n.tgz"))
+    with open_model(str(model)) as opened:  # what nothing reaches is cut off before the import
+        assert opened.graph.unreached == ("ReadFile 'ReadFile'",)
+
+
 def test_an_operation_that_the_user_allows_runs(tmp_path, canary):
     model = write_model(tmp_path / "m", harm=lambda: HARM["PrintV2"](canary), place="predictions")
     with open_model(str(model), allow_operations=["PrintV2"]) as opened:

@@ -126,6 +126,13 @@ def _initializes(meta: Any, op: str) -> None:
     meta.collection_def["local_variables"].bytes_list.value.append(local.SerializeToString())
 
 
+def _restored_without_a_saver(meta: Any, op: str) -> None:
+    meta.saver_def.Clear()
+    meta.graph_def.node.add(name="v", op="VariableV2", input=[f"^{_evil(meta, op)}"])
+    variable = VariableDef(variable_name="v:0").SerializeToString()
+    meta.collection_def["variables"].bytes_list.value.append(variable)
+
+
 def _listed(collection: str) -> Callable[[Any, str], None]:
     def hide(meta: Any, op: str) -> None:
         meta.collection_def[collection].node_list.value.append(_evil(meta, op))
@@ -163,6 +170,7 @@ OTHER_PLACES: dict[str, Callable[[Any, str], None]] = {
     "awaited by the restore operation": _awaited_by(user="save/restore_all"),
     "the value that restoring assigns": _read_by(user="save/Assign", position=1),
     "the tensor names that are restored": _read_by(user="save/RestoreV2", position=1),
+    "awaited by a variable that only a saver restores": _restored_without_a_saver,
     "awaited by the save operation": _awaited_by(user="save/control"),
     "a local variable's initializer": _initializes,
     "a local variable's initial value": _read_by(user="local/Assign", position=1),

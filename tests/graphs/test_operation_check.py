@@ -7,6 +7,7 @@ import pytest
 from tests.graphs.hiding_places import OTHER_PLACES, PLACES, RUN_PLACES, node_of, sound_meta
 from yt8m_ensemble.errors import GraphError, UsageError
 from yt8m_ensemble.graphs import Root, check_graph, reader_roots
+from yt8m_ensemble.graphs.operation_check import check_import
 from yt8m_ensemble.graphs.operation_policy import load_operation_policy
 
 pytestmark = pytest.mark.tf
@@ -95,6 +96,23 @@ def test_another_implementation_counts_only_where_tensorflow_may_choose_it():
         check(meta)
     report = check(meta, is_lowered=True)
     assert report.unreached == ("CudnnRNNV3 'evil' in function 'hidden'",)
+
+
+def test_what_an_import_may_evaluate_is_refused_though_nothing_reaches_it():
+    evaluated = []
+    for operation in (*REFUSED, "MatMul"):
+        meta = sound_meta()
+        meta.graph_def.library.function.add().node_def.add(name="f", op=operation)
+        try:
+            check_import(meta, path="m")
+        except GraphError:
+            evaluated.append(operation)
+            check_import(meta, path="m", allow=[operation])
+    assert {"ReadFile", "MatchingFiles", "DebugIdentity", "PyFuncStateless", "Copy"} <= {*evaluated}
+    # A stateful operation is never evaluated, and a summary or a queue touches nothing.
+    assert not {"WriteFile", "PrintV2", "FIFOQueueV2", "QueueSize", "MergeSummary", "MatMul"} & {
+        *evaluated
+    }
 
 
 def test_a_function_that_bears_an_operations_name_is_refused():

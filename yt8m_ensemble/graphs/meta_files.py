@@ -21,7 +21,7 @@ from yt8m_ensemble.graphs.bindings import bind_placeholders
 from yt8m_ensemble.graphs.graph_limits import check_attributes, check_limits, check_shapes
 from yt8m_ensemble.graphs.lowering import lower
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, needed_nodes, node_name
-from yt8m_ensemble.graphs.operation_check import Root, check_graph, reader_roots
+from yt8m_ensemble.graphs.operation_check import Root, check_graph, check_import, reader_roots
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -206,6 +206,7 @@ def check_exported_graph(
         GraphError: If it does not pass.
     """
     check_limits(meta, path=path)
+    check_import(meta, path=path, allow=allow_operations)
     roots = [root for root in reader_roots(meta, path=path) if root.role != "queue runner"]
     return check_graph(meta, roots=roots, path=path, allow=allow_operations)
 

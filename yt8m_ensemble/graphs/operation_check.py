@@ -88,6 +88,7 @@ def reader_roots(meta: Any, *, path: str) -> list[Root]:
     }
     saver = meta.saver_def
     file_name = frozenset({saver.filename_tensor_name})
+    variables = _parsed(meta, "variables", VariableDef, path)
     local = _parsed(meta, "local_variables", VariableDef, path)
     runners = _parsed(meta, "queue_runners", QueueRunnerDef, path)
     return [
@@ -97,6 +98,8 @@ def reader_roots(meta: Any, *, path: str) -> list[Root]:
             frozenset(map(_full, first["input_batch_raw"] + first["num_frames"])),
         ),
         Root("restore", (saver.restore_op_name,), file_name),
+        # Without a saver of its own the reader makes one, over these.
+        Root("restore", tuple(variable.variable_name for variable in variables)),
         Root("save", (saver.save_tensor_name,), file_name),
         Root("initializer", tuple(variable.initializer_name for variable in local)),
         *(
@@ -155,6 +158,31 @@ def check_graph(
     for root in roots:
         walk.follow(root)
     return walk.report()
+
+
+def check_import(meta: Any, *, path: str, allow: Collection[str] = ()) -> None:
+    """Refuse a graph that does harm as soon as TensorFlow imports it, whatever is run of it.
+
+    An import evaluates stateless operations that shapes depend on; which, is its own affair.
+
+    Args:
+        meta: The `MetaGraphDef`.
+        path: Where the graph is from, for messages.
+        allow: Operations that the user allows besides.
+
+    Raises:
+        GraphError: At the first operation that may not be evaluated.
+    """
+    functions = (node for f in meta.graph_def.library.function for node in f.node_def)
+    for node in (*meta.graph_def.node, *functions):
+        family = load_operation_policy().get(node.op)
+        if family is None or not family.harms_import or node.op in allow or _is_stateful(node.op):
+            continue
+        msg = (
+            f"'{path}' is refused: {node.op} '{node.name}' {family.reason}, and an import alone "
+            "may evaluate it. Export the model without it."
+        )
+        raise GraphError(msg, path=path, operation=node.op, node=node.name, role="import")
 
 
 class _Walk:

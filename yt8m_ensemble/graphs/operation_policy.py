@@ -43,6 +43,7 @@ class Family:
         operations: Their names.
         stateful: Why those that TensorFlow calls stateful may run all the same.
         only: The roles in which they may run; empty for all.
+        harms_import: Whether those that are stateless do harm even where a graph is only imported.
     """
 
     verdict: str
@@ -51,6 +52,7 @@ class Family:
     operations: tuple[str, ...]
     stateful: str = ""
     only: tuple[Role, ...] = ()
+    harms_import: bool = False
 
 
 @functools.cache
