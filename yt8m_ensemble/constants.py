@@ -28,6 +28,15 @@ TOP_K: Final = 20
 MAX_BUNDLE_BYTES: Final = 1_000_000_000
 """Uncompressed model size that the 2018 rules allow: 1 GB."""
 
+TIMEOUT_S: Final = 600.0
+"""Seconds that a stranger's model may take to load, and for each batch."""
+
+MAX_FLAGS_BYTES: Final = 1 << 20
+"""Most bytes of a `model_flags.json` that is read; real ones have about 1 kB."""
+
+MAX_FEATURES: Final = 1 << 16
+"""Most values of one vector of features: fifty times those of the challenge."""
+
 FLOAT16_MAX: Final = 65_504.0
 """Largest finite IEEE 754 binary16 value."""
 

@@ -21,10 +21,30 @@
     └── MissingDependencyError        an optional package or interpreter is absent
 
 Each keeps its details as attributes (`error.details`), which `--json` prints. This module holds no
-logic and imports nothing.
+logic but how text of strangers is shown, and imports nothing.
 """
 
 from __future__ import annotations
+
+
+def printable(text: str, *, keep: str = "\n\t") -> str:
+    r"""Escape what a terminal would act on: names in a stranger's file may hold such sequences.
+
+    Args:
+        text: Any text.
+        keep: Control characters to leave as they are.
+
+    Returns:
+        It, with other control characters, bidirectional marks and lone surrogates as escapes.
+
+    Examples:
+        >>> printable("a/\x1b[2Jb")
+        'a/\\x1b[2Jb'
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 class EnsembleError(Exception):
@@ -36,7 +56,7 @@ class EnsembleError(Exception):
     """
 
     def __init__(self, message: str, **details: object) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.details = details
 
     def __getattr__(self, name: str) -> object:

@@ -73,12 +73,36 @@ def expand_globs(patterns: str, *, option: str) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
+def check_regular(path: str) -> None:
+    """Refuse what is there but is no file: reading a named pipe or a device may never end.
+
+    Raises:
+        DataError: If it is a directory, a pipe, a socket or a device.
+    """
+    if not is_remote(path) and Path(path).exists() and not Path(path).is_file():
+        msg = f"'{path}' is no regular file. Copy what it delivers to a file, and name that."
+        raise DataError(msg, path=path)
+
+
 def read_bytes(path: str) -> bytes:
     """Return a whole file."""
     if is_remote(path):
         with _gfile().GFile(path, "rb") as file:
             return bytes(file.read())
     return Path(path).read_bytes()
+
+
+def read_limited(path: str, *, limit: int) -> bytes:
+    """Return a whole file of at most `limit` bytes.
+
+    Raises:
+        DataError: If it has more, or is no regular file.
+    """
+    check_regular(path)
+    if (found := size(path)) > limit:
+        msg = f"'{path}' has {found:,} bytes, of such a file at most {limit:,} are read."
+        raise DataError(msg, path=path, found=found, limit=limit)
+    return read_bytes(path)
 
 
 def size(path: str) -> int:

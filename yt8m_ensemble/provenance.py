@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from yt8m_ensemble import __version__, files
+from yt8m_ensemble.constants import MAX_FLAGS_BYTES
 from yt8m_ensemble.decoding import decode_json
 from yt8m_ensemble.errors import ModelError
 
@@ -73,5 +74,9 @@ def read_provenance(out: str) -> Provenance:
         return Provenance()
     advice = "Restore the file, or remove it and keep `model_flags.json` beside the checkpoint."
     return decode_json(
-        files.read_bytes(path), Provenance, path=path, error=ModelError, advice=advice
+        files.read_limited(path, limit=MAX_FLAGS_BYTES),
+        Provenance,
+        path=path,
+        error=ModelError,
+        advice=advice,
     )

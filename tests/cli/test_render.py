@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yt8m_ensemble.cli import render
+from yt8m_ensemble.errors import GraphError
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,21 @@ class Result:
 
 
 RESULT = Result(b"a", np.array([1.5, 2.0]), float("nan"))
+
+
+def test_escape_sequences_in_names_are_shown_as_text(capsys):
+    name = "a/\x1b[2J\x1b]0;title\x07\u202eb"
+    rows = [[f"{name}\nok"]]
+    render.emit({}, as_json=False, tables=[render.Table(name, [name], rows)], text=name)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "\u202e" not in shown
+    assert shown.count(r"a/\x1b[2J\x1b]0;title\x07\u202eb") == 4
+    assert r"b\nok" in shown
+    assert str(GraphError(f"'{name}' is refused.")) == (
+        r"'a/\x1b[2J\x1b]0;title\x07\u202eb' is refused."
+    )
 
 
 def test_json_is_strict_json(capsys):

@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from yt8m_ensemble.errors import CheckpointNotFoundError, GraphError
+from yt8m_ensemble.errors import CheckpointNotFoundError, DataError, GraphError
 from yt8m_ensemble.graphs import (
+    CONTRACT,
     fix_frames,
     from_tf_graph,
     lift_constants,
@@ -134,9 +137,66 @@ def test_a_python_function_is_refused(tmp_path):
         return tf.ensure_shape(v1.py_func(lambda a: a, [x], tf.float32), (None, 8))
 
     export(tmp_path, python)
-    with pytest.raises(GraphError, match="calls a Python function") as caught:
+    with pytest.raises(GraphError, match="calls Python code of the process") as caught:
         load_meta_graph(str(tmp_path / "inference_model.meta"))
     assert caught.value.operation == "PyFunc"
+
+
+def test_a_placeholder_that_nobody_feeds_is_told_and_can_be_bound(tmp_path):
+    def switched(x, _):
+        trains = v1.placeholder(tf.bool, (), "is_training")
+        return tf.where(trains, x, x * 2)
+
+    path = str(tmp_path / "inference_model.meta")
+    graph = tf.Graph()
+    with graph.as_default():
+        x, n = v1.placeholder(tf.float32, (None, 8)), v1.placeholder(tf.int32, (None,))
+        for name, tensor in zip(CONTRACT, (x, n, switched(x, n)), strict=True):
+            v1.add_to_collection(name, tensor)
+        v1.train.export_meta_graph(path)
+    with pytest.raises(GraphError, match="on 'is_training', which nobody feeds") as caught:
+        load_meta_graph(path)
+    assert "predict --set is_training=false`" in str(caught.value)
+    bound = load_meta_graph(path, bindings={"is_training": "false"})
+    with GraphRunner(bound, DictSource({})) as runner:
+        np.testing.assert_array_equal(runner.predict(INPUTS, FRAMES), INPUTS * 2)
+
+
+def test_draws_that_choose_no_frames_are_not_replaced(tmp_path):
+    def dropout(x, n):
+        frames = tf.floor(tf.random.uniform((5, 1)) * tf.cast(n[:, None], tf.float32))
+        return tf.floor(0.5 + tf.random.uniform((5, 8), name="mask")) * x + frames
+
+    export(tmp_path, dropout)
+    graph = load_meta_graph(str(tmp_path / "inference_model.meta"))
+    assert len(graph.random_operations) == 2
+    with pytest.raises(GraphError, match="'mask/RandomUniform' draws numbers that choose no frame"):
+        fix_frames(graph)
+
+
+@pytest.mark.parametrize("name", ["inspect-59", "open-110", "open-219", "open-228", "open-24"])
+def test_a_damaged_graph_is_one_error_that_names_the_node(shared, name):
+    path = str(shared / f"faulty/meta_{name}.meta")
+    with pytest.raises(GraphError, match=r"is damaged|is refused") as caught:
+        load_meta_graph(path)
+    assert caught.value.path == path
+    assert caught.value.node
+
+
+def test_zeros_and_a_pipe_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "yt8m_ensemble.files.read_bytes", lambda path: pytest.fail(f"{path} was read")
+    )
+    with (tmp_path / "zeros.meta").open("wb") as file:
+        file.truncate(1_900_000_000)
+    with pytest.raises(GraphError, match=r"no meta graph .byte 0 begins no field"):
+        load_meta_graph(str(tmp_path / "zeros.meta"))
+    (tmp_path / "long.meta").write_bytes(b"\x12\xff\xff\xff\x01abc")
+    with pytest.raises(GraphError, match="field at byte 0 ends behind the file"):
+        load_meta_graph(str(tmp_path / "long.meta"))
+    os.mkfifo(tmp_path / "pipe.meta")
+    with pytest.raises(DataError, match="no regular file"):
+        load_meta_graph(str(tmp_path / "pipe.meta"))
 
 
 def test_files_that_are_no_meta_graph_are_named(tmp_path):

@@ -61,7 +61,7 @@ def recurrent_loop(x):
 
 def condition(x):
     w = weights("w")
-    return tf.cond(tf.reduce_mean(x) > 0, lambda: x @ w, lambda: x @ w * 0.5)
+    return tf.cond(tf.reduce_mean(w) > 0, lambda: x @ w, lambda: x @ w * 0.5)
 
 
 def nested_functions(x):

@@ -243,7 +243,7 @@ def test_codes_are_decoded_as_documented_in_every_runtime(
 )
 @pytest.mark.parametrize("level", LEVELS)
 def test_what_was_merged_is_sound(merged, level, options):
-    found = verify_bundle(path=merged(LEVELS[level], **options))
+    found = verify_bundle(path=merged(LEVELS[level], with_fixed_frames=True, **options))
     assert all(check.is_ok for check in found.checks)
 
 

@@ -1,7 +1,10 @@
+import os
+import re
+
 import pytest
 
 from tests.builders.models import small_flags, write_train_dir
-from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
+from yt8m_ensemble.errors import CheckpointNotFoundError, DataError, ModelError
 from yt8m_ensemble.loading.model import open_model, open_models
 
 pytestmark = pytest.mark.tf
@@ -50,6 +53,46 @@ def test_missing_flags_are_named(train_dir):
     with pytest.raises(ModelError, match=r"model_flags\.json' is missing") as caught:
         open_model(str(train_dir)).__enter__()
     assert str(caught.value.path).endswith("m/model_flags.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["model.ckpt-20.index", "model.ckpt-20.data-00000-of-00001", "model_flags.json"]
+)
+def test_a_named_pipe_in_a_files_place_is_not_waited_for(train_dir, name):
+    (train_dir / name).unlink()
+    os.mkfifo(train_dir / name)
+    with pytest.raises(DataError, match=f"{name}' is no regular file"):
+        open_model(str(train_dir)).__enter__()
+
+
+@pytest.mark.parametrize("name", ["model_flags.json", "model.ckpt-20.provenance.json"])
+def test_flags_of_gigabytes_are_not_read(train_dir, name):
+    with (train_dir / name).open("wb") as file:
+        file.truncate(1_900_000_000)
+    with pytest.raises(DataError, match=f"{name}' has 1,900,000,000 bytes, of such a file at most"):
+        open_model(str(train_dir)).__enter__()
+
+
+def test_features_of_a_billion_values_are_refused(train_dir):
+    path = train_dir / "model_flags.json"
+    path.write_text(path.read_text().replace('"6,2"', '"1000000000,2"'))
+    with pytest.raises(ModelError, match="make 1,000,000,002 values, at most 65,536 are read"):
+        open_model(str(train_dir)).__enter__()
+
+
+def test_what_scores_depend_on_besides_the_video_is_told(shared):
+    for path, told in {
+        "fixtures/google2018/DbofModel/model.tgz": "merge --fix-frames` takes evenly spaced frames",
+        "foreign/unsound_dropout": "Bind what turns it off, as with",
+        "foreign/unsound_default_true": "'is_training' in .* takes its default, True",
+    }.items():
+        with open_model(str(shared / path)) as model:
+            assert model.depends_on_chance == ("default_true" not in path)
+            assert re.search(told, model.notes[0])
+    with open_model(str(shared / "fixtures/google2018/MoeModel/model.tgz")) as model:
+        assert not model.depends_on_chance
+        (note,) = model.notes
+    assert "also holds 40 operations that may not run, such as CountUpTo" in note
 
 
 def test_an_unknown_architecture_is_answered_with_the_nearest(train_dir):

@@ -1,14 +1,16 @@
 import gzip
 import io
+import os
 import tarfile
 import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.packaging.archives import CONTENTS, build, entry, sound, write_model
-from yt8m_ensemble.errors import BundleError
+from yt8m_ensemble.errors import BundleError, DataError
 from yt8m_ensemble.packaging import BUNDLE_FILES, extract_bundle, list_bundle, write_bundle
 
 LAYOUTS = {
@@ -131,9 +133,31 @@ def test_extended_headers_with_times_are_stepped_over(tmp_path):
 def test_a_gzip_bomb_is_refused_at_its_header(tmp_path):
     bomb = entry("inference_model.meta", size=10_000_000_000)
     path = build(tmp_path / "a.tgz", [sound()[0], bomb])
-    with pytest.raises(BundleError, match=r"would unpack to more than 4.00 GB") as caught:
+    with pytest.raises(BundleError, match=r"would unpack to more than 64\.00 MB") as caught:
         list_bundle(path)
-    assert caught.value.limit == 4_000_000_000
+    assert caught.value.limit == 64_000_000
+
+
+def test_what_an_archive_may_unpack_to_grows_with_it(tmp_path):
+    bomb = entry("inference_model.meta", size=200_000_000)
+    large = b"".join(np.random.default_rng(0).bytes(1 << 20) for _ in range(2))
+    weights = tarfile.TarInfo("inference_model.data-00000-of-00001")
+    weights.size = len(large)
+    path = build(tmp_path / "a.tgz", [(weights, large), bomb])
+    with pytest.raises(BundleError, match="ends in the middle"):
+        list_bundle(path)
+
+
+def test_flags_of_more_than_a_megabyte_are_refused(tmp_path):
+    path = build(tmp_path / "a.tgz", [entry("model_flags.json", size=1_900_000_000)])
+    with pytest.raises(BundleError, match=r"'model_flags\.json' has 1,900,000,000 bytes"):
+        list_bundle(path)
+
+
+def test_a_named_pipe_is_no_archive(tmp_path):
+    os.mkfifo(tmp_path / "a.tgz")
+    with pytest.raises(DataError, match="no regular file"):
+        list_bundle(str(tmp_path / "a.tgz"))
 
 
 def test_a_bomb_of_many_headers_is_bounded_too(tmp_path):
@@ -149,7 +173,7 @@ def test_listing_holds_no_more_than_a_few_blocks_of_a_large_member(tmp_path):
     with tarfile.open(fileobj=data, mode="w") as tar:
         for name in BUNDLE_FILES:
             header = tarfile.TarInfo(name)
-            header.size = 16 << 20
+            header.size = 16 << 20 if name != "model_flags.json" else 1
             tar.addfile(header, io.BytesIO(bytes(header.size)))
     path = tmp_path / "a.tgz"
     path.write_bytes(gzip.compress(data.getvalue(), 1))

@@ -79,6 +79,12 @@ BREAKS = {
         ),
         "Placeholder 'p'",
     ),
+    "predictions hang on no default": (
+        lambda m: node_of(m, "predictions").input.append(
+            "^" + add_node(m, "d", "PlaceholderWithDefault").name
+        ),
+        "PlaceholderWithDefault 'd'",
+    ),
     "checkpoint holds what is restored": (
         lambda m: m.specs.pop("mixture_weights"),
         "'mixture_weights' is absent",

@@ -9,7 +9,9 @@ from tests.builders.records import write_video_records
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import BundleError, UsageError
 from yt8m_ensemble.graphs import read_meta_graph
-from yt8m_ensemble.packaging import extract_bundle, write_bundle
+from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.loading.model import open_model
+from yt8m_ensemble.packaging import Chance, extract_bundle, made_up_videos, probe, write_bundle
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.predict import predict_scores
@@ -125,6 +127,101 @@ def test_a_graph_that_writes_or_waits_is_not_run(*, world, tmp_path, op, inputs,
     with pytest.raises(BundleError, match=f"{fault}: {op} 'evil'") as caught:
         verify_bundle(path=path)
     assert not any("loads" in check.name for check in caught.value.details["checks"])  # type: ignore[attr-defined]
+
+
+def test_an_operation_that_the_user_allows_is_run(world, tmp_path):
+    directory = tmp_path / "m"
+    extract_bundle(str(world / "m.tgz"), str(directory))
+    meta = read_meta_graph(str(directory / "inference_model.meta"))
+    node = meta.graph_def.node.add(name="now", op="Timestamp")
+    next(n for n in meta.graph_def.node if n.name == "predictions").input.append(f"^{node.name}")
+    (directory / "inference_model.meta").write_bytes(meta.SerializeToString())
+    path = str(tmp_path / "x.tgz")
+    write_bundle(str(directory), path, max_size=10**9)
+    with pytest.raises(BundleError, match=r"Timestamp 'now' is reached from the predictions"):
+        verify_bundle(path=path)
+    assert len(verify_bundle(path=path, allow_operations=["Timestamp"]).runs) == 1
+
+
+def test_an_original_ensemble_is_taken_by_the_reader_of_2018_and_told_to_draw(fixtures):
+    path = str(fixtures / "tiny/ens/ensemble_T.tgz")
+    found = verify_bundle(path=path, reader="2018")
+    assert found.depends_on_chance
+    assert "FIFOQueueV2 'eval_input/input_producer'" in found.unreached
+    assert [check.name for check in found.untidy] == [
+        "reader of 2019 finds the files",
+        "no readers or queues",
+        "no device strings",
+    ]
+    (draws,) = [check for check in found.checks if check.name.startswith("scores are the same")]
+    assert "scores vary from run to run" in draws.detail
+    assert "`yt8m-ens merge --fix-frames`" in draws.detail
+    with pytest.raises(BundleError, match="fails 3 of") as caught:
+        verify_bundle(path=path)
+    assert "judge it for that reader alone with `--reader 2018`" in str(caught.value)
+    assert caught.value.taken_by == ["2018"]
+    with pytest.raises(BundleError, match=r"fails 1 of .* checks. reader of 2019 finds"):
+        verify_bundle(path=path, reader="2019")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("batch_statistics", "scores are the same in any batch"),
+        ("default_true", "scores are the same in any batch"),
+        ("dropout", "scores are the same again"),
+    ],
+)
+def test_scores_that_depend_on_more_than_the_video_fail_for_every_reader(
+    shared, tmp_path, name, fault
+):
+    path = str(tmp_path / "m.tgz")
+    write_bundle(str(shared / f"foreign/unsound_{name}"), path, max_size=10**9)
+    with pytest.raises(BundleError, match="It loads and scores in") as caught:
+        verify_bundle(path=path, reader="2018")
+    assert [failed.partition(" in TensorFlow")[0] for failed in caught.value.failed] == [fault]  # type: ignore[attr-defined]
+
+
+def test_a_model_bound_to_inference_is_sound(shared):
+    model = shared / "foreign/unsound_default_true"
+    with open_model(str(model), bindings={"is_training": "false"}) as opened:
+        assert opened.graph.unfed_defaults == {}
+        with GraphRunner(opened.graph, opened.source) as runner:
+            batch, counts = made_up_videos(opened.features)
+            checks = probe(runner, (batch, counts), where="X", chance=Chance())
+    assert all(check.is_ok for check in checks)
+    with open_model(str(model)) as opened:
+        assert opened.graph.unfed_defaults == {"is_training": True}
+
+
+def test_the_commands_bind_a_placeholder_and_judge_for_a_reader(shared, tmp_path):
+    member = f"m={shared}/foreign/unsound_default_true"
+    out, path = str(tmp_path / "m"), str(tmp_path / "m.tgz")
+    for arguments in (
+        ["merge", "--member", member, "--set", "is_training=false", "--out", out],
+        ["package", "--model", out, "--out", path],
+        ["verify", path],
+    ):
+        run = CliRunner().invoke(cli, arguments)
+        assert run.exit_code == 0, run.output
+    original = str(shared / "fixtures/tiny/ens/ensemble_T.tgz")
+    run = CliRunner().invoke(cli, ["verify", original, "--reader", "2018"])
+    assert run.exit_code == 0
+    assert "is sound for the reader of 2018." in run.output
+    assert run.output.count(" untidy ") == 3
+    run = CliRunner().invoke(cli, ["verify", original])
+    assert isinstance(run.exception, BundleError)
+    assert run.stderr.count(" refused ") == 3
+    assert " scores a batch of 6 in TensorFlow" in run.stderr
+
+
+def test_a_merge_of_ours_that_draws_fails(fixtures, tmp_path):
+    merge_models(
+        members=[f"dbof={fixtures}/google2018/DbofModel/model.tgz"], out=str(tmp_path / "m")
+    )
+    package_model(model=str(tmp_path / "m"), out=str(tmp_path / "m.tgz"))
+    with pytest.raises(BundleError, match=r"fails 1 of .* `yt8m-ens merge --fix-frames`"):
+        verify_bundle(path=str(tmp_path / "m.tgz"))
 
 
 def test_too_few_classes_for_the_reader_are_told(tmp_path):

@@ -210,6 +210,7 @@ class TfCheckpoint:
                     "Copy the file to its place or use an earlier checkpoint."
                 )
                 raise CheckpointNotFoundError(msg, path=path, expected=expected)
+            files.check_regular(path)
             found = files.size(path)
             if found < expected:
                 msg = (
@@ -346,4 +347,5 @@ def open_checkpoint(prefix: str, *, verify: bool = True) -> TfCheckpoint:
             else f"'{prefix}.index' is missing and its directory holds no other checkpoint."
         )
         raise CheckpointNotFoundError(msg, prefix=prefix, found=near)
+    files.check_regular(f"{prefix}.index")
     return TfCheckpoint(prefix, verify=verify)

@@ -50,7 +50,8 @@ def inspect(given: Given) -> None:
         from yt8m_ensemble.steps.inspect_graph import inspect_graph
 
         parts = rest.run(inspect_graph)
-        given.emit(parts, tables=[_part_table(parts)], text=parts.svg or "")
+        text = "\n".join((*parts.notes, *([parts.svg] if parts.svg else [])))
+        given.emit(parts, tables=[_part_table(parts)], text=text)
         return
     if second is not None:
         values = {"first": values.pop("path"), **values}

@@ -60,7 +60,7 @@ def merge(given: Given) -> None:
     tables = [Table(f"Mixed by {result.weights.space}", ["member", "weight", "size"], rows)]
     if isinstance(result, MergeResult) and result.casts:
         tables.append(cast_table(result.casts))
-    given.emit(result, tables=tables, text=result.directory)
+    given.emit(result, tables=tables, text="\n".join((*result.notes, result.directory)))
 
 
 def _resolved(given: Given) -> Given:

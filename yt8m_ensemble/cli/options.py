@@ -10,7 +10,7 @@ option of any command.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from inspect import cleandoc
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from yt8m_ensemble.cli.render import Table
     from yt8m_ensemble.options import Command, Field, Options
@@ -361,7 +361,8 @@ def _click_type(item: Field) -> tuple[Any, dict[str, Any]]:
     if parse in {"repeat", "rest"}:
         return str, {"multiple": True}
     if parse == "pairs":
-        pair = Text("pair", _parse_sized_pair)
+        holds_text = Mapping[str, str] in item.kinds
+        pair = Text("pair", _parse_pair if holds_text else _parse_sized_pair)
         return pair, {"multiple": True, "callback": lambda _, __, pairs: dict(pairs)}
     if parse == "comma" and Sequence[int] in item.kinds:
         return Text("list", _parse_integers), {}
@@ -387,6 +388,11 @@ def _plain_type(item: Field) -> tuple[Any, dict[str, Any]]:
         min_open="gt" in bounds,
         max_open="lt" in bounds,
     ), {}
+
+
+def _parse_pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def _parse_sized_pair(text: str) -> tuple[str, int]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from yt8m_ensemble.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,7 +48,7 @@ def emit(result: object, *, as_json: bool, tables: Sequence[Table] = (), text: s
         tables: What people read.
         text: A closing line or two.
     """
-    _print_tables(tables, text, to_stderr=as_json)
+    print_tables(tables, text, to_stderr=as_json)
     if as_json:
         click.echo(json.dumps(to_jsonable(result), indent=2))
 
@@ -165,7 +167,8 @@ class ProgressBar:
         self._bar = self._task = self._name = None
 
 
-def _print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> None:
+def print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> None:
+    """Print tables and a closing text, on standard output or standard error."""
     if tables:
         from rich import box
         from rich.console import Console
@@ -178,12 +181,14 @@ def _print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> Non
             console.width = 160
         for table in tables:
             # A title inside the table would be folded to its width.
-            console.print(escape(table.title))
+            console.print(escape(printable(table.title)))
             drawn = RichTable(box=box.SIMPLE_HEAD)
             for position, column in enumerate(table.columns):
-                drawn.add_column(escape(column), justify="left" if position == 0 else "right")
+                drawn.add_column(
+                    escape(printable(column, keep="")), justify="left" if position == 0 else "right"
+                )
             for row in table.rows:
-                drawn.add_row(*map(escape, row))
+                drawn.add_row(*(escape(printable(cell, keep="")) for cell in row))
             console.print(drawn)
     if text:
-        click.echo(text, err=to_stderr)
+        click.echo(printable(text), err=to_stderr)

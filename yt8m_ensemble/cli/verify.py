@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yt8m_ensemble.cli.options import Given, command
+from yt8m_ensemble.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yt8m_ensemble.values import Check
 
 
 @command(
@@ -18,13 +26,29 @@ def verify(given: Given) -> None:
     """Prove an archive: its structure, that plain TensorFlow loads it, what it predicts.
 
     The archive is loaded in a fresh process that holds none of this toolkit's code.
-    """
-    from yt8m_ensemble.cli.render import Table
+    """  # noqa: DOC501 - this text is the command's help
+    from yt8m_ensemble.cli.render import Table, print_tables
     from yt8m_ensemble.steps.verify import verify_bundle
 
-    result = given.run(verify_bundle)
-    rows = [[check.name, "ok", check.detail] for check in result.checks]
-    tables = [Table(result.path, ["check", "", "found"], rows)]
+    def table(path: str, checks: Sequence[Check], reader: str) -> Table:
+        rows = [
+            [
+                check.name,
+                "ok" if check.is_ok else "refused" if reader in check.readers else "untidy",
+                check.detail,
+            ]
+            for check in checks
+        ]
+        return Table(path, ["check", "", "found"], rows)
+
+    try:
+        result = given.run(verify_bundle)
+    except BundleError as error:
+        if "checks" in error.details:
+            path, checks, reader = (error.details[key] for key in ("path", "checks", "reader"))
+            print_tables([table(path, checks, reader)], "", to_stderr=True)  # type: ignore[arg-type]
+        raise
+    tables = [table(result.path, result.checks, result.reader)]
     compared = [(run.model, run.comparison) for run in result.runs if run.comparison]
     gaps = [
         [model.tensorflow, *("" if gap is None else f"{gap:.5f}" for gap in (c.gap, c.stored_gap))]
@@ -33,4 +57,5 @@ def verify(given: Given) -> None:
     ]
     if gaps:
         tables.append(Table("GAP", ["TensorFlow", "archive", "stored"], gaps))
-    given.emit(result, tables=tables, text=f"{result.path} is sound.")
+    whom = "" if result.reader == "ours" else f" for the reader of {result.reader}"
+    given.emit(result, tables=tables, text=f"{result.path} is sound{whom}.")

@@ -6,23 +6,36 @@ values from a `TensorSource`.
 
 from yt8m_ensemble.graphs.meta_files import (
     CONTRACT,
+    check_exported_graph,
     load_meta_graph,
     read_meta_graph,
     to_meta_graph,
     write_meta_graph,
 )
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
-from yt8m_ensemble.graphs.rewrite import fix_frames, lift_constants
+from yt8m_ensemble.graphs.operation_check import (
+    GraphReport,
+    Root,
+    check_graph,
+    reader_roots,
+)
+from yt8m_ensemble.graphs.rewrite import fix_frames, frame_draws, lift_constants
 
 __all__ = [
     "CONTRACT",
+    "GraphReport",
     "ModelGraph",
+    "Root",
+    "check_exported_graph",
+    "check_graph",
     "fix_frames",
+    "frame_draws",
     "from_tf_graph",
     "lift_constants",
     "load_meta_graph",
     "node_name",
     "read_meta_graph",
+    "reader_roots",
     "to_meta_graph",
     "write_meta_graph",
 ]

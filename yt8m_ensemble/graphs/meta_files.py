@@ -6,22 +6,29 @@ Never touches weights.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import CheckpointNotFoundError, GraphError
+from yt8m_ensemble.graphs.bindings import bind_placeholders
+from yt8m_ensemble.graphs.graph_limits import check_attributes, check_limits, check_shapes
 from yt8m_ensemble.graphs.lowering import lower
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, needed_nodes, node_name
+from yt8m_ensemble.graphs.operation_check import Root, check_graph, check_import, reader_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+    from yt8m_ensemble.graphs.operation_check import GraphReport
     from yt8m_ensemble.values import TensorSpec
 
 CONTRACT = ("input_batch_raw", "num_frames", "predictions")
@@ -35,6 +42,10 @@ OPTIONS = {
     "predictions": "predictions",
 }
 """The option that names a tensor whose collection is missing."""
+
+# Field numbers of `MetaGraphDef` with the wire type of messages: all of its fields are such.
+_FIELD_TAGS = frozenset(field.number << 3 | 2 for field in MetaGraphDef.DESCRIPTOR.fields)
+_VARINT_BYTES = 10
 
 _SOURCES = ("Placeholder", "Dequeue", "IteratorGetNext")
 _SHOWN = 3
@@ -56,9 +67,11 @@ def read_meta_graph(path: str) -> Any:
     if not files.exists(path):
         msg = f"There is no meta graph at '{path}'. Export the model, or give its train directory."
         raise CheckpointNotFoundError(msg, path=path)
+    files.check_regular(path)
     _check_size(path, files.size(path))
     meta = tf.compat.v1.MetaGraphDef()
     try:
+        _check_frame(path)
         meta.ParseFromString(files.read_bytes(path))
     except DecodeError as error:
         msg = f"'{path}' is no meta graph ({error}). Export the model again."
@@ -66,20 +79,31 @@ def read_meta_graph(path: str) -> Any:
     return meta
 
 
-def load_meta_graph(path: str, *, tensors: Mapping[str, str] | None = None) -> ModelGraph:
-    """Read a meta graph and cut it to its inference part.
+def load_meta_graph(
+    path: str,
+    *,
+    tensors: Mapping[str, str] | None = None,
+    bindings: Mapping[str, str] | None = None,
+    allow_operations: Collection[str] = (),
+) -> ModelGraph:
+    """Read a meta graph, check what it would run, and cut it to its inference part.
 
     Args:
         path: The `.meta` file.
         tensors: Tensor names for collections of the contract that the file lacks or has wrong.
+        bindings: Values of placeholders that nobody feeds, such as `{"is_training": "false"}`.
+        allow_operations: Operations to run though they are not on the list of allowed ones.
 
     Returns:
         The graph from `input_batch_raw` and `num_frames` to `predictions`.
 
     Raises:
-        GraphError: If it lacks a collection of the contract or cannot be imported.
+        GraphError: If it lacks a collection of the contract, holds an operation that may not run,
+            needs a placeholder that nobody feeds, or cannot be imported.
     """
     meta = read_meta_graph(path)
+    check_limits(meta, path=path)
+    bind_placeholders(meta.graph_def, bindings or {}, path=path)
     named = {
         name: meta.collection_def[name].node_list.value[0]
         for name in CONTRACT
@@ -98,13 +122,16 @@ def load_meta_graph(path: str, *, tensors: Mapping[str, str] | None = None) -> M
     graph = tf.Graph()
     try:
         members = dict(_read_members(meta))
+        report = _check_inference(meta, named, members, path=path, allow=allow_operations)
+        check_attributes(meta, path=path)
         flat, moved = lower(_without_training(meta.graph_def, [*named.values(), *members.values()]))
         parts = list(_stored_parts(meta.graph_def))
         for node in flat.node:
             node.device = ""
         with graph.as_default():
             tf.import_graph_def(flat, name="")
-        return from_tf_graph(
+        check_shapes(graph, path=path)
+        cut = from_tf_graph(
             graph,
             inputs=named["input_batch_raw"],
             num_frames=named["num_frames"],
@@ -113,11 +140,75 @@ def load_meta_graph(path: str, *, tensors: Mapping[str, str] | None = None) -> M
             slices={node: part for node, _, part in parts if part},
             members=members,
         )
+        return replace(cut, unreached=report.unreached)
     except GraphError:
         raise
-    except (ValueError, KeyError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, tf.errors.OpError) as error:
+        # Whatever part of a damaged graph TensorFlow's Python stumbles over.
         msg = f"The graph in '{path}' cannot be loaded: {error}"
         raise GraphError(msg, path=path) from error
+
+
+def _check_inference(
+    meta: Any,
+    named: Mapping[str, str],
+    members: Mapping[str, str],
+    *,
+    path: str,
+    allow: Collection[str],
+) -> GraphReport:
+    """Refuse a graph whose predictions need what may not run, or what nobody feeds.
+
+    Returns:
+        What the check found.
+
+    Raises:
+        GraphError: If they do.
+    """
+    fed = frozenset({named["input_batch_raw"], named["num_frames"]})
+    report = check_graph(
+        meta,
+        roots=[
+            Root("predictions", (named["predictions"], *members.values()), fed),
+            # What made the inputs is imported for their shapes, then dropped.
+            Root("inputs", tuple(fed)),
+        ],
+        path=path,
+        allow=allow,
+        is_lowered=True,
+    )
+    if report.unfed:
+        listed = ", ".join(f"'{name}'" for name in report.unfed[:_SHOWN])
+        msg = (
+            f"The predictions in '{path}' depend on {listed}, which nobody feeds. Give a value, as "
+            f"with `yt8m-ens predict --set {report.unfed[0]}=false`."
+        )
+        raise GraphError(msg, path=path, placeholders=report.unfed)
+    return report
+
+
+def check_exported_graph(
+    meta: Any, *, path: str, allow_operations: Collection[str] = ()
+) -> GraphReport:
+    """Refuse a graph if it is too large, or what a reader would run of it may not run.
+
+    Queue runners are not looked at: nothing here starts them, and the official readers need none.
+
+    Args:
+        meta: The `MetaGraphDef`.
+        path: Where it is from, for messages.
+        allow_operations: Operations to run though they are not on the list of allowed ones.
+
+    Returns:
+        What the check found.
+
+    Raises:
+        GraphError: If it does not pass.
+    """
+    check_limits(meta, path=path)
+    check_import(meta, path=path, allow=allow_operations)
+    roots = [root for root in reader_roots(meta, path=path) if root.role != "queue runner"]
+    return check_graph(meta, roots=roots, path=path, allow=allow_operations)
 
 
 def _candidates(graph_def: GraphDef, name: str) -> str:
@@ -182,6 +273,37 @@ def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
     content = meta.SerializeToString(deterministic=True)
     with files.atomic_file(path, force=True) as part, files.open_binary(part, "wb") as file:
         file.write(content)
+
+
+def _check_frame(path: str) -> None:
+    """Walk the outermost fields of a meta graph without reading what they hold.
+
+    Raises:
+        DecodeError: If they are none, or end elsewhere than the file does.
+    """
+    size = files.size(path)
+    with files.open_binary(path) as file:
+        while (place := file.tell()) < size:
+            if file.read(1)[0] not in _FIELD_TAGS:
+                msg = f"byte {place:,} begins no field"
+                raise DecodeError(msg)
+            length = _read_varint(file)
+            if file.tell() + length > size:
+                msg = f"the field at byte {place:,} ends behind the file"
+                raise DecodeError(msg)
+            file.seek(length, os.SEEK_CUR)
+
+
+def _read_varint(file: BinaryIO) -> int:
+    value = 0
+    for position in range(_VARINT_BYTES):
+        byte = file.read(1)
+        if not byte:
+            break
+        value |= (byte[0] & 0x7F) << (7 * position)
+        if byte[0] < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
+            break
+    return value
 
 
 def _check_size(path: str, size: int) -> None:

@@ -14,6 +14,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from yt8m_ensemble.errors import GraphError
+from yt8m_ensemble.graphs.operation_policy import is_random
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class ModelGraph:
         slices: By variable node name, the part of that tensor that it holds, if it is partitioned.
         members: By member name, the tensor name of its own scores; empty for a single model.
         num_classes: C if the graph tells it.
+        unreached: Operations of the file that may not run and that nothing reaches; they are left
+            out, as `Operation 'node'`.
     """
 
     graph_def: GraphDef
@@ -53,6 +56,26 @@ class ModelGraph:
     members: Mapping[str, str] = field(default_factory=dict)
     num_classes: int | None = None
     slices: Mapping[str, tuple[slice, ...]] = field(default_factory=dict)
+    unreached: tuple[str, ...] = ()
+
+    @property
+    def random_operations(self) -> tuple[str, ...]:
+        """Names of the nodes that draw numbers at random."""
+        return tuple(node.name for node in self.graph_def.node if is_random(node.op))
+
+    @property
+    def unfed_defaults(self) -> dict[str, Any]:
+        """By name, the values of placeholders that nobody feeds; `None` if computed."""
+        nodes = {node.name: node for node in self.graph_def.node}
+        found: dict[str, Any] = {}
+        for node in nodes.values():
+            if node.op == "PlaceholderWithDefault":
+                value = nodes[node_name(node.input[0])]
+                is_known = value.op == "Const"
+                found[node.name] = (
+                    tf.make_ndarray(value.attr["value"].tensor).tolist() if is_known else None
+                )
+        return found
 
     def read(self, node: str, source: TensorSource) -> NDArray[Any]:
         """Return the value of a variable from its checkpoint."""
@@ -63,6 +86,17 @@ class ModelGraph:
 def node_name(tensor: str) -> str:
     """Return the node of a tensor name or input: `a/b:1`, `^a/b` and `a/b` all give `a/b`."""
     return tensor.removeprefix("^").partition(":")[0]
+
+
+def called_functions(node: NodeDef) -> list[str]:
+    """Return the functions that a node's attributes name."""
+    called = []
+    for value in node.attr.values():
+        if value.HasField("func"):
+            called.append(value.func.name)
+        elif value.HasField("list"):
+            called += [function.name for function in value.list.func]
+    return called
 
 
 def needed_nodes(

@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
+from yt8m_ensemble.errors import GraphError
 from yt8m_ensemble.graphs.model_graph import ModelGraph, node_name
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+# What stands between a draw in [0, 1) and its product with the frame count.
+_MOVES = frozenset({"Add", "AddV2", "ExpandDims", "Identity", "Mul", "Reshape", "Squeeze", "Sub"})
 
 MIN_WEIGHT_SIZE = 1024
 """A constant of so many values is a weight; smaller ones are shapes, factors and thresholds."""
@@ -63,11 +68,22 @@ def fix_frames(graph: ModelGraph) -> ModelGraph:
 
     Returns:
         A graph that gives the same scores for the same video every time.
+
+    Raises:
+        GraphError: If it draws numbers for anything else, such as dropout.
     """
+    frames = frame_draws(graph.graph_def, node_name(graph.num_frames))
+    if others := [name for name in graph.random_operations if name not in frames]:
+        msg = (
+            f"'{others[0]}' draws numbers that choose no frames, so that even frames cannot stand "
+            "for them. Bind the placeholder that turns it off, as with `yt8m-ens merge --set`, or "
+            "export the model for inference."
+        )
+        raise GraphError(msg, nodes=others)
     fixed = GraphDef()
     fixed.versions.CopyFrom(graph.graph_def.versions)
     for node in graph.graph_def.node:
-        if node.op != "RandomUniform":
+        if node.name not in frames:
             fixed.node.add().CopyFrom(node)
             continue
         spaced = _evenly_spaced(tf.as_dtype(node.attr["dtype"].type))
@@ -83,6 +99,43 @@ def fix_frames(graph: ModelGraph) -> ModelGraph:
                 for value in inner.input
             ]
     return replace(graph, graph_def=fixed)
+
+
+def frame_draws(graph_def: GraphDef, num_frames: str) -> set[str]:
+    """Find the draws that choose frames: uniform numbers that are multiplied by the frame count.
+
+    Args:
+        graph_def: A graph; its functions are not looked into.
+        num_frames: The node of the frame counts.
+
+    Returns:
+        The names of the nodes that draw.
+    """
+    users: dict[str, list[NodeDef]] = {}
+    for node in graph_def.node:
+        for value in node.input:
+            users.setdefault(node_name(value), []).append(node)
+    counts, waiting = {num_frames}, [num_frames]
+    while waiting:
+        found = [node.name for node in users.get(waiting.pop(), ()) if node.name not in counts]
+        counts.update(found)
+        waiting += found
+
+    def chooses_frames(draw: str) -> bool:
+        seen, after = {draw}, list(users.get(draw, ()))
+        while after:
+            node = after.pop()
+            is_scaled = node.op == "Mul" and any(node_name(value) in counts for value in node.input)
+            if is_scaled or node.name in seen:
+                continue
+            if node.op not in _MOVES:
+                return False
+            seen.add(node.name)
+            after += users.get(node.name, ())
+        return draw in users
+
+    draws = (node.name for node in graph_def.node if node.op == "RandomUniform")
+    return {draw for draw in draws if chooses_frames(draw)}
 
 
 def _evenly_spaced(dtype: tf.DType) -> GraphDef:

@@ -22,7 +22,13 @@ from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.constants import INFERENCE_MODEL
 from yt8m_ensemble.errors import ModelError, ShapeError
-from yt8m_ensemble.graphs import ModelGraph, lift_constants, load_meta_graph
+from yt8m_ensemble.graphs import (
+    ModelGraph,
+    frame_draws,
+    lift_constants,
+    load_meta_graph,
+    node_name,
+)
 from yt8m_ensemble.inference import GraphRunner
 from yt8m_ensemble.loading.paths import find_prefix, read_flags
 from yt8m_ensemble.models import build_graph, recognize
@@ -115,6 +121,16 @@ class OpenModel:
         return tuple(self.graph.members) or (self.name,)
 
     @property
+    def depends_on_chance(self) -> bool:
+        """Whether its scores vary from run to run."""
+        return bool(self.graph.random_operations)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its scores depend on besides the video, and what else its file holds."""
+        return tuple(_notes(self.graph, self.path))
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the weights that inference needs."""
         specs = self.source.specs()
@@ -176,9 +192,13 @@ def open_with(path: str, options: ModelOptions) -> Iterator[OpenModel]:
         identity = files.read_bytes(f"{prefix}.{'index' if has_index else 'meta'}")
         is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
         if is_exported and files.exists(f"{prefix}.meta") and options.architecture is None:
-            graph, constants = lift_constants(
-                load_meta_graph(f"{prefix}.meta", tensors=options.tensors)
+            loaded = load_meta_graph(
+                f"{prefix}.meta",
+                tensors=options.tensors,
+                bindings=options.bindings,
+                allow_operations=options.allow_operations,
             )
+            graph, constants = lift_constants(loaded)
             source = CombinedSource(DictSource(constants), source) if constants else source
             kind, features = "graph", parse_feature_spec(raw_flags)
             classes = _num_classes(graph, raw_flags, options.num_classes, path=path)
@@ -203,6 +223,28 @@ def open_with(path: str, options: ModelOptions) -> Iterator[OpenModel]:
 
 
 open_model = keywords(ModelOptions)(open_with)
+
+
+def _notes(graph: ModelGraph, path: str) -> Iterator[str]:
+    frames = frame_draws(graph.graph_def, node_name(graph.num_frames))
+    for name in graph.random_operations:
+        advice = (
+            "`yt8m-ens merge --fix-frames` takes evenly spaced frames instead"
+            if name in frames
+            else "Bind what turns it off, as with `yt8m-ens predict --set`, or export it again"
+        )
+        yield f"'{name}' in '{path}' draws at random: scores vary from run to run. {advice}."
+    for name, value in graph.unfed_defaults.items():
+        given = "a computed default" if value is None else f"its default, {value}"
+        yield (
+            f"The placeholder '{name}' in '{path}' takes {given}. "
+            f"Bind it to another value, as with `yt8m-ens predict --set {name}=VALUE`."
+        )
+    if graph.unreached:
+        yield (
+            f"'{path}' also holds {len(graph.unreached)} operations that may not run, such as "
+            f"{graph.unreached[0]}; nothing reaches them, and they are left out."
+        )
 
 
 def default_name(path: str) -> str:

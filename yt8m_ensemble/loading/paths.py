@@ -7,7 +7,7 @@ from typing import Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import latest_prefix, step_prefix
-from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MAX_FLAGS_BYTES
 from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
 from yt8m_ensemble.provenance import read_provenance
 from yt8m_ensemble.values import check_flags
@@ -64,7 +64,11 @@ def find_flags(prefix: str) -> dict[str, Any] | None:
     if provenance.model_flags:
         return provenance.model_flags
     path = flags_path(prefix)
-    return parse_object(files.read_bytes(path), path=path) if files.exists(path) else None
+    return (
+        parse_object(files.read_limited(path, limit=MAX_FLAGS_BYTES), path=path)
+        if files.exists(path)
+        else None
+    )
 
 
 def flags_path(prefix: str) -> str:

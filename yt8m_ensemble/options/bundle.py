@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
+from yt8m_ensemble.constants import MAX_BUNDLE_BYTES, TIMEOUT_S
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.options.choices import Fp16, Naming, Scheme, Space, Target
+from yt8m_ensemble.options.choices import Fp16, Naming, Reader, Scheme, Space, Target
 from yt8m_ensemble.options.field import Options, option
-from yt8m_ensemble.options.shared import Mixture, ModelOptions, OutputOptions
+from yt8m_ensemble.options.shared import Mixture, ModelOptions, OutputOptions, PolicyOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class MergeOptions(ModelOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageOptions(SizeOptions, OutputOptions):
+class PackageOptions(SizeOptions, PolicyOptions, OutputOptions):
     """Options of `package_model`."""
 
     model: Annotated[str, option("Directory of an inference model.", metavar="DIR")]
@@ -113,7 +113,7 @@ class PackageOptions(SizeOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions(SizeOptions):
+class VerifyOptions(SizeOptions, PolicyOptions):
     """Options of `verify_bundle`.
 
     Raises:
@@ -142,6 +142,15 @@ class VerifyOptions(SizeOptions):
         ),
     ] = None
     batch_size: Annotated[int, option("Videos a batch.", ge=1)] = 128
+    reader: Annotated[
+        Reader,
+        option(
+            "Whom to judge for: an official reader, or `ours`, which also wants a tidy graph.",
+        ),
+    ] = "ours"
+    timeout: Annotated[
+        float, option("Seconds that loading, and each batch, may take.", gt=0, metavar="SECONDS")
+    ] = TIMEOUT_S
 
     def check(self) -> None:
         """Refuse stored scores of nothing.

@@ -42,5 +42,8 @@ Naming = Literal["scoped", "original"]
 Target = Literal["tf1.14", "any"]
 """What must load a merged graph: the official readers' TensorFlow, or any."""
 
+Reader = Literal["2018", "2019", "ours"]
+"""Whom an archive is judged for: an official reader, or what this toolkit promises."""
+
 Runner = Literal["local", "beam"]
 """Where records are scored: in this process, or on Apache Beam."""

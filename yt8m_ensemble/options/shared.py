@@ -3,7 +3,7 @@
 A step may hand its whole options object to whoever wants one of these groups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
 
@@ -42,7 +42,22 @@ class SeedOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(Options):
+class PolicyOptions(Options):
+    """What a stranger's graph may do."""
+
+    allow_operations: Annotated[
+        Sequence[str],
+        option(
+            "An operation that the graph may run though it is not on the list of allowed ones.",
+            flag="--allow-operation",
+            metavar="NAME",
+            parse="repeat",
+        ),
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(PolicyOptions):
     """How a model is opened whose files do not tell everything."""
 
     architecture: Annotated[
@@ -62,6 +77,16 @@ class ModelOptions(Options):
     predictions_tensor: Annotated[
         str | None,
         option("Output of a graph without the collection `predictions`.", metavar="TENSOR"),
+    ] = None
+
+    bindings: Annotated[
+        Mapping[str, str] | None,
+        option(
+            "Value of a placeholder that nobody feeds, such as `is_training=false`.",
+            flag="--set",
+            metavar="NAME=VALUE",
+            parse="pairs",
+        ),
     ] = None
 
     @property

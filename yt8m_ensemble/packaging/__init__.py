@@ -12,15 +12,23 @@ from yt8m_ensemble.packaging.operations import (
     check_operations,
     load_operation_table,
 )
+from yt8m_ensemble.packaging.probing import Chance, made_up_videos, probe
 from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
 from yt8m_ensemble.packaging.size_reduction import SizeReduction, plan_size_reduction
-from yt8m_ensemble.packaging.structure import RUN_CHECKS, check_archive, check_model
+from yt8m_ensemble.packaging.structure import (
+    POLICY_CHECK,
+    RUN_CHECKS,
+    check_archive,
+    check_model,
+)
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
 __all__ = [
     "BUNDLE_FILES",
     "MODEL_FILES",
+    "POLICY_CHECK",
     "RUN_CHECKS",
+    "Chance",
     "Comparer",
     "Comparison",
     "Expected",
@@ -36,8 +44,10 @@ __all__ = [
     "fresh_reader",
     "list_bundle",
     "load_operation_table",
+    "made_up_videos",
     "member_of",
     "plan_size_reduction",
+    "probe",
     "read_mixture",
     "stored_scores",
     "write_bundle",

@@ -6,9 +6,11 @@ The process runs `official_client.py` by its path; this side feeds it batches an
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import numpy as np
 
+from yt8m_ensemble.constants import TIMEOUT_S
 from yt8m_ensemble.errors import BundleError, EnsembleError, MissingDependencyError
 from yt8m_ensemble.packaging import official_client
 
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 CLIENT_PATH: Final = str(Path(official_client.__file__))
 """The script that follows the official reader's steps."""
 
+MAX_MEMORY_BYTES: Final = 16_000_000_000
+"""Bytes that the process may allocate; the original ensemble takes 2.2 GB at most."""
+
 _STOP_S: Final = 10.0
+_EXCEPTION: Final = re.compile(r"[\w.]*(Error|Exception): ")
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class FreshReader:
         path: The archive, for messages.
         process: It, running `official_client.py`.
         log: What it writes to standard error.
+        timeout: Seconds that loading, and each batch, may take.
 
     Attributes:
         model: What it says of the model that it loaded.
@@ -66,11 +74,15 @@ class FreshReader:
         BundleError: If it does not load the archive, or at a batch stops answering.
     """
 
-    def __init__(self, path: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    def __init__(
+        self, path: str, process: subprocess.Popen[bytes], log: IO[bytes], timeout: float
+    ) -> None:
         self._path, self._process, self._log = path, process, log
+        self._timeout, self._is_late = timeout, False
         self._batches = cast("BinaryIO", process.stdin)
         self._answers = cast("BinaryIO", process.stdout)
-        hello = self._answers.readline()
+        with self._deadline():
+            hello = self._answers.readline()
         if not hello:
             fault = "does not load"
             raise self._failure(fault)
@@ -92,7 +104,7 @@ class FreshReader:
         """
         scores = None
         # A process that died leaves a broken pipe or an early end; its log says why.
-        with suppress(BrokenPipeError, EOFError):
+        with self._deadline(), suppress(BrokenPipeError, EOFError):
             official_client.write_array(self._batches, features)
             official_client.write_array(self._batches, num_frames)
             self._batches.flush()
@@ -102,12 +114,35 @@ class FreshReader:
             raise self._failure(fault)
         return np.asarray(scores)
 
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Kill the process if it has not answered in time; reading then comes to an end."""
+
+        def stop() -> None:
+            self._is_late = True
+            self._process.kill()
+
+        timer = threading.Timer(self._timeout, stop)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _failure(self, what: str) -> EnsembleError:
         self._process.kill()
         self._process.wait()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        cause = lines[-1] if lines else f"exit code {self._process.returncode}, nothing was said"
+        # Of exceptions that follow from each other, the first says why.
+        said = [line for line in lines if _EXCEPTION.match(line)][:1] or lines[-1:]
+        cause = said[0] if said else f"exit code {self._process.returncode}, nothing was said"
+        if self._is_late:
+            msg = (
+                f"'{self._path}' {what}: it was stopped after {self._timeout:g} s without an "
+                "answer. Give a slow machine more with `--timeout`."
+            )
+            return BundleError(msg, path=self._path, timeout=self._timeout, cause="time")
         python = self._process.args[0] if isinstance(self._process.args, list) else ""
         if cause.startswith("ModuleNotFoundError"):
             msg = f"'{python}' cannot run TensorFlow ({cause}). Install it there."
@@ -117,12 +152,20 @@ class FreshReader:
 
 
 @contextmanager
-def fresh_reader(path: str, *, python: str = sys.executable) -> Iterator[FreshReader]:
+def fresh_reader(
+    path: str,
+    *,
+    python: str = sys.executable,
+    timeout: float = TIMEOUT_S,
+    max_memory: int = MAX_MEMORY_BYTES,
+) -> Iterator[FreshReader]:
     """Load an archive in a fresh interpreter, and stop that at the end.
 
     Args:
-        path: The archive, local; check it with `list_bundle` first.
+        path: The archive, local; check it with `list_bundle`, its graph with `check_graph` first.
         python: The interpreter; by default the running one.
+        timeout: Seconds that loading, and each batch, may take.
+        max_memory: Bytes that the process may allocate, where the system can limit them.
 
     Yields:
         The reader, its model loaded.
@@ -134,7 +177,7 @@ def fresh_reader(path: str, *, python: str = sys.executable) -> Iterator[FreshRe
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(  # noqa: S603 - our own script, no shell
-                [python, "-I", CLIENT_PATH, path],
+                [python, "-I", CLIENT_PATH, path, str(max_memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -147,7 +190,7 @@ def fresh_reader(path: str, *, python: str = sys.executable) -> Iterator[FreshRe
             raise MissingDependencyError(msg, python=python) from error
         with process:
             try:
-                yield FreshReader(path, process, log)
+                yield FreshReader(path, process, log, timeout)
                 # The end of its input tells it to tidy up and leave; a graph's own threads may not.
                 with suppress(subprocess.TimeoutExpired):
                     process.communicate(timeout=_STOP_S)

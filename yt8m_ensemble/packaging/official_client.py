@@ -1,8 +1,9 @@
 """Load an archive the way the official reader does, and answer batches with predictions.
 
-Run by path in a process of its own (`python -I official_client.py ARCHIVE`), under Python 3.6 with
-TensorFlow 1.8 as well as under today's: it imports nothing of this package, so that what it shows
-is what a plain TensorFlow makes of the archive.
+Run by path in a process of its own (`python -I official_client.py ARCHIVE BYTES`, the most memory
+that it may take), under Python 3.6 with TensorFlow 1.8 as well as under today's: it imports nothing
+of this package, so that what it shows is what a plain TensorFlow makes of the archive. One step it
+leaves out: it starts no queue runners, which read files that the archive names.
 
 Standard output first carries one line of JSON (versions, the graph's inputs), then one `.npy`
 array of predictions for each pair of `.npy` arrays (features, frame counts) on standard input,
@@ -26,8 +27,9 @@ Session = Any
 Tensor = Any
 
 
-def main(archive: str) -> None:
+def main(archive: str, memory: int) -> None:
     """Load the model in `archive` and serve its predictions."""
+    limit_memory(memory)
     # Whatever a library prints must not come between the arrays.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -47,6 +49,15 @@ def main(archive: str) -> None:
             tar.extractall(directory)  # noqa: S202
         with tf.Session(config=config, graph=tf.Graph()) as session, session.graph.as_default():
             serve(session, load(tf, session, Path(directory)), answers)
+
+
+def limit_memory(size: int) -> None:
+    """Let allocations beyond a size fail, where the system can tell memory from address space."""
+    try:
+        import resource
+    except ImportError:  # no such thing under Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def serve(session: Session, tensors: "list[Tensor]", answers: BinaryIO) -> None:
@@ -74,7 +85,7 @@ def serve(session: Session, tensors: "list[Tensor]", answers: BinaryIO) -> None:
 
 
 def load(tf: Module, session: Session, directory: Path) -> "list[Tensor]":
-    """Import and restore a model as the official reader does.
+    """Import and restore a model as the official reader does, but for its queue runners.
 
     Args:
         tf: TensorFlow with the interface of version 1.
@@ -102,7 +113,6 @@ def load(tf: Module, session: Session, directory: Path) -> "list[Tensor]":
         tf.get_collection(name)[0] for name in ("input_batch_raw", "num_frames", "predictions")
     ]
     session.run(tf.variables_initializer(tf.get_collection(tf.GraphKeys.LOCAL_VARIABLES)))
-    tf.train.start_queue_runners(sess=session, coord=tf.train.Coordinator())
     return tensors
 
 
@@ -150,4 +160,4 @@ def write_array(stream: BinaryIO, array: Array) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

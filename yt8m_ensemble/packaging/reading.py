@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from yt8m_ensemble import files
-from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MAX_FLAGS_BYTES
 from yt8m_ensemble.errors import BundleError
 from yt8m_ensemble.packaging.layouts import (
     BUNDLE_FILES,
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 MAX_UNPACKED_BYTES: Final = 4_000_000_000
 """Uncompressed bytes after which an archive is refused: twice what a graph file may hold."""
+
+MAX_EXPANSION: Final = 100
+"""Unpacked bytes for each byte of an archive; weights hardly compress, zeros a thousandfold."""
+
+MIN_UNPACKED_BYTES: Final = 64_000_000
+"""Unpacked bytes that are allowed however small the archive is."""
 
 _KNOWN: Final = {FLAGS_FILE, *MODEL_FILES, *(f"{INFERENCE_MODEL}/{name}" for name in MODEL_FILES)}
 _IGNORED: Final = {IGNORED_FILE, f"{INFERENCE_MODEL}/{IGNORED_FILE}"}
@@ -147,7 +153,7 @@ class _Stream:
         if size > self._left:
             msg = (
                 f"'{self._path}' would unpack to more than {size_text(self._limit)}, which no "
-                "bundle needs. Do not use this archive."
+                "bundle of its size needs. Do not use this archive."
             )
             raise BundleError(msg, path=self._path, limit=self._limit)
 
@@ -188,6 +194,8 @@ def _walk(path: str, limit: int) -> Iterator[_Entry]:
     if not files.exists(path) or files.is_dir(path):
         msg = f"There is no archive '{path}'. Make one with `yt8m-ens package`."
         raise BundleError(msg, path=path)
+    files.check_regular(path)
+    limit = min(limit, max(MIN_UNPACKED_BYTES, MAX_EXPANSION * files.size(path)))
     with files.open_binary(path) as compressed, gzip.GzipFile(fileobj=compressed) as file:
         stream = _Stream(path, file, limit)
         seen: dict[str, bool] = {}
@@ -206,6 +214,8 @@ def _walk(path: str, limit: int) -> Iterator[_Entry]:
                     _refuse(path, header.name, f"is a hard link to {header.linkname!r}")
                 yield _Entry(name, 0, None)
             else:
+                if Path(name).name == FLAGS_FILE and header.size > MAX_FLAGS_BYTES:
+                    _refuse(path, header.name, f"has {header.size:,} bytes")
                 content = _content(stream, header.size)
                 if name in _KNOWN:
                     yield _Entry(name, header.size, content)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yt8m_ensemble.constants import INFERENCE_MODEL, MAX_BUNDLE_BYTES
 from yt8m_ensemble.errors import EnsembleError
 from yt8m_ensemble.packaging.layouts import size_text
-from yt8m_ensemble.values import Bundle, Check, TensorSpec, parse_feature_spec
+from yt8m_ensemble.values import READERS, Bundle, Check, TensorSpec, parse_feature_spec
 from yt8m_ensemble.values.dtypes import DTYPE_NAMES
 
 if TYPE_CHECKING:
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 MetaGraphDef = Any
 NodeDef = Any
 
-_FILES_CHECK: Final = "touches no files"
+POLICY_CHECK: Final = "runs only allowed operations"
+"""Name of the check that `graphs.check_graph` makes."""
+
 _FED_CHECK: Final = "predictions need only what is fed"
-RUN_CHECKS: Final = frozenset({_FILES_CHECK, _FED_CHECK})
-"""Names of the checks that must hold before a stranger's graph is run: else it may write, or wait
+RUN_CHECKS: Final = frozenset({POLICY_CHECK, _FED_CHECK})
+"""Names of the checks that must hold before a stranger's graph is run: else it may do harm, or wait
 for ever."""
+
+_OURS: Final = ("ours",)  # no official reader minds
 
 _CONTRACT: Final = ("input_batch_raw", "num_frames", "predictions")
 _SHOWN: Final = 3
@@ -40,6 +44,7 @@ _FILE_OPS: Final = frozenset(
         "WriteFile",
     }
 )
+_PLACEHOLDERS: Final = frozenset({"Placeholder", "PlaceholderV2"})
 _READER_OPS: Final = re.compile("Queue|Reader|Iterator|Dataset")
 # The official reader builds its own input before it imports the graph, all below this name.
 _READER_SCOPE: Final = "input"
@@ -61,6 +66,7 @@ def check_archive(bundle: Bundle, *, max_size: int = MAX_BUNDLE_BYTES) -> list[C
                 f"reader of {year} finds the files",
                 year in bundle.readers,
                 f"looks {place}",
+                readers=(year, "ours"),
             )
             for year, place in (("2018", "at the root"), ("2019", f"under '{INFERENCE_MODEL}/'"))
         ),
@@ -101,13 +107,35 @@ def check_model(
             "no readers or queues",
             (node for node in every if _READER_OPS.search(node.op)),
             _describe,
+            readers=_OURS,
         ),
-        _none("no Python functions", (node for node in every if node.op in _PYTHON_OPS), _describe),
-        _none(_FILES_CHECK, (node for node in every if node.op in _FILE_OPS), _describe),
+        _none(
+            "no Python functions",
+            (node for node in every if node.op in _PYTHON_OPS),
+            _describe,
+            readers=_OURS,
+        ),
+        _none(
+            "touches no files",
+            (node for node in every if node.op in _FILE_OPS),
+            _describe,
+            readers=_OURS,
+        ),
         _none(
             "no device strings",
             (node for node in every if node.device),
             lambda node: f"'{node.name}' on {node.device}",
+            readers=_OURS,
+        ),
+        _none(
+            "predictions hang on no default",
+            (
+                nodes[name]
+                for name in sorted(_needed(meta, nodes))
+                if nodes[name].op == "PlaceholderWithDefault"
+            ),
+            _describe,
+            readers=_OURS,
         ),
         _none(
             "no names of the reader's own",
@@ -120,7 +148,7 @@ def check_model(
             (
                 nodes[name]
                 for name in sorted(_needed(meta, nodes))
-                if nodes[name].op == "Placeholder" or _READER_OPS.search(nodes[name].op)
+                if nodes[name].op in _PLACEHOLDERS or _READER_OPS.search(nodes[name].op)
             ),
             _describe,
         ),
@@ -256,10 +284,16 @@ def _node_name(value: str) -> str:
     return value.removeprefix("^").split(":")[0]
 
 
-def _none(name: str, found: Iterable[Any], describe: Callable[[Any], str]) -> Check:
+def _none(
+    name: str,
+    found: Iterable[Any],
+    describe: Callable[[Any], str],
+    *,
+    readers: tuple[str, ...] = READERS,
+) -> Check:
     """Return whether there is nothing of a kind; list the first few if there is."""
     listed = listing([describe(item) for item in found])
-    return Check(name, is_ok=not listed, detail=listed or "none")
+    return Check(name, is_ok=not listed, detail=listed or "none", readers=readers)
 
 
 def _describe(node: NodeDef) -> str:

@@ -36,6 +36,7 @@ class Evaluation:
         digest: Of its checkpoint.
         report: Metrics and loss.
         global_step: Of its checkpoint; `None` if that holds none.
+        depends_on_chance: Whether its scores vary from run to run.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Evaluation:
     digest: str
     report: Report
     global_step: int | None = None
+    depends_on_chance: bool = False
 
 
 def scored_batches(
@@ -115,7 +117,9 @@ class Evaluator:
             num_classes=model.num_classes,
             top_k=self._options.top_k,
         )
-        return Evaluation(target.path, model.architecture, digest, report, step)
+        return Evaluation(
+            target.path, model.architecture, digest, report, step, model.depends_on_chance
+        )
 
     def _open(self, target: Target) -> tuple[OpenModel, GraphRunner]:
         self._stack.close()

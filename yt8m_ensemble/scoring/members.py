@@ -49,6 +49,7 @@ class MemberScorer:
         self._models = models
         self.features, self.num_classes = first.features, first.num_classes
         self.members = tuple(name for model in models for name in model.members)
+        self.depends_on_chance = any(model.depends_on_chance for model in models)
         self.digests = tuple(model.digest for model in models for _ in model.members)
 
     def __enter__(self) -> Self:

@@ -98,6 +98,7 @@ def inspect_checkpoint(options: InspectOptions) -> Inspection:
         meta = f"{place}.meta"
         graph = None
         if isinstance(source, TfCheckpoint) and files.exists(meta):
+            files.check_regular(meta)
             graph = summarize_meta_graph(files.read_bytes(meta), path=meta)
         specs = source.specs()
         return Inspection(

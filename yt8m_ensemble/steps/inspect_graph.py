@@ -55,6 +55,8 @@ class GraphInspection:
         parts: Its parts.
         num_frames: Frames of the video that `flops` are of.
         svg: The picture written, if any.
+        depends_on_chance: Whether the scores vary from run to run.
+        notes: What the scores depend on besides the video, and what else the file holds.
     """
 
     path: str
@@ -67,6 +69,8 @@ class GraphInspection:
     parts: tuple[InspectedPart, ...]
     num_frames: int
     svg: str | None
+    depends_on_chance: bool
+    notes: tuple[str, ...]
 
 
 @command(InspectGraphOptions)
@@ -110,6 +114,8 @@ def _describe(model: OpenModel, *, svg: str | None, num_frames: int) -> GraphIns
         parts=tuple(parts),
         num_frames=num_frames,
         svg=svg,
+        depends_on_chance=model.depends_on_chance,
+        notes=model.notes,
     )
 
 

@@ -40,6 +40,8 @@ class PlannedMerge:
         nbytes: Bytes of its weights.
         member_nbytes: Bytes of each member's own weights, before casting.
         plan: Where each tensor goes.
+        depends_on_chance: Whether the merged model's scores vary from run to run.
+        notes: What members' scores depend on besides the video.
     """
 
     directory: str
@@ -47,6 +49,8 @@ class PlannedMerge:
     nbytes: int
     member_nbytes: dict[str, int]
     plan: MergePlan
+    depends_on_chance: bool
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,11 @@ def _planned(
         if options.target == "tf1.14":
             _check_loadable(graph, plan)
         sizes = {model.name: model.nbytes for model in opened}
-        planned = PlannedMerge(options.out, mixture, plan.nbytes, sizes, plan)
+        notes = tuple(note for model in opened for note in model.notes)
+        is_random = bool(graph.random_operations)
+        planned = PlannedMerge(
+            options.out, mixture, plan.nbytes, sizes, plan, depends_on_chance=is_random, notes=notes
+        )
         yield planned, opened, parts, graph
 
 

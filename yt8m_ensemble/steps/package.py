@@ -18,6 +18,7 @@ from yt8m_ensemble.constants import (
     TEMPERATURE_VARIABLE,
 )
 from yt8m_ensemble.errors import BundleError, MixtureWeightsError
+from yt8m_ensemble.graphs import check_exported_graph, read_meta_graph
 from yt8m_ensemble.options import PackageOptions, command
 from yt8m_ensemble.packaging import (
     check_bundle_size,
@@ -119,6 +120,10 @@ def plan_package_model(options: PackageOptions) -> PlannedPackage:
         plan=lambda excess: plan_size_reduction(
             parts.specs, excess=excess, member_bytes=parts.nbytes, member_weights=parts.weights
         ),
+    )
+    meta = f"{model}/{INFERENCE_MODEL}.meta"
+    check_exported_graph(
+        read_meta_graph(meta), path=meta, allow_operations=options.allow_operations
     )
     mixture = None
     if options.weights is not None:

@@ -61,6 +61,7 @@ class PredictResult:
     csv: str | None
     cache: str | None
     num_resumed: int = 0
+    depends_on_chance: bool = False
 
 
 @command(PredictOptions)
@@ -102,7 +103,13 @@ def write_scores(options: PredictOptions) -> PredictResult:
         done = predict_on_beam(options)
         return PredictResult(done.members, done.num_videos, None, done.cache)
     with _scorer(options) as (scorer, paths), ExitStack() as stack:
-        result = PredictResult(scorer.members, 0, options.csv, options.cache)
+        result = PredictResult(
+            scorer.members,
+            0,
+            options.csv,
+            options.cache,
+            depends_on_chance=scorer.depends_on_chance,
+        )
         cache = options.cache
         if cache and options.shard is not None and not options.force:
             complete = _videos_of_complete(cache, scorer, paths, top_k=options.cache_top_k)

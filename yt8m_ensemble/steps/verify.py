@@ -10,21 +10,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.constants import (
     FLAGS_FILE,
     INFERENCE_MODEL,
-    TOP_K,
 )
 from yt8m_ensemble.data import read_batches
-from yt8m_ensemble.errors import BundleError, ModelError
-from yt8m_ensemble.graphs import read_meta_graph
+from yt8m_ensemble.errors import BundleError, GraphError, ModelError
+from yt8m_ensemble.graphs import (
+    GraphReport,
+    check_exported_graph,
+    frame_draws,
+    node_name,
+    read_meta_graph,
+)
 from yt8m_ensemble.options import VerifyOptions, command
 from yt8m_ensemble.packaging import (
+    POLICY_CHECK,
     RUN_CHECKS,
+    Chance,
     Comparer,
     Comparison,
     FreshReader,
@@ -34,11 +39,14 @@ from yt8m_ensemble.packaging import (
     check_operations,
     extract_bundle,
     fresh_reader,
+    made_up_videos,
     member_of,
+    probe,
     read_mixture,
     stored_scores,
 )
 from yt8m_ensemble.values import (
+    READERS,
     Bundle,
     Check,
     FeatureSpec,
@@ -50,7 +58,9 @@ from yt8m_ensemble.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from yt8m_ensemble.options.choices import Reader
 
 TOLERANCES: Final = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 5e-3, "uint8": 0.1}
 """Largest difference of a score that storing weights in a dtype explains.
@@ -60,7 +70,7 @@ to 0.015 (quantile codebook), 4-bit codes by 0.055; float32 only by the order of
 digits of a submission.
 """
 
-_ROUNDING: Final = 1e-6
+_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,12 @@ class Verification:
     Args:
         path: The archive.
         bundle: What it holds.
-        checks: Every named check, all passed.
+        checks: Every named check; all that matter to the reader passed.
         runs: One a interpreter: today's TensorFlow, and that of `tf1` if it was given.
         tolerance: The difference of a score that was allowed.
+        reader: Whom it was judged for.
+        depends_on_chance: Whether the scores vary from run to run.
+        unreached: Operations that may not run and that nothing reaches, as `Operation 'node'`.
     """
 
     path: str
@@ -93,6 +106,14 @@ class Verification:
     checks: tuple[Check, ...]
     runs: tuple[Run, ...]
     tolerance: float
+    reader: Reader
+    depends_on_chance: bool
+    unreached: tuple[str, ...]
+
+    @property
+    def untidy(self) -> tuple[Check, ...]:
+        """The checks that failed, though none that matters to the reader."""
+        return tuple(check for check in self.checks if not check.is_ok)
 
 
 @command(VerifyOptions)
@@ -111,7 +132,8 @@ def verify_bundle(options: VerifyOptions) -> Verification:
     path, tolerance = options.path, options.tolerance
     records = files.expand_globs(options.data, option="--data") if options.data else []
     with _open_archive(path) as opened:
-        checks = _check_structure(opened, max_size=options.max_size)
+        report, policy = _check_policy(opened, options.allow_operations)
+        checks = [*_check_structure(opened, max_size=options.max_size), policy]
         if tolerance is None:
             dtypes = {"float32", *(spec.dtype for spec in opened.specs.values())}
             tolerance = max(TOLERANCES.get(dtype, 0.0) for dtype in dtypes)
@@ -119,16 +141,53 @@ def verify_bundle(options: VerifyOptions) -> Verification:
         runs = []
         interpreters = (sys.executable, *([options.tf1] if options.tf1 else []))
         for python in interpreters if can_run else ():
-            trial = _Trial(opened, python, records, options.batch_size, options.progress)
+            trial = _Trial(
+                opened,
+                python,
+                records,
+                options.batch_size,
+                options.timeout,
+                _chance(opened, report),
+                options.progress,
+            )
             run, found = _run(trial, against=options.against, tolerance=tolerance)
             runs += [run] if run else []
             checks += found
-    failed = [check for check in checks if not check.is_ok]
+    reader = options.reader
+    failed = [check for check in checks if not check.is_ok and reader in check.readers]
     if failed:
-        listed = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-        msg = f"'{path}' fails {len(failed)} of {len(checks)} checks. {listed}"
-        raise BundleError(msg, path=path, checks=checks, failed=[check.name for check in failed])
-    return Verification(path, opened.bundle, tuple(checks), tuple(runs), tolerance)
+        takes = [name for name in READERS if all(c.is_ok or name not in c.readers for c in checks)]
+        msg = f"'{path}' {_fault(checks, failed, takes, runs)}"
+        names = [check.name for check in failed]
+        raise BundleError(
+            msg, path=path, checks=checks, failed=names, reader=reader, taken_by=takes
+        )
+    return Verification(
+        path,
+        opened.bundle,
+        tuple(checks),
+        tuple(runs),
+        tolerance,
+        reader,
+        bool(report and report.random),
+        report.unreached if report else (),
+    )
+
+
+def _fault(checks: list[Check], failed: list[Check], takes: list[str], runs: list[Run]) -> str:
+    """Return what fails, whether the archive runs, and who takes it."""
+    listed = "; ".join(f"{check.name}: {check.detail}" for check in failed[:_SHOWN])
+    more = f"; {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    if not runs:
+        outcome = "It was not run."
+    elif takes:
+        outcome = (
+            f"It loads and scores, and the reader of {takes[0]} takes it: judge it for that reader "
+            f"alone with `--reader {takes[0]}`."
+        )
+    else:
+        outcome = f"It loads and scores in TensorFlow {runs[0].model.tensorflow}."
+    return f"fails {len(failed)} of {len(checks)} checks. {listed}{more}. {outcome}"
 
 
 @dataclass(frozen=True)
@@ -178,6 +237,31 @@ def _check_structure(archive: _Archive, *, max_size: int) -> list[Check]:
     ]
 
 
+def _check_policy(archive: _Archive, allow: Sequence[str]) -> tuple[GraphReport | None, Check]:
+    """Return what the readers would run, and whether all of it may."""
+    try:
+        report = check_exported_graph(
+            archive.meta, path=archive.bundle.path, allow_operations=allow
+        )
+    except GraphError as error:
+        return None, Check(POLICY_CHECK, is_ok=False, detail=str(error))
+    detail = f"{len(report.unreached)} others, which nothing reaches"
+    return report, Check(POLICY_CHECK, is_ok=True, detail=detail)
+
+
+def _chance(archive: _Archive, report: GraphReport | None) -> Chance:
+    """Return what the predictions draw at random."""
+    random = report.random if report else ()
+    counts = archive.meta.collection_def["num_frames"].node_list.value
+    draws = frame_draws(archive.meta.graph_def, node_name(counts[0])) if counts else set()
+    is_ours = "naming" in archive.flags or files.exists(f"{archive.bundle.path}.provenance.json")
+    return Chance(
+        frames=tuple(name for name in random if name in draws),
+        others=tuple(name for name in random if name not in draws),
+        is_ours=is_ours,
+    )
+
+
 @dataclass(frozen=True)
 class _Trial:
     """Work of one interpreter."""
@@ -186,18 +270,25 @@ class _Trial:
     python: str
     records: list[str]
     batch_size: int
+    timeout: float
+    chance: Chance
     progress: Progress
 
 
 def _run(trial: _Trial, *, against: str | None, tolerance: float) -> tuple[Run | None, list[Check]]:
     """Return what the interpreter made of the archive, and the checks that follow from it."""
     try:
-        with fresh_reader(trial.archive.path, python=trial.python) as reader:
+        with fresh_reader(trial.archive.path, python=trial.python, timeout=trial.timeout) as reader:
             model = reader.model
             where = f"TensorFlow {model.tensorflow}"
             checks = [
                 Check(f"loads in {where}", is_ok=True, detail=f"{model.operations} operations"),
-                *_probe(reader, trial.archive.features, where=where),
+                *probe(
+                    reader,
+                    made_up_videos(trial.archive.features),
+                    where=where,
+                    chance=trial.chance,
+                ),
             ]
             if not trial.records or not all(check.is_ok for check in checks):
                 return Run(model, None), checks
@@ -212,31 +303,6 @@ def _run(trial: _Trial, *, against: str | None, tolerance: float) -> tuple[Run |
         agrees = comparison.max_difference <= tolerance
         checks.append(Check(f"agrees with {against} in {where}", agrees, detail))
     return Run(model, comparison), checks
-
-
-def _probe(reader: FreshReader, features: FeatureSpec, *, where: str) -> list[Check]:
-    """Return whether made-up batches, of one video and of three, get scores."""
-    rng = np.random.default_rng(0)
-    checks, classes = [], 0
-    for size in (1, 3):
-        num_frames = rng.integers(1, features.max_frames, size, np.int32, endpoint=True)
-        if features.frame_level:
-            shape = (size, features.max_frames, features.total_size)
-            batch = rng.standard_normal(shape, np.float32)
-            batch[np.arange(features.max_frames) >= num_frames[:, None]] = 0
-        else:
-            # The official reader feeds ones where there are no frames.
-            batch = rng.standard_normal((size, features.total_size), np.float32)
-            num_frames = np.ones_like(num_frames)
-        scores = reader.predict(batch, num_frames)
-        classes = scores.shape[-1]
-        fits = scores.shape == (size, classes) and bool(
-            np.all((scores >= 0) & (scores <= 1 + _ROUNDING))
-        )
-        detail = f"{scores.dtype} {scores.shape}, {scores.min():.3g} to {scores.max():.3g}"
-        checks.append(Check(f"scores a batch of {size} in {where}", fits, detail))
-    enough = Check(f"{TOP_K} classes or more in {where}", classes >= TOP_K, f"{classes}")
-    return [*checks, enough]
 
 
 def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comparison:

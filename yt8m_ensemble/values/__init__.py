@@ -3,7 +3,7 @@
 from yt8m_ensemble.options.architectures import Option
 from yt8m_ensemble.options.choices import Space
 from yt8m_ensemble.progress import Progress, no_progress
-from yt8m_ensemble.values.bundles import Bundle, BundleMember, Check
+from yt8m_ensemble.values.bundles import READERS, Bundle, BundleMember, Check
 from yt8m_ensemble.values.flags import (
     BASE_KEYS,
     FeatureSpec,
@@ -29,6 +29,7 @@ from yt8m_ensemble.values.tensors import (
 
 __all__ = [
     "BASE_KEYS",
+    "READERS",
     "SPACES",
     "Bundle",
     "BundleMember",

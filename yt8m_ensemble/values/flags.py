@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from yt8m_ensemble.constants import MAX_FRAMES
+from yt8m_ensemble.constants import MAX_FEATURES, MAX_FRAMES
 from yt8m_ensemble.decoding import convert_json, decode_json
 from yt8m_ensemble.errors import ModelError
 
@@ -49,6 +49,12 @@ class FeatureSpec:
                 "Give one size a name, as in `train --feature-names a,b --feature-sizes 6,2`."
             )
             raise ModelError(msg, names=self.names, sizes=self.sizes)
+        if self.total_size > MAX_FEATURES:
+            msg = (
+                f"Feature sizes {', '.join(map(str, self.sizes))} make {self.total_size:,} values, "
+                f"at most {MAX_FEATURES:,} are read. Give the sizes that the records have."
+            )
+            raise ModelError(msg, sizes=self.sizes, limit=MAX_FEATURES)
 
     @property
     def total_size(self) -> int:
