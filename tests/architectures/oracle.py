@@ -281,6 +281,21 @@ def nextvlad(w, frames, sizes, options):
     return classify(w, h * sigmoid(g @ w["gating_weights_2"]), options)
 
 
+def mlp(w, x, options):
+    h = x * np.sqrt(len(x)) - (w["input_mean"] if options["mlp_centering"] else 0)
+
+    def layer(scope, v):
+        v = v @ w[f"{scope}/weights"]
+        return bn(w, f"{scope}_bn", v) if options["mlp_batch_norm"] else v + w[f"{scope}/biases"]
+
+    for i in range(1, options["mlp_layers"] + 1):
+        g = np.maximum(layer(f"hidden{i}/dense", h), 0)
+        if options["mlp_gating"]:
+            g = g * sigmoid(layer(f"hidden{i}/gate", g))
+        h = h + g if options["mlp_residual"] and i > 1 else g
+    return sigmoid(h @ w["output/weights"] + w["output/biases"])
+
+
 def frame_logistic(w, frames, sizes, options):
     del sizes
     return classify(w, frames.mean(0), {**options, "video_level_classifier_model": "LogisticModel"})
@@ -306,6 +321,9 @@ def predict(flags, weights, inputs, num_frames):
     w = {name.removeprefix("tower/"): value.astype(np.float64) for name, value in weights.items()}
     rows = []
     for video, count in zip(inputs.astype(np.float64), num_frames, strict=True):
+        if flags.model == "MlpModel":
+            rows.append(mlp(w, unit(video), flags.options))
+            continue
         if not flags.features.frame_level:
             logistic = {"video_level_classifier_model": flags.model}
             rows.append(classify(w, unit(video), {**flags.options, **logistic}))

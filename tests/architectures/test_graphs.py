@@ -34,7 +34,7 @@ TRACELESS = {
     "moe_l2", "iterations", "sample_random_frames", "gating_remove_diag", "dbof_pooling_method",
     "drop_rate", "fv_coupling_factor", "netvlad_relu", "dbof_activation", "dbof_hidden_size",
     "dbof_relu", "softdbof_maxpool", "lstm_backward", "gru_backward", "fv_relu",
-    "lstm_random_sequence", "gru_random_sequence",
+    "lstm_random_sequence", "gru_random_sequence", "mlp_dropout", "mlp_residual",
 }  # fmt: skip
 """Options that variables need not show."""
 

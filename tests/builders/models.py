@@ -24,6 +24,7 @@ NUM_CLASSES = 4
 SMALL: dict[str, dict[str, Any]] = {
     "LogisticModel": {},
     "MoeModel": {},
+    "MlpModel": {"mlp_hidden_size": 5},
     "FrameLevelLogisticModel": {},
     "DbofModel": {"dbof_cluster_size": 8, "dbof_hidden_size": 4},
     "LstmModel": {"lstm_cells": 3},
@@ -63,6 +64,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("SoftDbofModelLF", {"softdbof_maxpool": True}),
     ("SoftDbofModelLF", {"fc_dimred": False, "dbof_relu": False}),
     ("GatedDbofModelLF", {"dbof_add_batch_norm": False, "softdbof_maxpool": True}),
+    ("MlpModel", {"mlp_layers": 3, "mlp_gating": False}),
+    ("MlpModel", {"mlp_batch_norm": False, "mlp_residual": False, "mlp_centering": False}),
     ("NeXtVLADModel", {"expansion": 1, "drop_rate": 0.0}),
 ]  # fmt: skip
 """Options away from their defaults, so that every branch is built, run and recognised."""

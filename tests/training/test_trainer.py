@@ -73,7 +73,7 @@ def test_bytes_train_as_their_values_do(name):
 @pytest.mark.parametrize("name", list(REGISTRY))
 def test_every_architecture_overfits_64_videos(name):
     extra = {"moe_l2": 0.0} if "moe_l2" in small_flags(name).options else {}
-    extra |= {"drop_rate": 0.0} if "drop_rate" in small_flags(name).options else {}
+    extra |= {k: 0.0 for k in ("drop_rate", "mlp_dropout") if k in small_flags(name).options}
     wide = {k: 32 for k in small_flags(name).options if k.endswith(("hidden_size", "cells"))}
     flags = small_flags(name, **{**extra, **wide})
     batch = batch_of(flags, videos=64)

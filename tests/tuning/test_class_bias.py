@@ -68,10 +68,7 @@ def test_biases_of_eight_are_ranked_as_dense_scores_are(seed):
 
 
 def test_each_video_is_ranked_by_its_own_mixture():
-    mixtures = [
-        MixtureWeights("abc", tuple(row), "logit")
-        for row in np.eye(3).tolist()  # type: ignore[arg-type]
-    ]
+    mixtures = [MixtureWeights(tuple("abc"), tuple(row), "logit") for row in np.eye(3).tolist()]
     owners = np.arange(len(LABELS)) % 4 - 1
     ranked = rank_exactly(blocks(SCORES, LABELS), mixtures, owners)
     kept = owners >= 0
@@ -102,6 +99,8 @@ def test_it_is_taken_only_where_gap_rises_for_certain(is_off):
     result = tune(candidates, ids, settings, blocks=lambda: blocks(scores, labels))
     plain = tune(candidates, ids, settings)
     assert bool(result.weights.class_bias) is is_off
+    assert result.gap_out_of_fold
+    assert plain.gap_out_of_fold
     assert (result.bias_precision is not None) is is_off
     held = split_videos(ids, fraction=0.5, seed=0)[1]
     dense = mix(list(scores[:, held]), result.weights)

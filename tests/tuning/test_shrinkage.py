@@ -1,5 +1,7 @@
 """The rule that hardly ever loses to the plain mean: what is dropped, how far weights shrink."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,7 @@ def test_of_a_member_and_its_copy_one_is_left():
 def test_weights_shrink_towards_the_uniform_mean_of_the_members_kept():
     scores, labels = draw([3, 1.5, 3])
     scores[2] = 1 - scores[2]
-    options = {"method": "coordinate", "step": 0.1, "seed": 0}
+    options: dict[str, Any] = {"method": "coordinate", "step": 0.1, "seed": 0}
     candidates = collect(scores, labels)
     free = fit_shrunk(candidates, "logit", shrink=0, **options)
     half = fit_shrunk(candidates, "logit", shrink=600, **options)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.models.frames import dequantize_frames
@@ -17,11 +18,21 @@ from yt8m_ensemble.models.layers import l2_normalize
 from yt8m_ensemble.options.architectures import ArchitectureOptions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Variable shapes by name below `tower/`."""
+
+INPUT_MEAN = "input_mean"
+"""A variable that training fills with the mean of its inputs, before the first step."""
+
+
+def prior_logits(frequencies: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the logits of shares between 0 and 1, shape `(C,)`, float32."""
+    return np.log(frequencies / (1 - frequencies)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class Architecture(ArchitectureOptions, ABC):
         if raw.dtype == tf.uint8:
             raw = dequantize_frames(raw, num_frames)
         inputs = l2_normalize(raw, -1)
+        if tower.training:
+            inputs, num_frames = tower.augment(inputs, num_frames)
         return self.predict(inputs, num_frames, tower, features=features, num_classes=num_classes)
 
     def draw_frames(
@@ -96,6 +109,18 @@ class Architecture(ArchitectureOptions, ABC):
         Returns:
             Shape `(B, num_classes)`, float32, in `[0, 1]`.
         """
+
+    def prior_biases(self, frequencies: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """Return first values of output biases, so that first scores are about the frequencies.
+
+        Args:
+            frequencies: Share of the videos that each class is a label of, shape `(C,)`, above 0.
+
+        Returns:
+            Values by variable name below `tower/`; none here: the architecture has no such biases.
+        """
+        del frequencies
+        return {}
 
     @classmethod
     @abstractmethod

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.models.architecture import prior_logits
 from yt8m_ensemble.models.frames import frame_mask, sample_frames, sample_sequence
 from yt8m_ensemble.models.logistic import classify_logistic
 from yt8m_ensemble.models.moe import MoeModel
 from yt8m_ensemble.options.architectures import ClassifierOptions, SamplingOptions
 
 if TYPE_CHECKING:
+    import numpy as np
     import tensorflow as tf
+    from numpy.typing import NDArray
 
     from yt8m_ensemble.models.architecture import Shapes
     from yt8m_ensemble.models.tower import Tower
@@ -53,6 +56,12 @@ class FrameModel(ClassifierOptions, MoeModel):
         if self.video_level_classifier_model == "LogisticModel":
             return classify_logistic(tower, vectors, num_classes)
         return self.classify(tower, vectors, num_classes)
+
+    def prior_biases(self, frequencies: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """Return the classifier's biases; see `Architecture.prior_biases`."""
+        if self.video_level_classifier_model == "LogisticModel":
+            return {"fully_connected/biases": prior_logits(frequencies)}
+        return super().prior_biases(frequencies)
 
     @abstractmethod
     def pool(

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from yt8m_ensemble.models.architecture import Architecture, Shapes
+from yt8m_ensemble.models.architecture import Architecture, Shapes, prior_logits
 from yt8m_ensemble.models.frames import average_frames, frame_mask
 from yt8m_ensemble.models.layers import dense
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
 
@@ -52,6 +55,10 @@ class LogisticModel(Architecture):
         del num_frames, features
         return classify_logistic(tower, inputs, num_classes)
 
+    def prior_biases(self, frequencies: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """Return output biases; see `Architecture.prior_biases`."""
+        return {"fully_connected/biases": prior_logits(frequencies)}
+
     @classmethod
     def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:
         """Return as many classes as there are biases."""
@@ -77,6 +84,10 @@ class FrameLevelLogisticModel(Architecture):
         del features
         mean = average_frames(inputs, frame_mask(inputs, num_frames))
         return classify_logistic(tower, mean, num_classes)
+
+    def prior_biases(self, frequencies: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """Return output biases; see `Architecture.prior_biases`."""
+        return {"fully_connected/biases": prior_logits(frequencies)}
 
     @classmethod
     def infer(cls, shapes: Shapes) -> tuple[int, dict[str, Option]]:

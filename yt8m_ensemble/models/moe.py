@@ -8,15 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
-from yt8m_ensemble.models.architecture import Architecture, Shapes
+from yt8m_ensemble.models.architecture import Architecture, Shapes, prior_logits
 from yt8m_ensemble.models.layers import batch_norm, dense, inverse_root
 from yt8m_ensemble.options.architectures import MoeOptions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from yt8m_ensemble.models.tower import Tower
     from yt8m_ensemble.values import FeatureSpec, Option
+
+
+_MOST_FREQUENT = 0.99
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,12 @@ class MoeModel(MoeOptions, Architecture):
         if self.moe_prob_gating:
             probabilities *= self._probability_gates(tower, vectors, probabilities, num_classes)
         return probabilities
+
+    def prior_biases(self, frequencies: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """Return the experts' biases, for gates that are still alike and a dummy that says 0."""
+        mixtures = self.moe_num_mixtures
+        shares = np.minimum(frequencies * (mixtures + 1) / mixtures, _MOST_FREQUENT)
+        return {"experts/biases": np.repeat(prior_logits(shares), mixtures)}
 
     def _probability_gates(
         self, tower: Tower, vectors: tf.Tensor, probabilities: tf.Tensor, num_classes: int

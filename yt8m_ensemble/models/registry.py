@@ -9,6 +9,7 @@ from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models.dbof import DbofModel
 from yt8m_ensemble.models.dbof_lf import DbofModelLF, GatedDbofModelLF, SoftDbofModelLF
 from yt8m_ensemble.models.logistic import FrameLevelLogisticModel, LogisticModel
+from yt8m_ensemble.models.mlp import MlpModel
 from yt8m_ensemble.models.moe import MoeModel
 from yt8m_ensemble.models.netfv import NetFVModelLF
 from yt8m_ensemble.models.netvlad import NetVLADModelLF
@@ -27,6 +28,7 @@ REGISTRY: dict[str, type[Architecture]] = {
     for architecture in (
         LogisticModel,
         MoeModel,
+        MlpModel,
         FrameLevelLogisticModel,
         DbofModel,
         LstmModel,

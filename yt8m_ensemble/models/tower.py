@@ -101,6 +101,17 @@ class Tower(ABC):
         """
         raise NotImplementedError
 
+    def augment(self, inputs: tf.Tensor, num_frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return inputs to train on instead; here, the same."""
+        return inputs, num_frames
+
+    def dropout(self, values: tf.Tensor, share: float) -> tf.Tensor:
+        """Return values of which a share is zero while training, the rest scaled up for it."""
+        if not self.training or not share:
+            return values
+        kept = tf.cast(self.uniform(tf.shape(values)) >= share, tf.float32)
+        return values * kept / (1 - share)
+
     def matmul(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """Return a product of matrices, which a training tower may take in a shorter dtype."""
         return tf.matmul(left, right)

@@ -63,6 +63,25 @@ class ClassifierOptions(ArchitectureOptions):
 
 
 @dataclass(frozen=True)
+class MlpOptions(ArchitectureOptions):
+    """Options of the network of dense layers."""
+
+    mlp_hidden_size: Annotated[int, option("MlpModel: width of a hidden layer.", ge=1)] = 1024
+    mlp_layers: Annotated[int, option("MlpModel: hidden layers.", ge=1)] = 2
+    mlp_batch_norm: Annotated[bool, option("MlpModel: batch norm after each layer.")] = True
+    mlp_residual: Annotated[
+        bool, option("MlpModel: add the input of a layer to its output, from the second on.")
+    ] = True
+    mlp_gating: Annotated[bool, option("MlpModel: context gating of each layer.")] = True
+    mlp_dropout: Annotated[
+        float, option("MlpModel: share of hidden values dropped while training.", ge=0, lt=1)
+    ] = 0.4
+    mlp_centering: Annotated[
+        bool, option("MlpModel: subtract the mean of the training features, kept with the model.")
+    ] = True
+
+
+@dataclass(frozen=True)
 class IterationsOption(ArchitectureOptions):
     """How many frames are drawn while training."""
 
@@ -244,11 +263,11 @@ class NextVladOptions(ArchitectureOptions):
 
 
 FAMILIES: tuple[type[ArchitectureOptions], ...] = (
-    MoeOptions, ClassifierOptions, SamplingOptions, NetVladSizeOptions, NetVladBatchNormOption,
-    NetVladReluOption, NetVladDimredOption, GatingOption, VladVariantOptions, FisherVectorOptions,
-    DbofSizeOptions, DbofBatchNormOption, DbofPoolingOption, DbofReluOption,
-    DbofActivationOption, SoftDbofOptions,
-    LstmOptions, GruOptions, NextVladOptions,
+    MoeOptions, MlpOptions, ClassifierOptions, SamplingOptions, NetVladSizeOptions,
+    NetVladBatchNormOption, NetVladReluOption, NetVladDimredOption, GatingOption,
+    VladVariantOptions, FisherVectorOptions, DbofSizeOptions, DbofBatchNormOption,
+    DbofPoolingOption, DbofReluOption, DbofActivationOption, SoftDbofOptions, LstmOptions,
+    GruOptions, NextVladOptions,
 )  # fmt: skip
 """Every group of options, in the order of `--help`."""
 

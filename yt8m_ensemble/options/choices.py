@@ -23,6 +23,9 @@ Loss = Literal["CrossEntropyLoss", "HingeLoss", "SoftmaxLoss"]
 OptimizerName = Literal["Adam", "SGD", "Adagrad", "RMSProp", "AdamW"]
 """Optimizers."""
 
+Schedule = Literal["staircase", "cosine"]
+"""How the learning rate falls: by a factor every so many examples, or to 0 along a cosine."""
+
 MatmulPrecision = Literal["float32", "bfloat16"]
 """Dtype of matrix products while training."""
 

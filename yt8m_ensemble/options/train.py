@@ -1,12 +1,13 @@
 """Options of `train`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.architectures import Option
-from yt8m_ensemble.options.choices import Loss, MatmulPrecision, OptimizerName
+from yt8m_ensemble.options.choices import Loss, MatmulPrecision, OptimizerName, Schedule
 from yt8m_ensemble.options.field import option
 from yt8m_ensemble.options.shared import FeatureOptions, SeedOptions, VocabularyOptions
 
@@ -27,6 +28,26 @@ class TrainingOptions(SeedOptions):
     learning_rate_decay_examples: Annotated[int, option("Examples between two decays.", ge=1)] = (
         4_000_000
     )
+    schedule: Annotated[
+        Schedule,
+        option("How the learning rate falls: in stairs, or along a cosine to 0 at the last step."),
+    ] = "staircase"
+    warmup_steps: Annotated[
+        int, option("Steps over which the learning rate rises linearly from 0.", ge=0)
+    ] = 0
+    adam_epsilon: Annotated[
+        float, option("With Adam and AdamW: number added to the denominator.", gt=0)
+    ] = 1e-8
+    mixup: Annotated[
+        float,
+        option("Mix each video with another by a share of Beta(A, A); 0 mixes none.", ge=0),
+    ] = 0.0
+    input_dropout: Annotated[
+        float, option("Share of input values dropped while training.", ge=0, lt=1)
+    ] = 0.0
+    prior_bias: Annotated[
+        bool, option("Start output biases at the logits of the class frequencies.")
+    ] = False
     loss: Annotated[Loss, option("Loss, by the starter code's name.")] = "CrossEntropyLoss"
     label_smoothing: Annotated[
         float,
@@ -101,19 +122,30 @@ class TrainingOptions(SeedOptions):
             msg = "`--early-stop` needs records to score. Set `--validation-data`."
             raise UsageError(msg, option="--validation-data")
 
-    def learning_rate_at(self, step: int) -> float:
-        """Return `rate * decay ** floor(step * batch / decay examples)`, the staircase schedule.
+    def learning_rate_at(self, step: int, num_steps: int = 0) -> float:
+        """Return the learning rate of a step.
+
+            staircase   rate * decay ** floor(step * batch / decay examples)
+            cosine      rate * (1 + cos(pi * step / num_steps)) / 2
+
+        either times `(step + 1) / warmup_steps` while that is below 1.
 
         Args:
             step: Steps done.
+            num_steps: Steps in all, for the cosine.
 
         Examples:
             >>> options = TrainingOptions(batch_size=10, learning_rate_decay_examples=100)
             >>> options.learning_rate_at(19)
             0.0095
         """
+        rate = self.learning_rate
+        if self.warmup_steps:
+            rate *= min(1.0, (step + 1) / self.warmup_steps)
+        if self.schedule == "cosine":
+            return rate * (1 + math.cos(math.pi * min(1.0, step / max(num_steps, 1)))) / 2
         periods = step * self.batch_size // self.learning_rate_decay_examples
-        return self.learning_rate * self.learning_rate_decay**periods
+        return rate * self.learning_rate_decay**periods
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,13 @@ from yt8m_ensemble.metrics import (
     hit_at_one,
     precision_at_equal_recall_rate,
 )
+from yt8m_ensemble.models import model_of_flags
+from yt8m_ensemble.models.architecture import INPUT_MEAN
+from yt8m_ensemble.models.tower import SCOPE
 from yt8m_ensemble.training.cluster import Cluster
 from yt8m_ensemble.training.saving import Saver, last_good
 from yt8m_ensemble.training.serving import export_saved_model
+from yt8m_ensemble.training.statistics import read_statistics
 from yt8m_ensemble.training.summaries import ScalarWriter
 from yt8m_ensemble.training.teacher import Teacher
 from yt8m_ensemble.training.trainer import StepResult, Trainer
@@ -115,6 +119,7 @@ class _Run:
         first, done, note, started = trainer.step, 0, "", time.monotonic()
         total = (options.max_steps - first) * options.batch_size if options.max_steps else None
         own = self._cluster.share(paths)
+        self._use_statistics(paths)
         if self._has_stalled():
             return self._save(last=True)
         records = {"features": self._flags.features, "num_classes": self._flags.num_classes}
@@ -143,6 +148,23 @@ class _Run:
             msg = f"The {len(own)} record files hold no record. Check `--train-data`."
             raise DataError(msg, paths=tuple(own))
         return self._save(last=True)
+
+    def _use_statistics(self, paths: Sequence[str]) -> None:
+        """Set what depends on the records: first biases, the input's mean, the cosine's length."""
+        trainer, options, flags = self._trainer, self._options, self._flags
+        has_mean = f"{SCOPE}/{INPUT_MEAN}" in trainer.model_variables
+        starts = not trainer.step and (has_mean or options.prior_bias)
+        is_endless = options.schedule == "cosine" and not options.max_steps
+        if not (starts or is_endless):
+            return
+        found = read_statistics(paths, features=flags.features, num_classes=flags.num_classes)
+        if is_endless:
+            trainer.num_steps = found.num_videos * options.num_epochs // options.batch_size
+        if starts:
+            values = {INPUT_MEAN: found.input_mean}
+            if options.prior_bias:
+                values |= model_of_flags(flags).prior_biases(found.frequencies)
+            trainer.assign({f"{SCOPE}/{name}": value for name, value in values.items()})
 
     def _check_shares(self) -> None:
         replicas, options = self._trainer.num_replicas, self._options
@@ -195,7 +217,9 @@ class _Run:
             "GlobalStep/Train_Loss": result.loss,
             "label_loss": result.loss,
             "reg_loss": result.penalty,
-            "learning_rate": self._options.learning_rate_at(self._trainer.step),
+            "learning_rate": self._options.learning_rate_at(
+                self._trainer.step, self._trainer.num_steps
+            ),
         }
         if np.any(labels):
             scalars["GlobalStep/Train_Hit@1"] = hit_at_one(scores, labels)

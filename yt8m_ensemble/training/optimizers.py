@@ -6,7 +6,7 @@ Each applies one gradient to one variable by TensorFlow's fused kernel. Holds no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,8 @@ import tensorflow as tf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from yt8m_ensemble.options import TrainingOptions
 
 Counters = Mapping[str, Any]
 """Scalars that change every step, by checkpoint name: numpy outside, tensors inside the step."""
@@ -158,6 +160,12 @@ class RMSProp(Optimizer):
             epsilon=self.epsilon,
             grad=gradient,
         )
+
+
+def make_optimizer(options: TrainingOptions) -> Optimizer:
+    """Return the optimizer that options name, with their epsilon."""
+    found = OPTIMIZERS[options.optimizer]
+    return replace(found, epsilon=options.adam_epsilon) if isinstance(found, Adam) else found
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {

@@ -11,6 +11,8 @@ from yt8m_ensemble.models import Declaration, Tower
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from yt8m_ensemble.options import TrainingOptions
+
 
 class VariableTower(Tower):
     """Read `tf.Variable`s, for predictions during and after training.
@@ -35,16 +37,22 @@ class TrainingTower(VariableTower):
         variables: Model variables by checkpoint name.
         seed: Seed of the draws, int32 scalar tensor; differs between replicas.
         step: The step, int32 scalar tensor; equal steps draw equal numbers.
-        product_dtype: Dtype of matrix products.
+        options: Dtype of matrix products, mixup, input dropout.
     """
 
     def __init__(
-        self, variables: Mapping[str, Any], *, seed: tf.Tensor, step: tf.Tensor, product_dtype: str
+        self,
+        variables: Mapping[str, Any],
+        *,
+        seed: tf.Tensor,
+        step: tf.Tensor,
+        options: TrainingOptions,
     ) -> None:
         super().__init__(variables, training=True)
+        self._options = options
+        self._share: tf.Tensor | None = None
         self._seed = seed
         self._step = step
-        self._product_dtype = product_dtype
         self._draws = 0
         self._penalties: dict[str, tf.Tensor] = {}
         self.averages: dict[str, tf.Tensor] = {}
@@ -64,11 +72,53 @@ class TrainingTower(VariableTower):
         seed = tf.stack([self._seed + self._draws, self._step])
         return tf.random.stateless_uniform(shape, seed)
 
+    def augment(self, inputs: tf.Tensor, num_frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mix each video with the one as far from the other end of the batch; drop input values.
+
+        Args:
+            inputs: Shape `(B, F)` or `(B, T, F)`, float32.
+            num_frames: Shape `(B,)`, int32.
+
+        Returns:
+            Inputs and counts of the same shapes; a mixed video has the frames of the longer one.
+
+        References:
+            Zhang et al. 2018, "mixup" (arXiv 1710.09412).
+        """
+        alpha = self._options.mixup
+        if alpha:
+            self._share = self._draw_shares(tf.shape(inputs)[0], alpha)
+            inputs = self.mixed(inputs)
+            num_frames = tf.maximum(num_frames, tf.reverse(num_frames, [0]))
+        return self.dropout(inputs, self._options.input_dropout), num_frames
+
+    def mixed(self, values: tf.Tensor) -> tf.Tensor:
+        """Return values of a batch mixed as its inputs were: features, or targets `(B, C)`."""
+        if self._share is None:
+            return values
+        ones = tf.ones(len(values.shape) - 1, tf.int32)
+        share = tf.reshape(self._share, tf.concat([[-1], ones], 0))
+        return share * values + (1 - share) * tf.reverse(values, [0])
+
+    def _draw_shares(self, count: tf.Tensor, alpha: float) -> tf.Tensor:
+        """Return draws of Beta(alpha, alpha), shape `(count,)`, float32."""
+        self._draws += 2
+        parts = [
+            tf.random.stateless_gamma(
+                [count], tf.stack([self._seed + self._draws + part, self._step]), alpha
+            )
+            for part in (-1, 0)
+        ]
+        # Tiny alphas underflow to 0 / 0, where either end is as likely.
+        total = tf.maximum(parts[0] + parts[1], 1e-30)
+        return parts[0] / total
+
     def matmul(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """Return the product, float32, taken in the product dtype."""
-        if self._product_dtype == "float32":
+        dtype = self._options.precision
+        if dtype == "float32":
             return tf.matmul(left, right)
-        factors = [tf.cast(factor, self._product_dtype) for factor in (left, right)]
+        factors = [tf.cast(factor, dtype) for factor in (left, right)]
         return tf.cast(tf.matmul(*factors), tf.float32)
 
     def _read(self, declaration: Declaration) -> tf.Tensor:

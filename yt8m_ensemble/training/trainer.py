@@ -17,7 +17,7 @@ from yt8m_ensemble.models import Declaration, declare_variables, model_of_flags
 from yt8m_ensemble.training.cluster import Cluster
 from yt8m_ensemble.training.decay import warm_decay
 from yt8m_ensemble.training.losses import LOSSES, smooth_labels
-from yt8m_ensemble.training.optimizers import OPTIMIZERS, Now
+from yt8m_ensemble.training.optimizers import Now, make_optimizer
 from yt8m_ensemble.training.tower import TrainingTower, VariableTower
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Trainer:
         self._options = options
         self._model = model_of_flags(flags)
         self._loss = LOSSES[options.loss]
-        self._optimizer = OPTIMIZERS[options.optimizer]
+        self._optimizer = make_optimizer(options)
+        self.num_steps = options.max_steps
         self._counters = self._optimizer.first_counters()
         cluster = cluster or Cluster()
         self._strategy = cluster.strategy
@@ -92,6 +93,18 @@ class Trainer:
         self._compiled = tf.function(self._distributed_step, autograph=False, reduce_retracing=True)
         self._compiled_predict = tf.function(self.predict, autograph=False, reduce_retracing=True)
 
+    def assign(self, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Set variables of the model before the first step; averages start from there too.
+
+        Args:
+            values: By checkpoint name; names that the model lacks are left out.
+        """
+        for name, value in values.items():
+            if name in self._variables:
+                self._variables[name].assign(value)
+            if f"{name}/{EMA_SUFFIX}" in self._averages:
+                self._averages[f"{name}/{EMA_SUFFIX}"].assign(value)
+
     @property
     def num_replicas(self) -> int:
         """Devices that train, over all processes."""
@@ -118,7 +131,7 @@ class Trainer:
         """
         options, step = self._options, self.step
         scalars = {
-            "rate": options.learning_rate_at(step),
+            "rate": options.learning_rate_at(step, self.num_steps),
             "weight_decay": options.weight_decay,
             "batch_norm_decay": warm_decay(options.batch_norm_decay, step),
             "ema_decay": warm_decay(options.ema_decay, step),
@@ -182,7 +195,7 @@ class Trainer:
             self._variables,
             seed=options.seed * 1009 + replica * 100_003,
             step=step,
-            product_dtype=options.precision,
+            options=options,
         )
         trained = [self._variables[name] for name in self._trained]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -190,7 +203,8 @@ class Trainer:
             predictions = self._model(
                 features, num_frames, tower, features=flags.features, num_classes=flags.num_classes
             )
-            loss = self._loss(predictions, smooth_labels(targets, options.label_smoothing))
+            wanted = smooth_labels(tower.mixed(targets), options.label_smoothing)
+            loss = self._loss(predictions, wanted)
             penalty = tower.penalty
             total = loss + options.regularization_penalty * penalty
         gradients = tape.gradient(total, trained)
