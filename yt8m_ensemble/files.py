@@ -19,7 +19,7 @@ from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from yt8m_ensemble.errors import DataError, OutputExistsError, UsageError
+from yt8m_ensemble.errors import DataError, FileError, OutputExistsError, UsageError
 from yt8m_ensemble.locks import lock
 
 if TYPE_CHECKING:
@@ -31,6 +31,23 @@ _BLOCK = 1 << 20
 _LOG = logging.getLogger(__name__)
 _HOST = re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:64]
 _MAX_NAME_BYTES = 128  # of the 255 that a name may have; what is put around it needs the rest
+_ROOM = "Make room, or write to another disk"
+_RIGHTS = "Change its permissions, or choose a place that can be written to"
+_ADVICE = {
+    errno.ENOENT: "Check the path",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "Raise the limit on the size of files (`ulimit -f`), or write to another disk",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+    errno.ENOTDIR: "A directory of the path is a file; choose another path",
+    errno.EEXIST: "A file is in the way; choose another path",
+    errno.EISDIR: "Name a file, not a directory",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EMFILE: "Raise the limit on open files (`ulimit -n`), or give fewer files at a time",
+    errno.ENFILE: "Close other programs, or give fewer files at a time",
+}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # from <fcntl.h> and <linux/fs.h>
 
 
@@ -134,6 +151,14 @@ def remove(path: str) -> None:
         Path(path).unlink(missing_ok=True)
     elif exists(path):
         _gfile().remove(path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and all that it holds, if it is there."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif is_dir(path):
+        _gfile().rmtree(path)
 
 
 def check_absent(path: str, *, force: bool) -> None:
@@ -367,6 +392,23 @@ def write_text(path: str, text: str, *, force: bool = False) -> None:
                 file.write(text)
         else:
             Path(temporary).write_text(text, encoding="utf-8")
+
+
+def file_error(error: OSError, *, option: str | None = None) -> FileError:
+    """Return what the file system refused, as an error that says what to do.
+
+    Args:
+        error: As the system raised it.
+        option: The option that named the path, where it is known.
+    """
+    path = error.filename2 or error.filename or ""
+    path = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
+    reason = error.strerror or str(error) or type(error).__name__
+    advice = _ADVICE.get(error.errno or 0, "Check the path, and try again")
+    checked = f" given by `{option}`" if option else ""
+    where = f"'{path}'{checked}: " if path else ""
+    msg = f"{where}{reason.rstrip('.')}. {advice}."
+    return FileError(msg, path=path, reason=reason, errno=error.errno)
 
 
 def fsync(path: str) -> None:

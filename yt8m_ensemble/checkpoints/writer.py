@@ -87,6 +87,15 @@ class CheckpointWriter:
                 with self._explained():
                     self._publish()
         finally:
+            self._remove_part()
+
+    def _remove_part(self) -> None:
+        # By name first: to list a directory takes a descriptor, and there may be none left.
+        for ending in (_DATA, _INDEX, *COMPANIONS):
+            Path(self.companion(ending)).unlink(missing_ok=True)
+        try:
+            self._part.rmdir()
+        except OSError:
             shutil.rmtree(self._part, ignore_errors=True)
 
     def companion(self, ending: str) -> str:

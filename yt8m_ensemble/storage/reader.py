@@ -62,13 +62,12 @@ def _why_absent(path: str) -> str:
         return f"There is no predictions file '{path}'. Write it with `yt8m-ens predict --cache`."
     try:
         with open_predictions(partial) as found:
-            progress = f"{len(found.shards)} record files, {found.num_videos:,} videos"
-            command = found.command
+            progress = f"{len(found.shards)} record files, {found.num_videos:,} videos so far"
     except PredictionsError:
-        progress, command = "nothing yet", "predict"
+        progress = "nothing yet"
     return (
-        f"'{path}' is not finished: '{partial}' holds {progress} so far. "
-        f"Run the same `yt8m-ens {command}` again to finish it."
+        f"'{path}' is not finished: '{partial}' holds {progress}. Run the command that began it "
+        "again."
     )
 
 

@@ -80,6 +80,7 @@ class PredictionsWriter:
         self._num_videos = self._num_positives = 0
         self.finished_shards: tuple[str, ...] = ()
         self._reserved_to = 0
+        self._is_finished = False
         check_absent(path, force=force)
         self._continue()
 
@@ -195,8 +196,10 @@ class PredictionsWriter:
     def finish(self) -> None:
         """End the last shard if it has rows left, mark the file as complete, and rename it.
 
-        Called when the block ends; nothing can be appended after it.
+        Called when the block ends; nothing can be appended after it, and nothing is done again.
         """
+        if self._is_finished:
+            return
         file = self._rows(np.zeros(0, "S1"), has_labels=False)
         ends = file["shards/ends"][-1:]
         if self._num_videos > (ends[0] if len(ends) else 0):
@@ -207,6 +210,7 @@ class PredictionsWriter:
             reopened.attrs["complete"] = True
         fsync(self._partial)
         rename_file(self._partial, self._path, force=self._force)
+        self._is_finished = True
         Path(self._partial).unlink(missing_ok=True)  # a second name, where links were used
 
     def _append_member(self, file: h5py.File, member: int, rows: NDArray[np.floating]) -> None:
@@ -284,8 +288,8 @@ class PredictionsWriter:
             if not self._force:
                 found = f"scores of '{foreign[0]}'" if foreign and is_same else f"{old.header}"
                 msg = (
-                    f"'{self._partial}' is the unfinished work of another run, of "
-                    f"`yt8m-ens {old.command}`: it holds {found}. Finish that run, or pass "
+                    f"'{self._partial}' is the unfinished work of another run (of "
+                    f"{old.command}): it holds {found}. Finish that run, or pass "
                     "`--force` to start over."
                 )
                 raise PredictionsError(msg, path=self._partial, shards=foreign)
