@@ -7,10 +7,8 @@ that importing the package costs nothing.
 
 from __future__ import annotations
 
-import ast
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 __version__ = "0.2.0"
@@ -19,6 +17,9 @@ __version__ = "0.2.0"
 @lru_cache(maxsize=1)
 def _homes() -> dict[str, str]:
     """Return the module of each public name, as the stub says."""
+    import ast
+    from pathlib import Path
+
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: str(node.module) for node in imports for alias in node.names}

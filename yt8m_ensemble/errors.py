@@ -17,8 +17,11 @@
     ├── BundleError                   an archive that its reader would refuse (ValueError)
     │   └── BundleTooLargeError       over the size limit
     ├── OutputExistsError             the target is there and `--force` was not given
+    ├── FileError                     the file system refused a path (OSError)
     ├── UsageError                    options that contradict each other (ValueError)
     └── MissingDependencyError        an optional package or interpreter is absent
+
+`Interrupted` stands apart: a signal is no mistake.
 
 Each keeps its details as attributes (`error.details`), which `--json` prints. This module holds no
 logic but how text of strangers is shown, and imports nothing.
@@ -135,9 +138,25 @@ class OutputExistsError(EnsembleError, FileExistsError):
     """The output is already there."""
 
 
+class FileError(EnsembleError, OSError):
+    """The file system refused a path, or it is full."""
+
+
 class UsageError(EnsembleError, ValueError):
     """Options contradict each other or one that is needed is missing."""
 
 
 class MissingDependencyError(EnsembleError, ImportError):
     """An optional package or interpreter is not installed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the command.
+
+    Args:
+        signal_number: The signal.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"signal {signal_number}")
+        self.signal_number = signal_number

@@ -6,21 +6,49 @@ layer, which is imported only then. Never interprets what a file holds.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
+import logging
 import os
+import platform
+import re
 import shutil
-import tempfile
 from contextlib import contextmanager
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from yt8m_ensemble.errors import DataError, OutputExistsError, UsageError
+from yt8m_ensemble.errors import DataError, FileError, OutputExistsError, UsageError
+from yt8m_ensemble.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PROVENANCE_ENDING = ".provenance.json"
+
 _BLOCK = 1 << 20
+_LOG = logging.getLogger(__name__)
+_HOST = re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:64]
+_MAX_NAME_BYTES = 128  # of the 255 that a name may have; what is put around it needs the rest
+_ROOM = "Make room, or write to another disk"
+_RIGHTS = "Change its permissions, or choose a place that can be written to"
+_ADVICE = {
+    errno.ENOENT: "Check the path",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "Raise the limit on the size of files (`ulimit -f`), or write to another disk",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+    errno.ENOTDIR: "A directory of the path is a file; choose another path",
+    errno.EEXIST: "A file is in the way; choose another path",
+    errno.EISDIR: "Name a file, not a directory",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EMFILE: "Raise the limit on open files (`ulimit -n`), or give fewer files at a time",
+    errno.ENFILE: "Close other programs, or give fewer files at a time",
+}
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # from <fcntl.h> and <linux/fs.h>
 
 
 def is_remote(path: str) -> bool:
@@ -149,6 +177,14 @@ def remove(path: str) -> None:
         _gfile().remove(path)
 
 
+def remove_tree(path: str) -> None:
+    """Remove a directory and all that it holds, if it is there."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif is_dir(path):
+        _gfile().rmtree(path)
+
+
 def check_absent(path: str, *, force: bool) -> None:
     """Refuse an output that is already there.
 
@@ -164,7 +200,8 @@ def check_absent(path: str, *, force: bool) -> None:
 def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
     """Yield a temporary name beside `path`, renamed to it when the block ends without error.
 
-    An interrupted block leaves the old file or none; the temporary file is removed.
+    An interrupted block leaves the old file or none; the temporary file is removed. Of several
+    writers without `force`, one succeeds. The provenance file of a replaced output goes with it.
 
     Args:
         path: The target; missing parent directories are made.
@@ -175,8 +212,12 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
 
     Raises:
         OutputExistsError: If the target exists and `force` is not set.
+        UsageError: If the target is a directory or a device.
     """
     check_absent(path, force=force)
+    if is_dir(path) or (not is_remote(path) and exists(path) and not Path(path).is_file()):
+        msg = f"'{path}' is {'a directory' if is_dir(path) else 'a device'}. Name a file to write."
+        raise UsageError(msg, path=path)
     if is_remote(path):
         temporary = f"{path}.part-{os.getpid()}"
         try:
@@ -186,13 +227,11 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
             if _gfile().exists(temporary):
                 _gfile().remove(temporary)
         return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    part = make_part(path)
     try:
         yield str(part)
         fsync(str(part))
-        part.replace(target)
+        rename_file(str(part), path, force=force)
     finally:
         part.unlink(missing_ok=True)
 
@@ -201,8 +240,8 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
 def atomic_directory(path: str, *, force: bool = False) -> Iterator[str]:
     """Yield a temporary directory beside `path`, renamed to it when the block ends without error.
 
-    With `force` an old directory is moved aside only once the new one is whole, so that an
-    interruption costs at most the time of two renames and never the old files.
+    With `force` the old and the new directory change places in one step. Where the file system
+    cannot do that, `recover_directory` finishes what an interruption left between two renames.
 
     Args:
         path: The target directory, local.
@@ -219,24 +258,150 @@ def atomic_directory(path: str, *, force: bool = False) -> Iterator[str]:
         msg = f"'{path}' is not on a local disk. Write the directory locally, then copy it there."
         raise UsageError(msg, path=path)
     target = Path(path)
+    recover_directory(path)
     if not (target.is_dir() and not any(target.iterdir())):
         check_absent(path, force=force)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+    part = make_part(path)
+    part.mkdir()
     try:
         yield str(part)
-        part.chmod(0o755)
         for name in part.iterdir():
             fsync(str(name))
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-            target.rename(old / target.name)
-            part.rename(target)
-            shutil.rmtree(old)
-        else:
-            part.rename(target)
+        _rename_directory(part, target, force=force)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove_tree(part)
+
+
+def recover_directory(path: str) -> bool:
+    """Finish the replacement of a directory that was interrupted between two renames.
+
+    Returns:
+        Whether there was one.
+    """
+    target = Path(path)
+    waiting = _hidden(target, "swap")
+    if is_remote(path) or not waiting.is_dir():
+        return False
+    with lock(path, wait=True):
+        if waiting.is_dir():
+            _finish_directory(waiting, target)
+            _LOG.warning("Finished the interrupted replacement of '%s'.", path)
+    return True
+
+
+def make_part(path: str) -> Path:
+    """Return an unused temporary name beside a local path; missing directories are made.
+
+    What killed processes of this machine left of the same target is removed.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    own = f"part-{_HOST}-"
+    for entry in target.parent.glob(f"{escape(_hidden(target, own).name)}*"):
+        process = entry.name.rpartition(own)[2].partition("-")[0]
+        if process.isdecimal() and not _is_alive(int(process)):
+            _remove_tree(entry)
+    return _hidden(target, f"{own}{os.getpid()}-{os.urandom(3).hex()}")
+
+
+def rename_file(part: str, path: str, *, force: bool) -> None:
+    """Give a whole local file its name.
+
+    Args:
+        part: The file, in the same directory.
+        path: Its name.
+        force: Replace an existing file.
+
+    Raises:
+        OutputExistsError: If there is one and `force` is not set, even if it has just appeared.
+    """
+    if not force:
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            check_absent(path, force=False)
+        except OSError:  # no hard links here
+            with lock(path, wait=True):
+                check_absent(path, force=False)
+                Path(part).replace(path)
+    else:
+        _remove_provenance(path)
+        Path(part).replace(path)
+    fsync(str(Path(path).parent))
+
+
+def _rename_directory(part: Path, target: Path, *, force: bool) -> None:
+    fsync(str(part))
+    if not force:
+        try:
+            part.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+                raise
+            check_absent(str(target), force=False)
+    else:
+        with lock(str(target), wait=True):
+            _remove_provenance(str(target))
+            if not target.exists():
+                part.rename(target)
+            elif not _exchange(part, target):
+                waiting = _hidden(target, "swap")
+                part.rename(waiting)
+                _finish_directory(waiting, target)
+    fsync(str(target.parent))
+
+
+def _finish_directory(waiting: Path, target: Path) -> None:
+    if target.exists():
+        old = make_part(str(target))
+        target.rename(old)
+        waiting.rename(target)
+        _remove_tree(old)
+    else:
+        waiting.rename(target)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step.
+
+    Returns:
+        Whether the system could.
+    """
+    try:
+        swap = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # not Linux
+        return False
+    return not swap(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+
+
+def _hidden(target: Path, kind: str) -> Path:
+    """Return a hidden name beside a path, that fits however long the path's own name is."""
+    name = target.name
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return target.with_name(f".{name}.{kind}")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
+
+
+def _remove_provenance(path: str) -> None:
+    # Before its output: no old provenance may ever lie beside a new output.
+    Path(f"{path}{PROVENANCE_ENDING}").unlink(missing_ok=True)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str, text: str, *, force: bool = False) -> None:
@@ -251,6 +416,23 @@ def write_text(path: str, text: str, *, force: bool = False) -> None:
                 file.write(text)
         else:
             Path(temporary).write_text(text, encoding="utf-8")
+
+
+def file_error(error: OSError, *, option: str | None = None) -> FileError:
+    """Return what the file system refused, as an error that says what to do.
+
+    Args:
+        error: As the system raised it.
+        option: The option that named the path, where it is known.
+    """
+    path = error.filename2 or error.filename or ""
+    path = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
+    reason = error.strerror or str(error) or type(error).__name__
+    advice = _ADVICE.get(error.errno or 0, "Check the path, and try again")
+    checked = f" given by `{option}`" if option else ""
+    where = f"'{path}'{checked}: " if path else ""
+    msg = f"{where}{reason.rstrip('.')}. {advice}."
+    return FileError(msg, path=path, reason=reason, errno=error.errno)
 
 
 def fsync(path: str) -> None:

@@ -35,17 +35,16 @@ class Provenance(msgspec.Struct, frozen=True):
 
 def provenance_path(out: str) -> str:
     """Return the path of an output's provenance file."""
-    return f"{out}.provenance.json"
+    return f"{out}{files.PROVENANCE_ENDING}"
 
 
-def write_provenance(
-    out: str, *, command: str, inputs: Mapping[str, str], options: Options, **more: Any
-) -> None:
-    """Write the provenance file beside an output that has just been written.
+def format_provenance(
+    *, command: str, inputs: Mapping[str, str], options: Options, **more: Any
+) -> str:
+    """Return the text of a provenance file.
 
     Args:
-        out: The output; `.provenance.json` is appended.
-        command: The command that made it.
+        command: The command that made the output.
         inputs: Digest of each input by its path.
         options: All options of the command.
         **more: What the command found out, JSON-able.
@@ -57,7 +56,17 @@ def write_provenance(
         "options": options.as_dict(),
         **more,
     }
-    files.write_text(provenance_path(out), json.dumps(content, indent=2), force=True)
+    return json.dumps(content, indent=2)
+
+
+def write_provenance(out: str, **content: Any) -> None:
+    """Write the provenance file beside an output that has just been written.
+
+    Args:
+        out: The output; `.provenance.json` is appended.
+        **content: As of `format_provenance`.
+    """
+    files.write_text(provenance_path(out), format_provenance(**content), force=True)
 
 
 def read_provenance(out: str) -> Provenance:

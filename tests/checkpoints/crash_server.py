@@ -76,7 +76,7 @@ def exit_at(count):
 
     wrap(CheckpointWriter, "_write")
     wrap(files, "fsync")
-    for name in ("unlink", "replace", "write_bytes", "mkdir"):
+    for name in ("unlink", "rename", "replace", "rmdir", "write_bytes", "write_text", "mkdir"):
         wrap(Path, name)
 
 

@@ -27,9 +27,12 @@ def batch(seed, *, size=5, id_bytes=4):
 
 
 @contextmanager
-def interrupted(path):
+def interrupted(path, **options):
     """A writer whose block ends in an error."""
-    with contextlib.suppress(InterruptedError), PredictionsWriter(path, **HEADER) as writer:
+    with (
+        contextlib.suppress(InterruptedError),
+        PredictionsWriter(path, **HEADER, **options) as writer,
+    ):
         yield writer
         raise InterruptedError
 
@@ -99,11 +102,13 @@ def test_an_error_leaves_whole_shards_and_the_next_run_continues(tmp_path):
         writer.append(*batch(1))
         writer.end_shard("shard1")
         writer.append(*batch(9))
-        with open_predictions(path) as file:  # while it is being written
+        with open_predictions(f"{path}.partial") as file:  # while it is being written
             check_rows(file, [1])
-    with open_predictions(path) as file:
+    with open_predictions(f"{path}.partial") as file:
         assert not file.is_complete
         check_rows(file, [1])
+    with pytest.raises(PredictionsError, match=r"p.h5.partial' holds 1 record files, 5 videos so"):
+        open_predictions(path)
     with PredictionsWriter(path, **HEADER) as writer:
         assert writer.finished_shards == ("shard1",)
         writer.append(*batch(2))
@@ -117,7 +122,7 @@ def test_an_error_before_the_first_shard(tmp_path):
     path = str(tmp_path / "p.h5")
     with interrupted(path):
         pass
-    with open_predictions(path) as file:
+    with open_predictions(f"{path}.partial") as file:
         assert (file.num_videos, file.shards, file.labels) == (0, (), None)
     write(path, [1])
     with open_predictions(path) as file:
@@ -140,7 +145,7 @@ def test_a_killed_writer_loses_one_shard(tmp_path):
         [sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": str(Path.cwd())}
     )
     assert done.returncode == -signal.SIGKILL
-    with open_predictions(path) as file:
+    with open_predictions(f"{path}.partial") as file:
         check_rows(file, [1, 2])
     with PredictionsWriter(path, **HEADER) as writer:
         assert writer.finished_shards == ("shard1", "shard2")
@@ -217,3 +222,132 @@ def test_bad_input_is_named(tmp_path):
             writer.end_shard("x" * 300)
     with pytest.raises(PredictionsError, match="unfinished work of another run"):
         PredictionsWriter(str(tmp_path / "r.h5"), **(HEADER | {"num_classes": 31}))
+
+
+def test_the_old_file_lives_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "p.h5"
+    write(path, [1])
+    old = path.read_bytes()
+    with interrupted(str(path), force=True) as writer:
+        writer.append(*batch(2))
+        writer.end_shard("shard2")
+    assert path.read_bytes() == old
+    with PredictionsWriter(str(path), **HEADER, force=True) as writer:  # the same command goes on
+        assert writer.finished_shards == ("shard2",)
+        writer.append(*batch(3))
+        assert path.read_bytes() == old
+    with open_predictions(str(path)) as file:
+        check_rows(file, [2, 3])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["p.h5"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"members": ["a", "b"]}, {"command": "merge-predictions"}, {"shards": ["shard2"]}],
+    ids=["members", "command", "shards"],
+)
+def test_unfinished_work_is_taken_up_by_the_same_command_only(tmp_path, other):
+    path = str(tmp_path / "p.h5")
+    with interrupted(path) as writer:
+        writer.append(*batch(1))
+        writer.end_shard("shard1")
+    with pytest.raises(PredictionsError, match=r"unfinished work of another run \(of predict\)"):
+        PredictionsWriter(path, **(HEADER | other))
+    with PredictionsWriter(path, **(HEADER | other), force=True) as writer:
+        assert not writer.finished_shards
+        writer.append(*batch(2))
+        writer.end_shard("shard2")
+    with open_predictions(path) as file:
+        assert file.shards == ("shard2",)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"no HDF5"])
+def test_a_partial_file_that_holds_nothing_blocks_nobody(tmp_path, content):
+    path = tmp_path / "p.h5"
+    Path(f"{path}.partial").write_bytes(content)
+    with pytest.raises(PredictionsError, match="holds nothing yet"):
+        open_predictions(str(path))
+    write(path, [1])
+    with open_predictions(str(path)) as file:
+        check_rows(file, [1])
+
+
+def test_of_two_writers_one_wins(tmp_path):
+    path = str(tmp_path / "p.h5")
+    second = PredictionsWriter(path, **HEADER)  # checked before the first one ends
+    write(path, [1])
+    with pytest.raises(OutputExistsError, match="exists already"), second:
+        pass
+    with open_predictions(path) as file:
+        check_rows(file, [1])
+
+
+def test_an_interruption_says_what_is_kept(tmp_path):
+    def stop():
+        with PredictionsWriter(str(tmp_path / "p.h5"), **HEADER) as writer:
+            writer.append(*batch(1))
+            writer.end_shard("shard1")
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError) as stopped:
+        stop()
+    assert stopped.value.__notes__ == [
+        f"'{tmp_path}/p.h5.partial' keeps 1 finished record files; the same command goes on from "
+        "there."
+    ]
+
+
+def test_flipped_bits_are_found(tmp_path):
+    """Every chunk carries a checksum; what lies outside chunks is found, or changes nothing."""
+    path = tmp_path / "p.h5"
+    write(path, [1, 2])
+    whole = path.read_bytes()
+    place = whole.index(batch(1)[1][0].tobytes())
+    damaged = bytearray(whole)
+    damaged[place + 3] ^= 0x40  # an exponent bit: 9.7e37 and the like
+    path.write_bytes(damaged)
+    with (
+        open_predictions(str(path)) as file,
+        pytest.raises(PredictionsError, match=r"is damaged: .*Predict it again"),
+    ):
+        file.scores(0)
+
+
+def write_without_checksums(path, scores):
+    """What version 0.1 wrote, as far as reading goes."""
+    write(path, [1])
+    with h5py.File(path, "r+") as file:
+        del file["scores/0"]
+        file["scores/0"] = scores
+
+
+def test_scores_outside_0_to_1_are_refused_unless_rounding_made_them(tmp_path):
+    path = tmp_path / "p.h5"
+    scores = batch(1)[1][0]
+    for odd, clipped in ((1 + 9e-7, 1), (-9e-7, 0)):
+        scores[2, 3] = odd
+        write_without_checksums(path, scores)
+        with open_predictions(str(path)) as file:
+            assert file.scores(0)[2, 3] == clipped
+            np.testing.assert_array_equal(file.scores(0)[:2], scores[:2])
+        path.unlink()
+    for odd in (1.1, -0.1, np.nan, np.inf, 9.7e37):
+        scores[2, 3] = odd
+        write_without_checksums(path, scores)
+        with (
+            open_predictions(str(path)) as file,
+            pytest.raises(PredictionsError, match=r"of member 'a/b' .* expected 0 to 1") as found,
+        ):
+            file.scores(0)
+        assert found.value.details["member"] == "a/b"
+        path.unlink()
+
+
+def test_scores_that_are_not_finite_name_their_member(tmp_path):
+    ids, scores, labels = batch(1)
+    scores[1, 2, 3] = np.nan
+    with (
+        interrupted(str(tmp_path / "p.h5")) as writer,
+        pytest.raises(PredictionsError, match="Member 'c' scores video 'vv12' with values"),
+    ):
+        writer.append(ids, scores, labels)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yt8m_ensemble import hdf5
 from yt8m_ensemble.checkpoints.entries import numpy_dtype, tf_dtype
 from yt8m_ensemble.checkpoints.strings import format_strings, parse_strings
 from yt8m_ensemble.errors import CheckpointError
@@ -32,6 +33,7 @@ _KERAS_PATH = re.compile(r"(.*/)?vars/\d+")
 _ORDER = ("kernel", "weights", "bias", "biases", "gamma", "beta", "moving_mean", "moving_variance")
 _NAME, _DTYPE, _SHAPE = "tensor_name", "tf_dtype", "tf_shape"
 _KERAS_DTYPE = "dtype"
+_HEADER_BYTES = 4096  # of a dataset with its attributes and the groups above it
 
 
 class H5Source:
@@ -121,13 +123,19 @@ def write_keras_weights(path: str, source: TensorSource) -> None:
     """
     import h5py
 
-    places = plan_paths(source.specs())
-    with h5py.File(path, "w") as file:
-        for name, spec in source.specs().items():
+    specs = source.specs()
+    places = plan_paths(specs)
+    size = sum(spec.nbytes + _HEADER_BYTES for spec in specs.values())
+    hdf5.create(path)
+    hdf5.reserve(path, size)
+    with h5py.File(path, "r+") as file:
+        for name, spec in specs.items():
             values = source.read(name)
             attributes: dict[str, Any] = {} if places[name] == name else {_NAME: name}
             if spec.dtype == "string":
                 values = np.frombuffer(format_strings(values)[0], np.uint8)
+                size += values.nbytes
+                hdf5.reserve(path, size)
                 attributes |= {_DTYPE: "string", _SHAPE: np.asarray(spec.shape, np.int64)}
             elif spec.dtype == "bfloat16":
                 attributes[_KERAS_DTYPE] = "bfloat16"  # as Keras marks it

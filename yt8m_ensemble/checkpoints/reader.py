@@ -23,6 +23,7 @@ from yt8m_ensemble.checkpoints.entries import (
     parse_header,
     slice_key,
 )
+from yt8m_ensemble.checkpoints.publication import recover_checkpoint
 from yt8m_ensemble.checkpoints.shards import ChecksumTracker, Shard
 from yt8m_ensemble.checkpoints.strings import parse_strings, variant_checksum
 from yt8m_ensemble.checkpoints.table import read_table
@@ -334,6 +335,7 @@ def open_checkpoint(prefix: str, *, verify: bool = True) -> TfCheckpoint:
             index are errors as well, raised while `TfCheckpoint` reads the index.
     """
     prefix = prefix.removesuffix(".index")
+    recover_checkpoint(prefix)
     if not files.exists(f"{prefix}.index"):
         directory, _, _ = prefix.rpartition("/")
         near = [

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
+from yt8m_ensemble.checkpoints.publication import recover_all
 from yt8m_ensemble.errors import CheckpointNotFoundError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def find_steps(train_dir: str) -> list[int]:
 
     A step counts once it has both an index and a data file; TensorFlow writes the index last.
     """
+    recover_all(train_dir)
     names = files.list_dir(train_dir)
     indexed = {int(match[1]) for name in names if (match := _INDEX.fullmatch(name))}
     return sorted(indexed & {int(match[1]) for name in names if (match := _DATA.fullmatch(name))})

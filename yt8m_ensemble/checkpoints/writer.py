@@ -6,7 +6,7 @@ Bytes equal what TensorFlow writes for the same tensors in the same order. Never
 
 from __future__ import annotations
 
-import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,7 @@ from yt8m_ensemble.checkpoints.entries import (
     numpy_dtype,
     tf_dtype,
 )
+from yt8m_ensemble.checkpoints.publication import COMPANIONS, publish, recover_checkpoint
 from yt8m_ensemble.checkpoints.strings import format_strings
 from yt8m_ensemble.checkpoints.table import format_table
 from yt8m_ensemble.errors import CheckpointError, OutputExistsError
@@ -35,13 +36,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_INDEX, _DATA = ".index", ".data-00000-of-00001"
+
 
 class CheckpointWriter:
     """Write one checkpoint; a context manager.
 
-    Tensors go to a temporary data file as they come. When the block ends without error, data and
-    index are synced and renamed, the data first, so that no index ever points at missing bytes. On
-    error both temporary files are removed and an older checkpoint at `prefix` stays as it was.
+    Tensors go to a temporary data file as they come. When the block ends without error, index,
+    data and companions appear together: see `publication`. On error the temporary files are removed
+    and an older checkpoint at `prefix` stays as it was, with its companions.
 
     A remote prefix is written to a local directory first and copied when it is whole.
 
@@ -56,22 +59,19 @@ class CheckpointWriter:
         self._entries: dict[str, Entry] = {}
         self._offset = 0
         self._data: io.FileIO | None = None
-        self._stage: tempfile.TemporaryDirectory[str] | None = None
-        if files.is_remote(prefix):
-            self._stage = tempfile.TemporaryDirectory(prefix="yt8m-ens-")
-        target = Path(self._stage.name, "stage") if self._stage else Path(prefix)
-        self._index_path = target.with_name(f"{target.name}.index")
-        self._data_path = target.with_name(f"{target.name}.data-00000-of-00001")
-        part = f".{target.name}.part-{os.getpid()}-{os.urandom(3).hex()}"
-        self._index_part = target.with_name(f"{part}.index")
-        self._data_part = target.with_name(f"{part}.data")
+        self._part = Path()
 
     def __enter__(self) -> CheckpointWriter:
+        recover_checkpoint(self.prefix)
         files.check_absent(f"{self.prefix}.index", force=self._force)
         with self._explained():
-            self._data_part.parent.mkdir(parents=True, exist_ok=True)
+            if files.is_remote(self.prefix):
+                self._part = Path(tempfile.mkdtemp(prefix="yt8m-ens-"))
+            else:
+                self._part = files.make_part(self.prefix)
+                self._part.mkdir()
             # Blocks are large, so a buffer would only copy them once more.
-            self._data = self._data_part.open("wb", buffering=0)
+            self._data = Path(self.companion(_DATA)).open("wb", buffering=0)
         return self
 
     def __exit__(
@@ -87,10 +87,24 @@ class CheckpointWriter:
                 with self._explained():
                     self._publish()
         finally:
-            self._data_part.unlink(missing_ok=True)
-            self._index_part.unlink(missing_ok=True)
-            if self._stage is not None:
-                self._stage.cleanup()
+            self._remove_part()
+
+    def _remove_part(self) -> None:
+        # By name first: to list a directory takes a descriptor, and there may be none left.
+        for ending in (_DATA, _INDEX, *COMPANIONS):
+            Path(self.companion(ending)).unlink(missing_ok=True)
+        try:
+            self._part.rmdir()
+        except OSError:
+            shutil.rmtree(self._part, ignore_errors=True)
+
+    def companion(self, ending: str) -> str:
+        """Return where to write a file that appears with the checkpoint, as `<prefix><ending>`.
+
+        Args:
+            ending: One of `publication.COMPANIONS`.
+        """
+        return str(self._part / f"{Path(self.prefix).name}{ending}")
 
     def add(self, name: str, array: NDArray[Any]) -> None:
         """Write one tensor.
@@ -183,21 +197,17 @@ class CheckpointWriter:
     def _publish(self) -> None:
         entries = {name.encode(): entry for name, entry in self._entries.items()}
         rows = ((key, format_entry(entries[key])) for key in sorted(entries))
-        self._index_part.write_bytes(format_table([(b"", format_header()), *rows]))
-        files.fsync(str(self._data_part))
-        files.fsync(str(self._index_part))
-        files.check_absent(f"{self.prefix}.index", force=self._force)
-        if self._stage is not None:
-            files.remove(f"{self.prefix}.index")
-            files.copy(str(self._data_part), f"{self.prefix}.data-00000-of-00001")
-            files.copy(str(self._index_part), f"{self.prefix}.index")
+        index = Path(self.companion(_INDEX))
+        index.write_bytes(format_table([(b"", format_header()), *rows]))
+        if not files.is_remote(self.prefix):
+            publish(self._part, self.prefix, force=self._force)
             return
-        # An old index must not outlive its data: without it there is no checkpoint for a moment,
-        # with it there would be a wrong one.
-        self._index_path.unlink(missing_ok=True)
-        self._data_part.replace(self._data_path)
-        self._index_part.replace(self._index_path)
-        files.fsync(str(self._index_path.parent))
+        files.check_absent(f"{self.prefix}{_INDEX}", force=self._force)
+        for ending in (_INDEX, *COMPANIONS):
+            files.remove(f"{self.prefix}{ending}")
+        for ending in (_DATA, *COMPANIONS, _INDEX):
+            if Path(self.companion(ending)).exists():
+                files.copy(self.companion(ending), f"{self.prefix}{ending}")
 
 
 def write_checkpoint(

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import last_prefixes, range_prefixes, step_prefix
+from yt8m_ensemble.checkpoints import (
+    last_prefixes,
+    range_prefixes,
+    recover_checkpoint,
+    step_prefix,
+)
 from yt8m_ensemble.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ def select_checkpoints(
         CheckpointError: If one comes twice.
         UsageError: If none or several ways to choose are given, or none applies.
     """
+    for path in prefixes:
+        recover_checkpoint(path)
     whole = [path for path in prefixes if files.exists(f"{path}.index")]
     directories = [_train_dir(path) for path in prefixes if path not in whole]
     ways = [way for way in (step_range, checkpoints, last) if way is not None]

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import latest_prefix, step_prefix
+from yt8m_ensemble.checkpoints import latest_prefix, recover_checkpoint, step_prefix
 from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MAX_FLAGS_BYTES
 from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
 from yt8m_ensemble.provenance import read_provenance
@@ -24,10 +24,12 @@ def find_prefix(path: str) -> str:
     """
     if match := _AT_STEP.fullmatch(path):
         return step_prefix(match["directory"], int(match["step"]))
+    files.recover_directory(path.rstrip("/"))
     if files.is_dir(path):
         exported = f"{path.rstrip('/')}/{INFERENCE_MODEL}"
         return exported if files.exists(f"{exported}.index") else latest_prefix(path)
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
+    recover_checkpoint(prefix)
     if not files.exists(f"{prefix}.index") and not files.exists(f"{prefix}.meta"):
         msg = (
             f"There is no model at '{path}': neither a directory nor '{prefix}.index' exists. Give "

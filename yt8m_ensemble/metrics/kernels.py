@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from yt8m_ensemble.metrics.compiling import compiled
 
 _MAX_GROUPS = 256
 _HALVINGS = 16
 _SPARE = 6
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def select_classes(scores: Any, top_k: int, kept: Any) -> int:
     """Write the classes of each row's `top_k` highest scores, in rising order.
 
@@ -58,7 +57,7 @@ def select_classes(scores: Any, top_k: int, kept: Any) -> int:
     return -1
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def _fold(values: Any, maxima: Any) -> bool:
     # Fill in the maximum of each group; tell whether a value is nan.
     num_groups = len(maxima)
@@ -72,7 +71,7 @@ def _fold(values: Any, maxima: Any) -> bool:
     return has_nan
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def _lower_bound(maxima: Any, top_k: int) -> Any:
     # A value that at least `top_k` maxima reach, and where halving finds one soon few more.
     low, high = maxima.min(), maxima.max()
@@ -90,7 +89,7 @@ def _lower_bound(maxima: Any, top_k: int) -> Any:
     return low
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def _insert(value: Any, class_id: int, best: Any, classes: Any, count: int) -> int:
     # Put a score among the best so far: higher ones first, of equal ones the lower class. If all
     # places are taken, the last one falls out.
@@ -106,7 +105,7 @@ def _insert(value: Any, class_id: int, best: Any, classes: Any, count: int) -> i
     return min(count + 1, len(best))
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def _write_sorted(classes: Any, out: Any) -> None:
     # By insertion: for so few numbers a general sort takes twice as long.
     for i in range(len(classes)):

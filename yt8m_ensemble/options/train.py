@@ -97,9 +97,13 @@ class TrainingOptions(SeedOptions):
     save_steps: Annotated[
         int, option("Steps between checkpoints; the last step is always saved.", ge=1)
     ] = 1000
+    save_minutes: Annotated[
+        float, option("Longest time without a checkpoint; 0 is no limit.", ge=0)
+    ] = 15.0
     log_steps: Annotated[int, option("Steps between metrics of a batch.", ge=1)] = 10
     export_steps: Annotated[
-        int, option("Steps between exports as a SavedModel; 0 exports none.", ge=0)
+        int,
+        option("Export each checkpoint that passes a multiple of so many steps; 0 is none.", ge=0),
     ] = 0
     validation_data: Annotated[
         str, option("Labeled records to score at every checkpoint.", metavar="GLOB")

@@ -78,10 +78,7 @@ class PartWriter:
             return
         scorer = self._scorer
         batches = scorer.batches([path], batch_size=self._options.batch_size)
-        with (
-            files.atomic_file(part, force=True) as temporary,
-            scorer.writer(temporary, top_k=self._options.cache_top_k, force=True) as writer,
-        ):
+        with scorer.writer(part, [path], top_k=self._options.cache_top_k, force=True) as writer:
             for videos, members in score_ahead(batches, scorer.members_of):
                 writer.append(videos.video_ids, members, videos.labels)
             writer.end_shard(shard_name(path))

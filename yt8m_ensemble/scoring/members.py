@@ -80,14 +80,17 @@ class MemberScorer:
         """Return `mixed` and `members_of` of one model, in one run of its graph."""
         return self._runners[0].both(videos.pooled[0])
 
-    def writer(self, path: str, *, top_k: int | None, force: bool) -> PredictionsWriter:
-        """Return a writer of a cache of these members; see `PredictionsWriter`."""
+    def writer(
+        self, path: str, records: Sequence[str], *, top_k: int | None, force: bool
+    ) -> PredictionsWriter:
+        """Return a writer of a cache of record files by these members; see `PredictionsWriter`."""
         return PredictionsWriter(
             path,
             members=self.members,
             digests=self.digests,
             num_classes=self.num_classes,
             top_k=top_k,
+            shards=[shard_name(record) for record in records],
             force=force,
         )
 

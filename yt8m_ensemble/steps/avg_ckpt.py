@@ -37,7 +37,7 @@ from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.loading.checkpoints import index_digest, select_checkpoints, step_of
 from yt8m_ensemble.loading.paths import find_flags
 from yt8m_ensemble.options import AverageOptions, command
-from yt8m_ensemble.provenance import write_provenance
+from yt8m_ensemble.provenance import format_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,14 +137,7 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
         means = mean_blocks(
             used, plan.averaged, result.weights, allow_nonfinite=options.allow_nonfinite
         )
-        _write(options.out, plan, means, force=options.force, progress=options.progress)
-        if options.search:
-            from yt8m_ensemble.plotting import draw_search
-
-            draw_search(result.trials, f"{options.out}.search.png")
-        _carry_meta_graph(by_step[-1], options.out, plan)
-        write_provenance(
-            options.out,
+        provenance = format_provenance(
             command="avg-ckpt",
             inputs=digests,
             options=options,
@@ -154,6 +147,17 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
             recalibration=vars(result.recalibration) if result.recalibration else None,
             model_flags=flags,
         )
+        with CheckpointWriter(options.out, force=options.force) as writer:
+            _write(writer, plan, means, progress=options.progress)
+            # A meta graph whose saver would not find every variable in the average is none.
+            if not plan.dropped and files.exists(f"{by_step[-1]}.meta"):
+                files.copy(f"{by_step[-1]}.meta", writer.companion(".meta"))
+            companion = writer.companion(files.PROVENANCE_ENDING)
+            Path(companion).write_text(provenance, encoding="utf-8")
+        if options.search:
+            from yt8m_ensemble.plotting import draw_search
+
+            draw_search(result.trials, f"{options.out}.search.png")
         return result
 
 
@@ -269,11 +273,10 @@ def _check_space(out: str, nbytes: int) -> None:
 
 
 def _write(
-    out: str,
+    writer: CheckpointWriter,
     plan: AveragePlan,
     means: Iterator[tuple[TensorSpec, Iterator[NDArray[Any]]]],
     *,
-    force: bool,
     progress: Progress,
 ) -> None:
     total = sum(spec.nbytes for spec in plan.averaged)
@@ -286,19 +289,9 @@ def _write(
             done += block.nbytes
             progress("average", done / 1e6, total / 1e6, unit="MB")
 
-    with CheckpointWriter(out, force=force) as writer:
-        for name in plan.specs:  # sorted, as TensorFlow's Saver writes
-            if name in plan.copied:
-                writer.add(name, plan.copied[name])
-            else:
-                spec, blocks = next(means)
-                writer.add_blocks(spec, watched(blocks))
-
-
-def _carry_meta_graph(newest: str, out: str, plan: AveragePlan) -> None:
-    """Copy the newest input's meta graph if its saver would find every variable in the average."""
-    if plan.dropped or not files.exists(f"{newest}.meta"):
-        files.remove(f"{out}.meta")  # of an output that was replaced
-    elif newest != out:
-        with files.atomic_file(f"{out}.meta", force=True) as part:
-            files.copy(f"{newest}.meta", part)
+    for name in plan.specs:  # sorted, as TensorFlow's Saver writes
+        if name in plan.copied:
+            writer.add(name, plan.copied[name])
+        else:
+            spec, blocks = next(means)
+            writer.add_blocks(spec, watched(blocks))

@@ -10,7 +10,7 @@ import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.data import shard_paths
-from yt8m_ensemble.errors import PredictionsError, UsageError
+from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.inference import (
     SUBMISSION_HEADER,
     format_submission,
@@ -119,7 +119,9 @@ def write_scores(options: PredictOptions) -> PredictResult:
             return result
         sinks = _Sinks(
             _Submission(options) if options.csv else None,
-            _Cache(scorer.writer(cache, top_k=options.cache_top_k, force=options.force), paths)
+            _Cache(
+                scorer.writer(cache, paths, top_k=options.cache_top_k, force=options.force), paths
+            )
             if cache
             else None,
         )
@@ -142,7 +144,7 @@ def plan_predict_scores(options: PredictOptions) -> PlannedPrediction:
         check_beam(options)
     with _scorer(options) as (scorer, paths):
         if options.cache and options.runner == "local":
-            scorer.writer(options.cache, top_k=options.cache_top_k, force=options.force)
+            scorer.writer(options.cache, paths, top_k=options.cache_top_k, force=options.force)
         return PlannedPrediction(scorer.members, tuple(paths))
 
 
@@ -279,20 +281,10 @@ class _Cache:
 
         Returns:
             Itself.
-
-        Raises:
-            PredictionsError: If it holds other records than those to score.
         """
         with ExitStack() as stack:
             self._writer = stack.enter_context(self._writer)
             finished = set(self._writer.finished_shards)
-            foreign = sorted(finished - set(map(shard_name, self._paths)))
-            if foreign:
-                msg = (
-                    f"The unfinished cache holds scores of '{foreign[0]}', which `--data` and "
-                    "`--shard` do not name now. Run it as before, or pass `--force` to start over."
-                )
-                raise PredictionsError(msg, shards=foreign)
             self.missing = [path for path in self._paths if shard_name(path) not in finished]
             self._positions = {path: position for position, path in enumerate(self.missing)}
             self._next = 0  # the first file that is not ended yet

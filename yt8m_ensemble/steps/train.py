@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps
 from yt8m_ensemble.constants import FEATURE_SIZES, FLAGS_FILE
-from yt8m_ensemble.errors import ModelError, UsageError
+from yt8m_ensemble.errors import ModelError, TrainingError, UsageError
+from yt8m_ensemble.locks import lock
 from yt8m_ensemble.models import declare_variables, make_model, model_options
 from yt8m_ensemble.options import (
     FeatureOptions,
@@ -55,13 +57,21 @@ def train_model(options: TrainOptions) -> Checkpoint:
     Raises:
         ModelError: If the architecture does not fit, or the directory holds another model.
         DataError: If no record file is found, or a record is bad.
-        TrainingError: If the loss becomes infinite or not a number.
+        TrainingError: If the loss becomes infinite or not a number, or another process trains
+            into the directory.
     """
-    run = _prepare(options)
+    with ExitStack() as stack:
+        run = _prepare(options)
+        if run.cluster.is_chief:
+            _lock(options.train_dir, stack)
+        return _train(options, run)
+
+
+def _train(options: TrainOptions, run: _Run) -> Checkpoint:
     train_dir = options.train_dir.rstrip("/")
     if run.cluster.is_chief:
         if options.start_new_model:
-            _remove_old_run(Path(train_dir))
+            _remove_old_run(train_dir)
         files.write_text(f"{train_dir}/{FLAGS_FILE}", run.flags.to_json(), force=True)
     checkpoint = train(
         options.train_dir,
@@ -83,6 +93,25 @@ def train_model(options: TrainOptions) -> Checkpoint:
             last_step=checkpoint.global_step,
         )
     return checkpoint
+
+
+def _lock(train_dir: str, stack: ExitStack) -> None:
+    """Keep a second run out of a directory while the stack is open.
+
+    Raises:
+        TrainingError: If one is training into it.
+    """
+    if files.is_remote(train_dir):
+        return
+    Path(train_dir).mkdir(parents=True, exist_ok=True)
+    try:
+        stack.enter_context(lock(str(Path(train_dir, "train")), wait=False))
+    except BlockingIOError as error:
+        msg = (
+            f"Another process is training into '{train_dir}'. Wait for it, or choose another "
+            "`--train-dir`."
+        )
+        raise TrainingError(msg, train_dir=train_dir) from error
 
 
 @command(TrainOptions)
@@ -206,9 +235,9 @@ def _digest_records(paths: Sequence[str]) -> dict[str, str]:
     return {path: files.sha256(path) for path in paths}
 
 
-def _remove_old_run(directory: Path) -> None:
+def _remove_old_run(directory: str) -> None:
     """Remove what training wrote, and nothing else."""
-    for pattern in _OWN_FILES:
-        for path in directory.glob(pattern):
-            path.unlink()
-    shutil.rmtree(directory / "export", ignore_errors=True)
+    for name in files.list_dir(directory):
+        if any(fnmatchcase(name, pattern) for pattern in _OWN_FILES):
+            files.remove(f"{directory}/{name}")
+    files.remove_tree(f"{directory}/export")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import h5py
-
 from yt8m_ensemble.storage.reader import open_predictions
 
 _ROW_BLOCK = 1024
@@ -28,11 +26,9 @@ def predictions_digest(path: str) -> str:
         if labels is not None:
             digest.update(labels.indptr.tobytes())
             digest.update(labels.class_ids.tobytes())
-        num_videos = opened.num_videos
-    with h5py.File(path, "r") as file:
-        for group in ("scores", "class_ids"):
-            for name in sorted(file.get(group, ())):
-                rows = file[group][name]
-                for start in range(0, num_videos, _ROW_BLOCK):
-                    digest.update(rows[start : min(start + _ROW_BLOCK, num_videos)].tobytes())
+        groups = ("scores", "class_ids") if opened.top_k else ("scores",)
+        for group in groups:
+            for member in range(len(opened.members)):
+                for rows in opened.stored(group, member, rows=_ROW_BLOCK):
+                    digest.update(rows.tobytes())
     return digest.hexdigest()

@@ -70,7 +70,7 @@ def join_predictions(
     with ExitStack() as stack:
         opened, spans = _open_parts(parts, stack)
         result = _result(out, opened, spans)
-        with _writer(out, opened, force=force) as writer:
+        with _writer(out, opened, spans, force=force) as writer:
             done = 0
             for span in spans:
                 if span.name not in writer.finished_shards:
@@ -94,7 +94,7 @@ def plan_join(parts: Sequence[str], out: str, *, force: bool = False) -> JoinedP
     """
     with ExitStack() as stack:
         opened, spans = _open_parts(parts, stack)
-        _writer(out, opened, force=force)
+        _writer(out, opened, spans, force=force)
         return _result(out, opened, spans)
 
 
@@ -120,7 +120,9 @@ def _result(
     return JoinedPredictions(out, opened[0].header.members, num_videos, len(spans))
 
 
-def _writer(out: str, opened: Sequence[PredictionsFile], *, force: bool) -> PredictionsWriter:
+def _writer(
+    out: str, opened: Sequence[PredictionsFile], spans: Sequence[_Span], *, force: bool
+) -> PredictionsWriter:
     header = opened[0].header
     return PredictionsWriter(
         out,
@@ -129,6 +131,8 @@ def _writer(out: str, opened: Sequence[PredictionsFile], *, force: bool) -> Pred
         num_classes=header.num_classes,
         top_k=header.top_k or None,
         dtype=header.dtype,
+        command="merge-predictions",
+        shards=[span.name for span in spans],
         force=force,
     )
 

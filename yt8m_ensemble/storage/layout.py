@@ -1,7 +1,7 @@
 """Names and dtypes inside a predictions file. Reads nothing and writes nothing.
 
     /                      attributes: format, num_classes, members, digests, dtype,
-                           top_k (0 = dense), has_labels, complete
+                           top_k (0 = dense), command, has_labels, complete
     /video_ids             (N,) bytes
     /scores/<member>       (N, C) dense, or (N, K): the K highest, beside
     /class_ids/<member>    (N, K) their classes, rising along a row; only if top_k > 0
@@ -9,11 +9,13 @@
     /labels/class_ids      (number of positives,)
     /shards/names, /ends   one entry a whole shard; rows past the last end do not count
 
-<member> is the member's place, since its name may hold a slash.
+<member> is the member's place, since its name may hold a slash. Every chunk carries HDF5's own
+checksum (Fletcher-32); files of version 0.1 have none, and are read as they are.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ FORMAT = "yt8m-ensemble predictions 1"
 CHUNK_BYTES = 1 << 20
 SHARD_NAME_BYTES = 256
 CLASS_ID_DTYPE = np.dtype(np.int32)
+_CHUNK_ENTRY_BYTES = 64  # a chunk's checksum and its place in the index of chunks
+_MAX_CLASSES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,18 @@ class Header:
         """Scores stored a video and member."""
         return self.top_k or self.num_classes
 
-    def write(self, file: h5py.File) -> None:
-        """Write the attributes of a new, incomplete file."""
-        file.attrs["format"] = FORMAT
-        file.attrs["members"] = list(self.members)
-        file.attrs["digests"] = list(self.digests)
-        file.attrs["num_classes"] = self.num_classes
-        file.attrs["top_k"] = self.top_k
-        file.attrs["dtype"] = self.dtype
-        file.attrs["complete"] = False
+    def attributes(self, *, command: str) -> dict[str, Any]:
+        """Return the attributes of a new, incomplete file, written by a command."""
+        return {
+            "format": FORMAT,
+            "members": list(self.members),
+            "digests": list(self.digests),
+            "num_classes": self.num_classes,
+            "top_k": self.top_k,
+            "dtype": self.dtype,
+            "command": command,
+            "complete": False,
+        }
 
     @classmethod
     def read(cls, file: h5py.File, *, path: str) -> Header:
@@ -103,34 +110,68 @@ class Header:
             )
             raise PredictionsError(msg, path=path, format=found)
         attributes: dict[str, Any] = dict(file.attrs)
+        num_classes = int(attributes["num_classes"])
+        if not 1 <= num_classes <= _MAX_CLASSES:
+            msg = f"'{path}' says that it holds {num_classes} classes. Predict it again."
+            raise PredictionsError(msg, path=path)
         return cls(
             members=tuple(map(str, attributes["members"])),
             digests=tuple(map(str, attributes["digests"])),
-            num_classes=int(attributes["num_classes"]),
+            num_classes=num_classes,
             top_k=int(attributes["top_k"]),
             dtype=str(attributes["dtype"]),
         )
 
 
+def plan_rows(
+    header: Header, *, id_bytes: int, has_labels: bool
+) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return the shape of a row and the dtype of every dataset, by name."""
+    width, dtype = header.width, np.dtype(header.dtype)
+    rows: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+        "video_ids": ((), np.dtype(f"S{id_bytes}")),
+        "shards/names": ((), np.dtype(f"S{SHARD_NAME_BYTES}")),
+        "shards/ends": ((), np.dtype(np.int64)),
+    }
+    for member in range(len(header.members)):
+        rows[f"scores/{member}"] = ((width,), dtype)
+        if header.top_k:
+            rows[f"class_ids/{member}"] = ((width,), CLASS_ID_DTYPE)
+    if has_labels:
+        rows["labels/indptr"] = ((), np.dtype(np.int64))
+        rows["labels/class_ids"] = ((), CLASS_ID_DTYPE)
+    return rows
+
+
 def create_rows(file: h5py.File, header: Header, *, id_bytes: int, has_labels: bool) -> None:
     """Make the empty datasets of a new file; all of them, since later none can be added."""
     file.attrs["has_labels"] = has_labels
-
-    def rows(name: str, width: int, dtype: Any) -> None:
-        item = np.dtype(dtype).itemsize
-        shape = (width,) if width else ()
-        chunk = max(1, CHUNK_BYTES // (item * max(width, 1)))
+    planned = plan_rows(header, id_bytes=id_bytes, has_labels=has_labels)
+    for name, (shape, dtype) in planned.items():
         file.create_dataset(
-            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(chunk, *shape)
+            name,
+            (0, *shape),
+            dtype,
+            maxshape=(None, *shape),
+            chunks=(_chunk_rows(shape, dtype), *shape),
+            fletcher32=True,
         )
 
-    rows("video_ids", 0, f"S{id_bytes}")
-    rows("shards/names", 0, f"S{SHARD_NAME_BYTES}")
-    rows("shards/ends", 0, np.int64)
-    for member in range(len(header.members)):
-        rows(f"scores/{member}", header.width, header.dtype)
-        if header.top_k:
-            rows(f"class_ids/{member}", header.top_k, CLASS_ID_DTYPE)
-    if has_labels:
-        rows("labels/indptr", 0, np.int64)
-        rows("labels/class_ids", 0, CLASS_ID_DTYPE)
+
+def bytes_of(
+    header: Header, *, num_videos: int, num_positives: int, id_bytes: int, num_shards: int
+) -> int:
+    """Return the most bytes that datasets of so many rows take, whole chunks counted."""
+    lengths = {"labels/class_ids": num_positives}
+    lengths |= dict.fromkeys(("shards/names", "shards/ends"), num_shards)
+    planned = plan_rows(header, id_bytes=id_bytes, has_labels=True)
+    total = 0
+    for name, (shape, dtype) in planned.items():
+        chunk = _chunk_rows(shape, dtype)
+        num_chunks = lengths.get(name, num_videos) // chunk + 1
+        total += num_chunks * (chunk * dtype.itemsize * math.prod(shape) + _CHUNK_ENTRY_BYTES)
+    return total
+
+
+def _chunk_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return max(1, CHUNK_BYTES // (dtype.itemsize * max(math.prod(shape), 1)))

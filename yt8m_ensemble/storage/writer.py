@@ -1,23 +1,32 @@
 """Write a predictions file shard by shard, so that an interrupted run loses at most one shard.
 
-The file is kept in HDF5's single-writer-multiple-reader mode: what was flushed stays readable even
-if the process is killed in the middle of a write.
+Rows go to `OUT.h5.partial`, which becomes OUT once it is whole; until then an older OUT stays as it
+was. The partial file is kept in HDF5's single-writer-multiple-reader mode: what was flushed stays
+readable even if the process is killed in the middle of a write.
 """
 
 from __future__ import annotations
 
-import fcntl
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
 
+from yt8m_ensemble import hdf5
 from yt8m_ensemble.errors import PredictionsError, ShapeError
-from yt8m_ensemble.files import atomic_file, check_absent
+from yt8m_ensemble.files import atomic_file, check_absent, fsync, rename_file
+from yt8m_ensemble.locks import lock
 from yt8m_ensemble.metrics import top_k_classes
-from yt8m_ensemble.storage.layout import SHARD_NAME_BYTES, Header, create_rows
-from yt8m_ensemble.storage.reader import open_predictions, open_readable
+from yt8m_ensemble.storage.layout import (
+    SHARD_NAME_BYTES,
+    Header,
+    bytes_of,
+    create_rows,
+    plan_rows,
+)
+from yt8m_ensemble.storage.reader import open_predictions, open_readable, partial_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +39,8 @@ _MIN_ID_BYTES = 16
 class PredictionsWriter:
     """Append predictions of all members, batch by batch; a context manager.
 
-    An unfinished file of the same members, classes and dtype is continued: skip the shards that
-    `finished_shards` lists. A finished one is refused without `force`. Leaving the block without
-    an error marks the file as complete.
+    What the same command left unfinished is continued, also with `force`: skip the shards that
+    `finished_shards` lists. Leaving the block without an error makes the file complete.
 
     Args:
         path: The `.h5` file, local; missing parent directories are made.
@@ -41,12 +49,14 @@ class PredictionsWriter:
         num_classes: Classes `C`.
         top_k: Keep only so many highest scores of each video and member; `None` keeps all.
         dtype: `float32`, or `float16` for half the bytes and many ties.
-        force: Start over even if the file exists.
+        command: The command that writes; no other continues its work.
+        shards: Names that may be given to `end_shard`; work on others is another run's.
+        force: Replace an existing file, and start over where another run left work unfinished.
 
     Raises:
-        OutputExistsError: If the file is complete and `force` is not set.
-        PredictionsError: If the header makes no sense, or an unfinished file was written with
-            other members, digests, classes or dtype.
+        OutputExistsError: If the file exists and `force` is not set.
+        PredictionsError: If the header makes no sense, or another run left work unfinished and
+            `force` is not set.
     """
 
     def __init__(
@@ -58,17 +68,21 @@ class PredictionsWriter:
         num_classes: int,
         top_k: int | None = None,
         dtype: str = "float32",
+        command: str = "predict",
+        shards: Sequence[str] | None = None,
         force: bool = False,
     ) -> None:  # fmt: skip
-        self._path = path
+        self._path, self._partial = path, partial_path(path)
         self._header = Header(tuple(members), tuple(digests), num_classes, top_k or 0, dtype)
+        self._command, self._force = command, force
+        self._shards = None if shards is None else frozenset(shards)
         self._file: h5py.File | None = None
         self._num_videos = self._num_positives = 0
         self.finished_shards: tuple[str, ...] = ()
-        self._force = force
-        self._lock: _Lock | None = None
-        if Path(path).exists() and not force:
-            self._continue()
+        self._reserved_to = 0
+        self._is_finished = False
+        check_absent(path, force=force)
+        self._continue()
 
     @property
     def num_videos(self) -> int:
@@ -76,7 +90,7 @@ class PredictionsWriter:
         return self._num_videos
 
     def __enter__(self) -> Self:
-        """Take the file's lock and open it.
+        """Take the file's lock and open the partial file.
 
         Returns:
             Itself.
@@ -84,27 +98,39 @@ class PredictionsWriter:
         Raises:
             PredictionsError: If another process is writing the file.
         """
-        target = Path(self._path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _Lock(target)
-        if self._force or not target.exists():
-            # Made at once, so that a directory that cannot be written to is known before the work.
-            self._file = h5py.File(self._path, "w", libver="v110")
-            self._header.write(self._file)
-            self._file.flush()
-        else:
-            self._continue()  # again: a writer that held the lock may have ended shards meanwhile
+        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock(self._path, wait=False))
+            except BlockingIOError as error:
+                msg = (
+                    f"Another process is writing '{self._path}'. Wait for it, or write files of "
+                    "their own with `yt8m-ens predict --shard I/N` and join them with "
+                    "`yt8m-ens merge-predictions`."
+                )
+                raise PredictionsError(msg, path=self._path) from error
+            # Again: a writer that held the lock may have ended shards meanwhile, or all of it.
+            check_absent(self._path, force=self._force)
+            if not self._continue():
+                with atomic_file(self._partial, force=True) as new:
+                    attributes = self._header.attributes(command=self._command)
+                    hdf5.create(new, attributes, libver="v110")
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        with self._stack:
             if kind is None:
                 self.finish()
             elif self._file is not None:
                 self._file.close()
-        finally:
-            if self._lock is not None:
-                self._lock.release()
+        if error is not None and self.finished_shards:
+            error.add_note(
+                f"'{self._partial}' keeps {len(self.finished_shards)} finished record files; the "
+                "same command goes on from there."
+            )
 
     def append(
         self,
@@ -132,6 +158,8 @@ class PredictionsWriter:
                 f"{expected[1:]} (members, videos, classes)."
             )
             raise ShapeError(msg, scores=scores.shape, expected=expected)
+        _check_finite(header.members, video_ids, scores)
+        self._reserve(video_ids, labels)
         file = self._rows(video_ids, has_labels=labels is not None)
         _extend(file["video_ids"], video_ids, at=self._num_videos)
         for member, rows in enumerate(scores):
@@ -166,18 +194,24 @@ class PredictionsWriter:
         self.finished_shards += (name,)
 
     def finish(self) -> None:
-        """End the last shard if it has rows left, mark the file as complete, and close it.
+        """End the last shard if it has rows left, mark the file as complete, and rename it.
 
-        Called when the block ends; nothing can be appended after it.
+        Called when the block ends; nothing can be appended after it, and nothing is done again.
         """
+        if self._is_finished:
+            return
         file = self._rows(np.zeros(0, "S1"), has_labels=False)
         ends = file["shards/ends"][-1:]
         if self._num_videos > (ends[0] if len(ends) else 0):
             self.end_shard("rest")
         file.close()
-        with h5py.File(self._path, "r+") as reopened:  # attributes cannot change while readers may
-            reopened.attrs["complete"] = True
         self._file = None
+        with h5py.File(self._partial, "r+") as reopened:  # attributes cannot change in that mode
+            reopened.attrs["complete"] = True
+        fsync(self._partial)
+        rename_file(self._partial, self._path, force=self._force)
+        self._is_finished = True
+        Path(self._partial).unlink(missing_ok=True)  # a second name, where links were used
 
     def _append_member(self, file: h5py.File, member: int, rows: NDArray[np.floating]) -> None:
         values = rows
@@ -189,7 +223,7 @@ class PredictionsWriter:
 
     def _rows(self, video_ids: NDArray[np.bytes_], *, has_labels: bool) -> h5py.File:
         if self._file is None:
-            self._file = _open_appendable(self._path)
+            self._file = _open_appendable(self._partial)
         file = self._file
         if "video_ids" not in file:
             id_bytes = max(_MIN_ID_BYTES, video_ids.dtype.itemsize)
@@ -204,48 +238,80 @@ class PredictionsWriter:
             raise PredictionsError(msg, path=self._path)
         if video_ids.dtype.itemsize > file["video_ids"].dtype.itemsize:
             file.close()
-            _rewrite(self._path, rows=self._num_videos, id_bytes=2 * video_ids.dtype.itemsize)
-            file = self._file = _open_appendable(self._path)
+            self._file = None
+            _rewrite(self._partial, rows=self._num_videos, id_bytes=2 * video_ids.dtype.itemsize)
+            file = self._file = _open_appendable(self._partial)
         if not file.swmr_mode:
             file.swmr_mode = True
         return file
 
-    def _continue(self) -> None:
-        with open_predictions(self._path) as old:
-            if old.is_complete:
-                check_absent(self._path, force=False)
-            if old.header != self._header:
-                msg = (
-                    f"'{self._path}' is the unfinished work of another run: it holds {old.header}, "
-                    f"now {self._header}. Pass `--force` to start over."
-                )
-                raise PredictionsError(msg, path=self._path)
-            self.finished_shards = old.shards
-            self._num_videos = old.num_videos
-            labels = old.labels
-            self._num_positives = 0 if labels is None else labels.num_positives
+    def _reserve(self, video_ids: NDArray[np.bytes_], labels: NDArray[np.bool_] | None) -> None:
+        """Make sure that the disk has room for a batch before HDF5 tries to write it."""
+        needed = bytes_of(
+            self._header,
+            num_videos=self._num_videos + len(video_ids),
+            num_positives=self._num_positives
+            + (0 if labels is None else int(np.count_nonzero(labels))),
+            id_bytes=max(2 * video_ids.dtype.itemsize, _MIN_ID_BYTES),
+            num_shards=len(self.finished_shards) + 1,
+        )
+        if needed > self._reserved_to:
+            # What a killed writer left beyond its last shard is not used again.
+            lost = 0 if self._reserved_to else Path(self._partial).stat().st_size
+            self._reserved_to = needed
+            hdf5.reserve(self._partial, needed + lost)
 
+    def _continue(self) -> bool:
+        """Read what the same command left unfinished; return whether there is anything.
 
-class _Lock:
-    """Keep a second writer out; HDF5's own lock is given up once readers are let in."""
+        Returns:
+            Whether the partial file is to be continued.
 
-    def __init__(self, target: Path) -> None:
-        self._path = target.with_name(f".{target.name}.lock")
-        self._file = self._path.open("w")
+        Raises:
+            PredictionsError: If it is another run's, and `force` is not set.
+        """
+        if not Path(self._partial).exists():
+            return False
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.close()
-            msg = (
-                f"Another process is writing '{target}'. Wait for it, or write files of their "
-                "own with `yt8m-ens predict --shard I/N` and join them with "
-                "`yt8m-ens merge-predictions`."
-            )
-            raise PredictionsError(msg, path=str(target)) from error
+            old = open_predictions(self._partial)
+        except PredictionsError:
+            return False  # killed before it held anything, or damaged: nothing to go on from
+        with old:
+            is_same = (old.header, old.command) == (self._header, self._command)
+            foreign = sorted(set(old.shards) - (self._shards or set(old.shards)))
+            if is_same and not foreign:
+                self.finished_shards = old.shards
+                self._num_videos = old.num_videos
+                labels = old.labels
+                self._num_positives = 0 if labels is None else labels.num_positives
+                return True
+            if not self._force:
+                found = f"scores of '{foreign[0]}'" if foreign and is_same else f"{old.header}"
+                msg = (
+                    f"'{self._partial}' is the unfinished work of another run (of "
+                    f"{old.command}): it holds {found}. Finish that run, or pass "
+                    "`--force` to start over."
+                )
+                raise PredictionsError(msg, path=self._partial, shards=foreign)
+        return False
 
-    def release(self) -> None:
-        self._path.unlink(missing_ok=True)
-        self._file.close()
+
+def _check_finite(
+    members: Sequence[str], video_ids: NDArray[np.bytes_], scores: NDArray[np.floating]
+) -> None:
+    """Refuse scores that are no numbers.
+
+    Raises:
+        PredictionsError: If a member gives one; names it.
+    """
+    if np.isfinite(scores).all():
+        return
+    member, video = (int(places[0]) for places in np.nonzero(~np.isfinite(scores))[:2])
+    msg = (
+        f"Member '{members[member]}' scores video '{video_ids[video].decode(errors='replace')}' "
+        "with values that are not finite. Look for such weights with `yt8m-ens inspect --stats`."
+    )
+    raise PredictionsError(msg, member=members[member])
 
 
 def _extend(dataset: h5py.Dataset, rows: NDArray[Any], *, at: int) -> None:
@@ -269,23 +335,30 @@ def _rewrite(path: str, *, rows: int, id_bytes: int = 0) -> None:
     """Copy the first rows into a sound file of the same name, with wider video ids if asked."""
     with open_readable(path) as old, atomic_file(path, force=True) as temporary:
         header = Header.read(old, path=path)
+        attributes = header.attributes(command=str(old.attrs["command"]))
+        hdf5.create(temporary, attributes, libver="v110")
+        if "video_ids" not in old:
+            return
         has_labels = bool(old.attrs["has_labels"])
-        with h5py.File(temporary, "w", libver="v110") as new:
-            header.write(new)
-            id_bytes = max(id_bytes, old["video_ids"].dtype.itemsize)
+        id_bytes = max(id_bytes, old["video_ids"].dtype.itemsize)
+        num_shards = len(old["shards/ends"])
+        num_positives = int(old["labels/indptr"][rows - 1]) if has_labels and rows else 0
+        size = bytes_of(
+            header,
+            num_videos=rows,
+            num_positives=num_positives,
+            id_bytes=id_bytes,
+            num_shards=num_shards,
+        )
+        hdf5.reserve(temporary, size)
+        lengths = {
+            "shards/names": num_shards,
+            "shards/ends": num_shards,
+            "labels/class_ids": num_positives,
+        }
+        with h5py.File(temporary, "r+", libver="v110") as new:
             create_rows(new, header, id_bytes=id_bytes, has_labels=has_labels)
-            num_shards = len(old["shards/ends"])
-            num_positives = int(old["labels/indptr"][rows - 1]) if has_labels and rows else 0
-            lengths = {
-                "shards/names": num_shards,
-                "shards/ends": num_shards,
-                "labels/class_ids": num_positives,
-            }
-            names: list[str] = []
-            new.visititems(
-                lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-            )
-            for name in names:
+            for name in plan_rows(header, id_bytes=id_bytes, has_labels=has_labels):
                 _copy_rows(old[name], new[name], lengths.get(name, rows))
 
 

@@ -25,6 +25,7 @@ from yt8m_ensemble.training.cluster import Cluster
 from yt8m_ensemble.training.saving import Saver, last_good
 from yt8m_ensemble.training.serving import export_saved_model
 from yt8m_ensemble.training.statistics import read_statistics
+from yt8m_ensemble.training.stopping import StopRequest
 from yt8m_ensemble.training.summaries import ScalarWriter
 from yt8m_ensemble.training.teacher import Teacher
 from yt8m_ensemble.training.trainer import StepResult, Trainer
@@ -74,6 +75,7 @@ def train(
 
     Raises:
         DataError: If there are no records, or one is bad.
+        Interrupted: If a signal came; the step that was being done is saved.
         TrainingError: If the loss is no longer finite, or another worker is lost.
         UsageError: If the workers cannot share the work.
     """
@@ -113,6 +115,7 @@ class _Run:
             if validation_paths
             else None
         )
+        self._saved_step, self._saved_at = self._trainer.step, time.monotonic()
 
     def go(self, paths: Sequence[str], progress: Progress) -> Checkpoint:
         trainer, options = self._trainer, self._options
@@ -124,6 +127,7 @@ class _Run:
             return self._save(last=True)
         records = {"features": self._flags.features, "num_classes": self._flags.num_classes}
         with (
+            StopRequest() as stop,
             ScalarWriter(self._train_dir if self._cluster.is_chief else None) as writer,
             explained_errors(own, **records),  # type: ignore[arg-type]
             self._explained_loss_of_workers(),
@@ -137,6 +141,10 @@ class _Run:
                     writer.write(trainer.step, scalars)
                     note = _note(trainer.step, scalars)
                 progress(f"train {self._flags.model}", done, total, unit="examples", note=note)
+                if stop.is_made:
+                    saved = self._save(last=False)
+                    note = f"Saved '{saved.prefix}'; the same command goes on from it."
+                    raise stop.error(note)
                 if trainer.step % options.save_steps == 0:
                     self._save(last=False)
                     if self._validation:
@@ -144,6 +152,8 @@ class _Run:
                         writer.write(trainer.step, {"Epoch/Eval_GAP": gap})
                     if self._has_stalled():
                         break
+                elif 0 < 60 * options.save_minutes <= time.monotonic() - self._saved_at:
+                    self._save(last=False)
         if not trainer.step:
             msg = f"The {len(own)} record files hold no record. Check `--train-data`."
             raise DataError(msg, paths=tuple(own))
@@ -240,7 +250,10 @@ class _Run:
         if last and options.ema_decay:
             self._saver.save_averages(trainer)
         directory = f"{self._train_dir}/export/step_{trainer.step}"
-        due = options.export_steps and (last or trainer.step % options.export_steps == 0)
+        every = options.export_steps
+        # Checkpoints need not fall on its multiples: one that passed a multiple is exported.
+        due = every and (last or trainer.step // every > self._saved_step // every)
+        self._saved_step, self._saved_at = trainer.step, time.monotonic()
         if due and not tf.io.gfile.exists(directory):
             export_saved_model(trainer, self._flags, directory)
         return checkpoint

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import (
+    CheckpointWriter,
     find_steps,
     open_checkpoint,
     step_prefix,
@@ -47,9 +47,11 @@ class Saver:
         if trainer.step not in find_steps(self._train_dir):
             state = trainer.state()
             check_finite(state, train_dir=self._train_dir)
-            # The index comes last: a step counts as soon as it is there.
-            self._write_meta(f"{prefix}.meta")
-            write_checkpoint(prefix, state, force=True)
+            with CheckpointWriter(prefix, force=True) as writer:
+                for name in sorted(state):
+                    writer.add(name, state[name])
+                self._write_meta(writer.companion(".meta"))
+            self._first_meta = f"{prefix}.meta"
             steps = find_steps(self._train_dir)
             write_state_file(self._train_dir, [step_prefix(self._train_dir, s) for s in steps])
         with open_checkpoint(prefix) as source:
@@ -61,12 +63,10 @@ class Saver:
         write_checkpoint(prefix, trainer.averaged_state(), force=True)
 
     def _write_meta(self, path: str) -> None:
-        with files.atomic_file(path, force=True) as temporary:
-            if self._first_meta is None:
-                write_meta_graph(self._graph, temporary)
-            else:
-                shutil.copyfile(self._first_meta, temporary)
-        self._first_meta = path
+        if self._first_meta is None:
+            write_meta_graph(self._graph, path)
+        else:
+            files.copy(self._first_meta, path)
 
 
 def check_finite(arrays: Mapping[str, NDArray[Any]], *, train_dir: str) -> None:

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from yt8m_ensemble.metrics.compiling import compiled
 
 _VIDEOS = 32  # a chunk: its mixed scores stay in the first-level cache
 _MAX = 0x7FFFFFFF
 _FIRST_STEP = 1 << 19  # a sixteenth of a score, as float32 bits go
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
     indptr: Any,
     scores: Any,
@@ -63,7 +62,7 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
                     break
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def _dominates(scores: Any, j: int, i: int, factor: float, floor: float) -> bool:
     dominates = True
     for member in range(len(scores)):
@@ -71,7 +70,7 @@ def _dominates(scores: Any, j: int, i: int, factor: float, floor: float) -> bool
     return dominates
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
     indptr: Any, linked: Any, weights: Any, hits: Any, top_k: int, guesses: Any, pool: Any
 ) -> int:
@@ -129,7 +128,7 @@ def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
     return count
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def _border(row: Any, guess: Any, top_k: int) -> tuple[Any, int]:
     # The value from which to keep, and how many of those that equal it.
     if len(row) <= top_k:
@@ -169,7 +168,7 @@ def _border(row: Any, guess: Any, top_k: int) -> tuple[Any, int]:
     return np.int32(low), top_k - above
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def _count_at_least(row: Any, border: Any) -> Any:
     count = np.int32(0)
     for i in range(len(row)):
@@ -177,7 +176,7 @@ def _count_at_least(row: Any, border: Any) -> Any:
     return count
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def sum_precisions(pool: Any) -> float:
     """Return the sum over hits of the precision at their rank.
 
@@ -196,7 +195,7 @@ def sum_precisions(pool: Any) -> float:
     return total
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def sum_resampled_precisions(videos: Any, hits: Any, copies: Any) -> float:
     """Return `sum_precisions` of a resample in which video n occurs `copies[n]` times.
 
@@ -223,7 +222,7 @@ def sum_resampled_precisions(videos: Any, hits: Any, copies: Any) -> float:
     return total
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@compiled
 def soft_precision(  # noqa: PLR0917 - compiled functions take no keywords
     linked: Any, places: Any, hits: Any, weights: Any, edges: Any, gradient: Any
 ) -> float:

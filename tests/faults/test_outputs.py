@@ -1,0 +1,112 @@
+"""Outputs appear whole or not at all: one winner, no old provenance beside them, nothing stale."""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from yt8m_ensemble import files
+from yt8m_ensemble.errors import OutputExistsError, UsageError
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def write_both(opener, path):
+    """Two writers without `force` that both began before either ended."""
+    with ExitStack() as stack:
+        put(stack.enter_context(opener(path)), "first")
+        with opener(path) as part:
+            put(part, "second")
+        with pytest.raises(OutputExistsError, match="exists already"):
+            stack.close()
+
+
+def put(path, text):
+    path = Path(path)
+    (path / "x" if path.is_dir() else path).write_text(text)
+
+
+def test_of_two_writers_one_wins(tmp_path):
+    write_both(files.atomic_file, str(tmp_path / "f"))
+    assert (tmp_path / "f").read_text() == "second"
+    write_both(files.atomic_directory, str(tmp_path / "d"))
+    assert (tmp_path / "d" / "x").read_text() == "second"
+    assert names(tmp_path) == ["d", "f"]
+
+
+def test_without_hard_links_one_wins_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_both(files.atomic_file, str(tmp_path / "f"))
+    assert (tmp_path / "f").read_text() == "second"
+
+
+def test_an_old_provenance_goes_before_its_output(tmp_path):
+    for name, opener in (("f", files.atomic_file), ("d", files.atomic_directory)):
+        path = str(tmp_path / name)
+        with opener(path) as part:
+            put(part, "old")
+        (tmp_path / f"{name}.provenance.json").write_text("{}")
+        with opener(path, force=True) as part:
+            put(part, "new")
+            assert (tmp_path / f"{name}.provenance.json").exists()
+    assert names(tmp_path) == ["d", "f"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_directory_is_replaced_whole(tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    for text in ("old", "new"):
+        with files.atomic_directory(str(tmp_path / "d"), force=True) as part:
+            put(part, text)
+    assert (tmp_path / "d" / "x").read_text() == "new"
+    assert names(tmp_path) == ["d"]
+
+
+@pytest.mark.parametrize("old_is_aside", [True, False])
+def test_an_interrupted_replacement_is_finished(tmp_path, caplog, old_is_aside):
+    if not old_is_aside:
+        (tmp_path / "d").mkdir()
+        put(tmp_path / "d", "old")
+    (tmp_path / ".d.swap").mkdir()
+    put(tmp_path / ".d.swap", "new")
+    assert files.recover_directory(str(tmp_path / "d"))
+    assert (tmp_path / "d" / "x").read_text() == "new"
+    assert names(tmp_path) == ["d"]
+    assert "Finished the interrupted replacement" in caplog.text
+    assert not files.recover_directory(str(tmp_path / "d"))
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    path = str(tmp_path / "f")
+    code = (
+        "import os; from yt8m_ensemble import files\n"
+        f"with files.atomic_file({path!r}) as part, files.atomic_directory({path!r}) as folder:\n"
+        "    open(part, 'w').close(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(names(tmp_path)) == 2
+    with files.atomic_file(path) as part:
+        put(part, "new")
+    assert names(tmp_path) == ["f"]
+
+
+def test_names_as_long_as_the_file_system_allows(tmp_path):
+    path = tmp_path / ("é" * 127)
+    with files.atomic_file(str(path)) as part:
+        put(part, "new")
+    assert names(tmp_path) == [path.name]
+
+
+def test_directories_and_devices_are_no_output(tmp_path):
+    for path, message in ((str(tmp_path), "is a directory"), ("/dev/null", "is a device")):
+        with pytest.raises(UsageError, match=message), files.atomic_file(path, force=True):
+            pass

@@ -1,0 +1,112 @@
+"""Let the files of a checkpoint appear together, whatever instant their writer dies at.
+
+A file system renames one file at a time. So the new files wait in a directory `.NAME.new`, and from
+the one rename that makes it on they are the checkpoint: whoever opens NAME next moves what was not
+moved yet. Before that rename the old files stand untouched. Reads no tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+
+from yt8m_ensemble import files
+from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.locks import lock
+
+COMPANIONS = (".meta", files.PROVENANCE_ENDING)
+"""Files beside index and data that describe one checkpoint, and go when it is replaced."""
+
+_MANIFEST = "new-files.json"
+_WAITING = re.compile(r"\.(?P<name>.+)\.new")
+_LOG = logging.getLogger(__name__)
+
+
+def publish(part: Path, prefix: str, *, force: bool) -> None:
+    """Make the files in a directory the checkpoint of a local prefix; the directory is used up.
+
+    Args:
+        part: Whole files under their final names, in a directory beside them.
+        prefix: The checkpoint.
+        force: Replace an existing one.
+
+    Raises:
+        OutputExistsError: If there is one and `force` is not set.
+    """
+    names = sorted(entry.name for entry in part.iterdir())
+    (part / _MANIFEST).write_text(json.dumps(names), encoding="utf-8")
+    for entry in part.iterdir():
+        files.fsync(str(entry))
+    files.fsync(str(part))
+    target = Path(prefix)
+    with lock(prefix, wait=True):
+        if (_waiting(target) / _MANIFEST).exists():
+            _finish(target)
+        files.check_absent(f"{prefix}.index", force=force)
+        part.rename(_waiting(target))
+        files.fsync(str(target.parent))
+        _finish(target)
+
+
+def recover_checkpoint(prefix: str) -> None:
+    """Finish the replacement of a checkpoint that its writer was killed in; say so in the log.
+
+    Args:
+        prefix: Path without `.index`; nothing is done unless a replacement was interrupted there.
+
+    Raises:
+        CheckpointError: If files have to be moved and may not be.
+    """
+    target = Path(prefix)
+    if files.is_remote(prefix) or not (_waiting(target) / _MANIFEST).exists():
+        return
+    try:
+        with lock(prefix, wait=True):  # its writer may be alive
+            if (_waiting(target) / _MANIFEST).exists():
+                _finish(target)
+                _LOG.warning("Finished the interrupted replacement of '%s'.", prefix)
+    except OSError as error:
+        msg = (
+            f"'{prefix}' was being replaced when the writer was stopped: {error.strerror}. "
+            f"Open it once where '{target.parent}' can be written to."
+        )
+        raise CheckpointError(msg, prefix=prefix, reason=error.strerror) from error
+
+
+def recover_all(directory: str) -> None:
+    """Finish every replacement of a checkpoint that was interrupted in a directory."""
+    if files.is_remote(directory):
+        return
+    for name in files.list_dir(directory):
+        if match := _WAITING.fullmatch(name):
+            recover_checkpoint(os.path.join(directory, match["name"]))  # noqa: PTH118 - keeps './'
+
+
+def _waiting(target: Path) -> Path:
+    return target.with_name(f".{target.name}.new")
+
+
+def _finish(target: Path) -> None:
+    """Move what waits into place; can be cut short and done again at any instant."""
+    waiting = _waiting(target)
+    names: list[str] = json.loads((waiting / _MANIFEST).read_text(encoding="utf-8"))
+    index = f"{target.name}.index"
+    if (waiting / index).exists():
+        # Other programs know no manifest: without an index they find no checkpoint for a moment,
+        # with the old one they would read the new data by it.
+        target.with_name(index).unlink(missing_ok=True)
+    data = re.compile(rf"{re.escape(target.name)}\.data-\d{{5}}-of-\d{{5}}")
+    known = {f"{target.name}{ending}" for ending in COMPANIONS}
+    for entry in target.parent.iterdir():
+        is_of_it = entry.name in known or data.fullmatch(entry.name)
+        if is_of_it and entry.name not in names:
+            entry.unlink(missing_ok=True)
+    for name in sorted(names, key=lambda name: name == index):
+        if (waiting / name).exists():
+            (waiting / name).replace(target.with_name(name))
+    files.fsync(str(target.parent))
+    (waiting / _MANIFEST).unlink()
+    waiting.rmdir()

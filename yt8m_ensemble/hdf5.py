@@ -1,0 +1,60 @@
+"""HDF5 files where the disk may be full: HDF5 itself crashes when a write fails.
+
+So nothing is written through HDF5 that the disk has not promised room for. Knows no layout.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SPARE_BYTES = 1 << 20  # object headers and indexes of chunks
+
+
+def create(
+    path: str, attributes: Mapping[str, Any] | None = None, *, libver: str | None = None
+) -> None:
+    """Write an HDF5 file without datasets, to be opened with `r+`.
+
+    Args:
+        path: The file; an old one is replaced.
+        attributes: Attributes of its root.
+        libver: Version of the format, as h5py names it; `None` for the one that all can read.
+    """
+    import h5py
+
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=libver) as file:
+        file.attrs.update(attributes or {})
+    Path(path).write_bytes(image.getvalue())
+
+
+def reserve(path: str, size: int) -> None:
+    """Make sure that a file can grow to a size, by growing it; HDF5 ignores what lies past its end.
+
+    Args:
+        path: The file.
+        size: Bytes of its datasets; room for what HDF5 needs beside them is added.
+
+    Raises:
+        OSError: If the disk, a quota or a limit does not allow it; the file is as it was.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    before = Path(path).stat().st_size
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(descriptor, 0, size + size // 64 + _SPARE_BYTES)
+    except OSError as error:
+        if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:  # not on this file system
+            return
+        os.ftruncate(descriptor, before)
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.close(descriptor)
