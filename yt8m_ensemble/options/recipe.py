@@ -50,6 +50,9 @@ class _MemberOptions(TrainingOptions):
     """What a member is trained with beside the ensemble's `train` table."""
 
     model: Annotated[str, option("Architecture, such as MoeModel.")]
+    average: Annotated[
+        bool, option("Average its checkpoints, if the ensemble has an `average` table.")
+    ] = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,7 @@ class EnsembleTable:
         tune: Options of `tune-weights`.
         merge: Options of `merge`.
         package: Options of `package`.
+        unaveraged: Members whose last checkpoint is taken although others are averaged.
     """
 
     name: str
@@ -72,6 +73,7 @@ class EnsembleTable:
     tune: Mapping[str, Any]
     merge: Mapping[str, Any]
     package: Mapping[str, Any]
+    unaveraged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
     features = _features(own, where=name)
     TRAIN.check(table.get("train", {}), where=f"{name}.train")
     shared = {"seed": seed, **table.get("train", {})}
-    members: dict[str, Mapping[str, Any]] = {}
+    members: dict[str, dict[str, Any]] = {}
+    unaveraged: set[str] = set()
     for member, settings in check_names(table.get("members", {}), where=f"{name}.members").items():
         where = f"{name}.members.{member}"
         if isinstance(settings, dict) and "path" in settings:
@@ -181,6 +184,8 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
             msg = f"{where}: needs `model` and the ensemble's `train_data`, or a `path`."
             raise RecipeError(msg, where=where, member=member)
         members[member] = {**shared, **settings}
+        if not members[member].pop("average", True):
+            unaveraged.add(member)
         _check_training(members[member], features, where=where)
     if not members:
         msg = f"{name}.members: missing, expected a table for each member."
@@ -204,6 +209,7 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
         tune={"seed": seed, **table.get("tune", {})},
         merge=table.get("merge", {}),
         package=table.get("package", {}),
+        unaveraged=frozenset(unaveraged),
     )
 
 

@@ -125,7 +125,7 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
         if "path" not in settings:
             yield _train(table, name, settings, last[name])
         merged[name] = last[name]
-        if table.average is not None:
+        if table.average is not None and name not in table.unaveraged:
             merged[name] = f"{layout.directory}/average/{name}"
             yield _average(table, name, last[name], merged[name])
     if table.average is not None:
