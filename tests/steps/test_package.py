@@ -152,7 +152,7 @@ def test_weights_by_class_are_merged_packed_and_verified(tmp_path):
     assert verified.runs[0].comparison is not None
     again = replace(by_class, class_values=by_class.class_values[::-1])
     package_model(model=str(tmp_path / "m"), out=str(tmp_path / "y.tgz"), weights=again)
-    with pytest.raises(BundleError, match=r"of shape \(2, 24\), the new ones are \(2,\)"):
+    with pytest.raises(BundleError, match=r"of shape \(2, 24\), the new values are \(2,\)"):
         package_model(
             model=str(tmp_path / "m"),
             out=str(tmp_path / "z.tgz"),
@@ -162,7 +162,7 @@ def test_weights_by_class_are_merged_packed_and_verified(tmp_path):
 
 def test_weights_by_class_of_another_vocabulary_are_refused(tmp_path, members):
     weights = MixtureWeights(("a", "b"), (0.5, 0.5), class_values=((0.5,) * 3,) * 2)
-    with pytest.raises(MixtureWeightsError, match="weights of 3 classes, the members predict 4"):
+    with pytest.raises(MixtureWeightsError, match="mixture is of 3 classes, the members predict 4"):
         merge_models(members=members, out=str(tmp_path / "m"), weights=weights)
     assert not list(tmp_path.iterdir())
 

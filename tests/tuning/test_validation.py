@@ -61,7 +61,7 @@ def test_both_judgements_are_of_videos_that_were_not_tuned_on(candidates):
     assert uniform.difference == pytest.approx(held_out.gap - uniform.gap)
     assert uniform.interval[0] <= uniform.difference <= uniform.interval[1]
     assert result.optimism == pytest.approx(result.gap_in_sample - out_of_fold.gap)
-    assert [g.over for g in held_out.gains] == ["the uniform mean", *BASELINES]
+    assert [g.over for g in held_out.gains] == ["uniform over kept members", *BASELINES]
     assert held_out.mixture == "tuned weights"
 
 

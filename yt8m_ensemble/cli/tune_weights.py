@@ -37,9 +37,9 @@ def tune_weights(given: Given) -> None:
             for share, row in zip(shares, weights.class_values, strict=True)
         ]
     tables = [Table(f"Mixture weights, {weights.space} space", heads, shares)]
-    columns = ("mixture", "GAP", "tuned minus this", "95 % interval", "real")
+    columns = ("mixture", "GAP", "gain over it", "95 % interval", "real")
     for judged in result.judgements:
-        rows = [("tuned", f"{judged.gap:.5f}", "", f"± {judged.standard_error:.5f}", "")]
+        rows = [(judged.mixture, f"{judged.gap:.5f}", "", f"± {judged.standard_error:.5f}", "")]
         rows += [
             (g.over, f"{g.gap:.5f}", f"{g.difference:+.5f}",
              f"{g.interval[0]:+.5f} … {g.interval[1]:+.5f}", "yes" if g.is_real else "no")
@@ -50,6 +50,8 @@ def tune_weights(given: Given) -> None:
     lines = [f"GAP in sample {result.gap_in_sample:.5f}, {result.num_evaluations} mixtures scored."]
     if result.optimism is not None:
         lines.append(f"Optimism (in sample minus out of fold): {result.optimism:+.5f}.")
+    lines += [f"Member '{name}' got weight 0: {why}" for name, why in result.dropped.items()]
+    lines.append(result.choice)
     lines += [judged.verdict for judged in result.judgements]
     lines += ["The search was interrupted; this is the best so far."] * result.was_interrupted
     lines += [done.certificate.sentence] if done.certificate else []

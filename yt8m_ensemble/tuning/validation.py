@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NUM_RESAMPLES = 1000
 TUNED = "tuned weights"
-UNIFORM = "the uniform mean"
+UNIFORM = "uniform over kept members"
 PER_CLASS = "weights by class"
 BIASED = " with class bias"
 FEW_VIDEOS_TO_TUNE = 50
@@ -137,6 +137,15 @@ class TuneResult:
     shrinkage: float
     dropped: Mapping[str, str]
     bias_precision: float | None = None
+
+    @property
+    def choice(self) -> str:
+        """Sentence that says what was taken and why."""
+        bias = "with" if self.weights.class_bias else "without"
+        return (
+            f"Taken {bias} a class bias, the searched weights having share {self.shrinkage:.3f}; "
+            f"chosen by: {self.chosen_by}."
+        )
 
     @property
     def gap_out_of_fold(self) -> float | None:
