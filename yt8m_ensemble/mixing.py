@@ -65,6 +65,29 @@ def mix(
         >>> mix(pair, MixtureWeights.uniform(["a", "b"], space="geometric")).round(4)  # sqrt(0.45)
         array([[0.6708]], dtype=float32)
     """
+    return from_space(mix_in_space(scores, weights, class_ids=class_ids), weights.space)
+
+
+def mix_in_space(
+    scores: Sequence[NDArray[np.floating]],
+    weights: MixtureWeights,
+    *,
+    class_ids: NDArray[np.integer] | None = None,
+) -> NDArray[np.float32]:
+    """Average as `mix` does and stay in the mixing space: logits keep digits that scores lose.
+
+    Args:
+        scores: As `mix` takes them.
+        weights: As `mix` takes them.
+        class_ids: As `mix` takes them.
+
+    Returns:
+        Shape `(N, C)`, float32: what `from_space` would turn into confidences.
+
+    Raises:
+        MixtureWeightsError: If there are not as many arrays as weights.
+        ShapeError: If the arrays differ in shape, or in classes from the weights.
+    """
     if len(scores) != len(weights.values):
         msg = f"{len(scores)} members' scores for {len(weights.values)} mixture weights."
         raise MixtureWeightsError(msg, scores=len(scores), weights=len(weights.values))
@@ -92,7 +115,7 @@ def mix(
         total += class_bias(weights, scores[0].shape[-1], class_ids)
     if weights.temperature != 1:
         total /= np.float32(weights.temperature)
-    return from_space(total, weights.space)
+    return total
 
 
 def class_bias(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from yt8m_ensemble.averaging import Trial
+    from yt8m_ensemble.tuning.calibration import Calibration
     from yt8m_ensemble.tuning.diversity import Comparison
     from yt8m_ensemble.tuning.selection import Choice, Selection
     from yt8m_ensemble.tuning.weight_sweep import WeightSweep
@@ -46,6 +47,30 @@ def draw_tuning(
     right.plot(evaluations, gaps, ".", color="tab:blue")
     right.set(xscale="log", xlabel="mixtures scored", ylabel="best GAP so far", title="Search")
     right.grid(alpha=0.3)
+    _save(figure, path, force=force)
+
+
+def draw_reliability(path: str, calibration: Calibration, *, force: bool) -> None:
+    """Draw how often classes are right against how likely they were said to be.
+
+    Args:
+        path: PNG to write.
+        calibration: Without and with the temperature.
+        force: Replace an existing file.
+    """
+    title = f"{calibration.num_videos} videos {calibration.videos}"
+    figure, (axes,) = _figure(title, columns=1)
+    axes.plot([1e-5, 1], [1e-5, 1], color="black", lw=0.8, label="means what it says")
+    temperature = calibration.weights.temperature
+    labels = ("temperature 1", f"temperature {temperature:.3f}")
+    for label, found in zip(labels, calibration.reliability, strict=True):
+        seen = found.observed > 0
+        axes.plot(found.predicted[seen], found.observed[seen], ".-", label=label)
+    axes.set(
+        xscale="log", yscale="log", xlabel="mean score", ylabel="share of these labels that is true"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
     _save(figure, path, force=force)
 
 

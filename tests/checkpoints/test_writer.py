@@ -106,3 +106,23 @@ def test_never_touches_the_state_file(tmp_path):
     state.write_text('model_checkpoint_path: "model.ckpt-1"\n')
     write_checkpoint(str(tmp_path / "model.ckpt-2"), {"w": np.ones(1)})
     assert state.read_text() == 'model_checkpoint_path: "model.ckpt-1"\n'
+
+
+def test_a_graph_that_came_first_stays_unless_a_checkpoint_is_replaced(tmp_path):
+    prefix, graph = str(tmp_path / "model"), tmp_path / "model.meta"
+    graph.write_bytes(b"a graph")
+    write_checkpoint(prefix, {"w": np.ones(2, np.float32)})
+    assert graph.read_bytes() == b"a graph"
+    write_checkpoint(prefix, {"w": np.zeros(2, np.float32)}, force=True)
+    assert not graph.exists()
+
+
+def test_data_that_lost_its_index_is_not_overwritten(tmp_path):
+    prefix, data = str(tmp_path / "model"), tmp_path / "model.data-00000-of-00001"
+    data.write_bytes(b"weeks of training")
+    with pytest.raises(OutputExistsError, match="data-00000-of-00001"):
+        write_checkpoint(prefix, {"w": np.ones(2, np.float32)})
+    assert [entry.name for entry in tmp_path.iterdir()] == [data.name]
+    assert data.read_bytes() == b"weeks of training"
+    write_checkpoint(prefix, {"w": np.ones(2, np.float32)}, force=True)
+    assert (tmp_path / "model.index").exists()

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-OLD = '    method: Annotated[Method, option("Search method.")] = "grid"\n'
+OLD = '    method: Annotated[Method, option("Search method.")] = "nelder-mead"\n'
 NEW = """    patience: Annotated[
         int, option("Mixtures without a better one to stop after.", ge=2, metavar="N")
     ] = 40

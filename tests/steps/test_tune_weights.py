@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.builders.predictions import make_predictions
 from yt8m_ensemble.cli.root import cli
-from yt8m_ensemble.errors import AlignmentError, OutputExistsError, PredictionsError
+from yt8m_ensemble.errors import AlignmentError, OutputExistsError, PredictionsError, UsageError
 from yt8m_ensemble.metrics import global_average_precision
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.options.choices import Method
@@ -66,7 +66,7 @@ def test_the_command_prints_json_and_writes_once(tmp_path, predictions):
     done = CliRunner().invoke(cli, [*arguments, "--json"])
     assert json.loads(done.stdout)["result"]["method"] == "nelder-mead"
     assert "best single" in done.stderr
-    assert "Out of fold, tuned weights change GAP by" in done.stderr
+    assert "Out of fold, GAP of tuned weights" in done.stderr
     again = CliRunner().invoke(cli, arguments)
     assert isinstance(again.exception, OutputExistsError)
 
@@ -138,5 +138,26 @@ def test_bad_predictions_are_named(tmp_path, predictions):
     writer = PredictionsWriter(str(tmp_path / "part.h5"), members="c", digests="c", num_classes=60)
     with pytest.raises(InterruptedError), writer:
         raise InterruptedError
-    with pytest.raises(PredictionsError, match="unfinished: 0 shards, 0 videos"):
+    with pytest.raises(PredictionsError, match="holds 0 record files, 0 videos so far"):
         tune_weights(predictions=[str(tmp_path / "part.h5")])
+
+
+def test_a_temperature_is_written_with_a_picture_and_nothing_else_changes(tmp_path, predictions):
+    given: dict[str, Any] = {"predictions": predictions, "folds": 2, "bootstrap": 50}
+    out, picture = tmp_path / "w.json", tmp_path / "r.png"
+    found = tune_weights(**given, calibrated=True, out=str(out), reliability=str(picture))
+    assert found.calibration is not None
+    written = MixtureWeights.parse(out.read_text(), path=str(out))
+    assert written.temperature == found.calibration.weights.temperature != 1
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    plain = tune_weights(**given)
+    assert plain.calibration is None
+    assert plain.result.weights.temperature == 1
+    assert plain.result.weights.values == found.result.weights.values
+    with pytest.raises(UsageError, match="Leave `--space` at logit"):
+        tune_weights(**given, calibrated=True, space="auto")
+    with pytest.raises(UsageError, match="Set `--calibrated`"):
+        tune_weights(**given, reliability=str(picture))
+    truncated = write(tmp_path / "top.h5", [0, 1], top_k=20)
+    with pytest.raises(PredictionsError, match="`--calibrated` takes all scores"):
+        tune_weights(predictions=[truncated], calibrated=True)

@@ -20,9 +20,7 @@ pytestmark = pytest.mark.tf
 
 
 def tower(step=0, **options):
-    return TrainingTower(
-        {}, seed=tf.constant(3), step=tf.constant(step), options=TrainingOptions(**options)
-    )
+    return TrainingTower({}, seed=tf.constant(3), step=tf.constant(step), **options)
 
 
 def test_mixup_mixes_inputs_and_targets_by_one_share():

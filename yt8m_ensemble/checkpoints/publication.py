@@ -34,18 +34,24 @@ def publish(part: Path, prefix: str, *, force: bool) -> None:
         force: Replace an existing one.
 
     Raises:
-        OutputExistsError: If there is one and `force` is not set.
+        OutputExistsError: If there is one, or data that lost its index, and `force` is not set.
     """
     names = sorted(entry.name for entry in part.iterdir())
-    (part / _MANIFEST).write_text(json.dumps(names), encoding="utf-8")
-    for entry in part.iterdir():
-        files.fsync(str(entry))
-    files.fsync(str(part))
     target = Path(prefix)
     with lock(prefix, wait=True):
         if (_waiting(target) / _MANIFEST).exists():
             _finish(target)
         files.check_absent(f"{prefix}.index", force=force)
+        old = [name for name in _files_of(target) if name not in names]
+        data = [name for name in _files_of(target) if ".data-" in name]
+        for name in data:
+            files.check_absent(str(target.with_name(name)), force=force)
+        # Where nothing is replaced, a graph that lies there was put there for this checkpoint.
+        manifest = {"new": names, "old": old if force else []}
+        (part / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        for entry in part.iterdir():
+            files.fsync(str(entry))
+        files.fsync(str(part))
         part.rename(_waiting(target))
         files.fsync(str(target.parent))
         _finish(target)
@@ -89,21 +95,25 @@ def _waiting(target: Path) -> Path:
     return target.with_name(f".{target.name}.new")
 
 
+def _files_of(target: Path) -> list[str]:
+    """Return the names of a checkpoint's data and companions that are there."""
+    data = re.compile(rf"{re.escape(target.name)}\.data-\d{{5}}-of-\d{{5}}")
+    known = {f"{target.name}{ending}" for ending in COMPANIONS}
+    found = (entry.name for entry in target.parent.iterdir())
+    return sorted(name for name in found if name in known or data.fullmatch(name))
+
+
 def _finish(target: Path) -> None:
     """Move what waits into place; can be cut short and done again at any instant."""
     waiting = _waiting(target)
-    names: list[str] = json.loads((waiting / _MANIFEST).read_text(encoding="utf-8"))
-    index = f"{target.name}.index"
+    manifest: dict[str, list[str]] = json.loads((waiting / _MANIFEST).read_text(encoding="utf-8"))
+    names, index = manifest["new"], f"{target.name}.index"
     if (waiting / index).exists():
         # Other programs know no manifest: without an index they find no checkpoint for a moment,
         # with the old one they would read the new data by it.
         target.with_name(index).unlink(missing_ok=True)
-    data = re.compile(rf"{re.escape(target.name)}\.data-\d{{5}}-of-\d{{5}}")
-    known = {f"{target.name}{ending}" for ending in COMPANIONS}
-    for entry in target.parent.iterdir():
-        is_of_it = entry.name in known or data.fullmatch(entry.name)
-        if is_of_it and entry.name not in names:
-            entry.unlink(missing_ok=True)
+    for name in manifest["old"]:
+        target.with_name(name).unlink(missing_ok=True)
     for name in sorted(names, key=lambda name: name == index):
         if (waiting / name).exists():
             (waiting / name).replace(target.with_name(name))

@@ -55,5 +55,6 @@ def tune_weights(given: Given) -> None:
     lines += [judged.verdict for judged in result.judgements]
     lines += ["The search was interrupted; this is the best so far."] * result.was_interrupted
     lines += [done.certificate.sentence] if done.certificate else []
+    lines += [done.calibration.sentence] if done.calibration else []
     lines += [f"Wrote '{done.path}'."] * bool(done.path)
     given.emit(done, tables=tables, text="\n".join(lines))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
+from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Method, Space, SpaceOrAuto, Storage
 from yt8m_ensemble.options.field import option
 from yt8m_ensemble.options.shared import OutputOptions, PredictionSetOptions, SeedOptions
@@ -53,10 +54,31 @@ class TuneOptions(HoldoutOptions, PredictionSetOptions, OutputOptions):
     per_class: Annotated[
         bool, option("Fit weights for each class too; keep them if GAP out of fold rises.")
     ] = False
+    calibrated: Annotated[
+        bool,
+        option("Add a temperature that makes scores mean what they say; needs all scores."),
+    ] = False
     out: Annotated[str | None, option("Mixture-weights file to write.", metavar="W.json")] = None
     plot: Annotated[
         str | None, option("Picture of GAP over the weights, to write.", metavar="OUT.png")
     ] = None
+    reliability: Annotated[
+        str | None,
+        option("Picture of how often scores come true, to write.", metavar="OUT.png"),
+    ] = None
+
+    def check(self) -> None:
+        """Refuse options that need each other.
+
+        Raises:
+            UsageError: If there are any.
+        """
+        if self.calibrated and self.space != "logit":
+            msg = "`--calibrated` divides logits by a temperature. Leave `--space` at logit."
+            raise UsageError(msg, option="--space", space=self.space)
+        if self.reliability and not self.calibrated:
+            msg = "`--reliability` draws what a temperature changes. Set `--calibrated`."
+            raise UsageError(msg, option="--calibrated")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.options import TuneOptions, command
-from yt8m_ensemble.plotting import draw_tuning
+from yt8m_ensemble.plotting import draw_reliability, draw_tuning
 from yt8m_ensemble.storage.prediction_set import PredictionSet, open_prediction_set
 from yt8m_ensemble.tuning import Scorer, TuneResult, TuneSettings, split_videos, tune
+from yt8m_ensemble.tuning.calibration import Calibration, calibrate
 from yt8m_ensemble.tuning.weight_sweep import sweep_weights
 
 if TYPE_CHECKING:
@@ -71,12 +72,14 @@ class TuneWeightsResult:
         members: Member names.
         result: The mixture and its gains.
         certificate: Bounds of its GAP if the predictions are truncated; else `None`.
+        calibration: What its temperature changes; `None` if none was asked for.
     """
 
     path: str | None
     members: tuple[str, ...]
     result: TuneResult
     certificate: Certificate | None = None
+    calibration: Calibration | None = None
 
 
 @command(TuneOptions)
@@ -121,6 +124,10 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         tuned_on, held_out = split_videos(
             opened.video_ids, fraction=options.holdout, seed=options.seed
         )
+        calibration = None
+        if options.calibrated:
+            calibration = calibrate(opened.blocks(), result.weights, tuned_on, held_out)
+            result = replace(result, weights=calibration.weights)
         inner = candidates.select(tuned_on)
         certificate = None
         certifiable = not result.weights.class_bias
@@ -136,7 +143,9 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         sweep = sweep_weights(Scorer(inner, result.weights.space), result.weights.array)
         title = f"{result.method}, {result.weights.space} space, {inner.num_videos} videos tuned on"
         draw_tuning(options.plot, sweep, result.trace, title=title, force=options.force)
-    return TuneWeightsResult(options.out, result.weights.names, result, certificate)
+    if calibration is not None and options.reliability:
+        draw_reliability(options.reliability, calibration, force=options.force)
+    return TuneWeightsResult(options.out, result.weights.names, result, certificate, calibration)
 
 
 @command(TuneOptions)
@@ -152,13 +161,15 @@ def plan_tune_weights(options: TuneOptions) -> PlannedTuning:
 
 @contextmanager
 def _opened(options: TuneOptions) -> Iterator[PredictionSet]:
-    for path in filter(None, (options.out, options.plot)):
+    for path in filter(None, (options.out, options.plot, options.reliability)):
         files.check_absent(path, force=options.force)
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
-        if options.per_class and opened.top_k:
+        wants = {"`--per-class`": options.per_class, "`--calibrated`": options.calibrated}
+        if opened.top_k and any(wants.values()):
+            needing = " and ".join(name for name, wanted in wants.items() if wanted)
             msg = (
-                f"The predictions keep the top {opened.top_k} scores of a video; weights by class "
-                "need all, which `yt8m-ens predict --cache` keeps by default."
+                f"The predictions keep the top {opened.top_k} scores of a video; {needing} takes "
+                "all scores, which `yt8m-ens predict --cache` keeps by default."
             )
             raise PredictionsError(msg, top_k=opened.top_k)
         yield opened

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.models import declare_variables, model_of_flags
-from yt8m_ensemble.options import TrainingOptions
 from yt8m_ensemble.training.tower import TrainingTower
 
 if TYPE_CHECKING:
@@ -47,9 +46,7 @@ def estimate_batch_norm(
 
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
     def statistics(features: tf.Tensor, num_frames: tf.Tensor, step: tf.Tensor) -> Any:
-        tower = TrainingTower(
-            variables, seed=tf.constant(seed, tf.int32), step=step, options=TrainingOptions()
-        )
+        tower = TrainingTower(variables, seed=tf.constant(seed, tf.int32), step=step)
         model(features, num_frames, tower, features=flags.features, num_classes=flags.num_classes)
         return tower.averages
 

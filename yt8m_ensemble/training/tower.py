@@ -11,8 +11,6 @@ from yt8m_ensemble.models import Declaration, Tower
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from yt8m_ensemble.options import TrainingOptions
-
 
 class VariableTower(Tower):
     """Read `tf.Variable`s, for predictions during and after training.
@@ -37,7 +35,9 @@ class TrainingTower(VariableTower):
         variables: Model variables by checkpoint name.
         seed: Seed of the draws, int32 scalar tensor; differs between replicas.
         step: The step, int32 scalar tensor; equal steps draw equal numbers.
-        options: Dtype of matrix products, mixup, input dropout.
+        precision: Dtype of matrix products.
+        mixup: Alpha of the Beta distribution by which videos are mixed; 0 mixes none.
+        input_dropout: Share of input values set to 0.
     """
 
     def __init__(
@@ -46,10 +46,13 @@ class TrainingTower(VariableTower):
         *,
         seed: tf.Tensor,
         step: tf.Tensor,
-        options: TrainingOptions,
+        precision: str = "float32",
+        mixup: float = 0.0,
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__(variables, training=True)
-        self._options = options
+        self._precision = precision
+        self._mixup, self._input_dropout = mixup, input_dropout
         self._share: tf.Tensor | None = None
         self._seed = seed
         self._step = step
@@ -85,12 +88,11 @@ class TrainingTower(VariableTower):
         References:
             Zhang et al. 2018, "mixup" (arXiv 1710.09412).
         """
-        alpha = self._options.mixup
-        if alpha:
-            self._share = self._draw_shares(tf.shape(inputs)[0], alpha)
+        if self._mixup:
+            self._share = self._draw_shares(tf.shape(inputs)[0], self._mixup)
             inputs = self.mixed(inputs)
             num_frames = tf.maximum(num_frames, tf.reverse(num_frames, [0]))
-        return self.dropout(inputs, self._options.input_dropout), num_frames
+        return self.dropout(inputs, self._input_dropout), num_frames
 
     def mixed(self, values: tf.Tensor) -> tf.Tensor:
         """Return values of a batch mixed as its inputs were: features, or targets `(B, C)`."""
@@ -115,10 +117,9 @@ class TrainingTower(VariableTower):
 
     def matmul(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """Return the product, float32, taken in the product dtype."""
-        dtype = self._options.precision
-        if dtype == "float32":
+        if self._precision == "float32":
             return tf.matmul(left, right)
-        factors = [tf.cast(factor, dtype) for factor in (left, right)]
+        factors = [tf.cast(factor, self._precision) for factor in (left, right)]
         return tf.cast(tf.matmul(*factors), tf.float32)
 
     def _read(self, declaration: Declaration) -> tf.Tensor:

@@ -195,7 +195,9 @@ class Trainer:
             self._variables,
             seed=options.seed * 1009 + replica * 100_003,
             step=step,
-            options=options,
+            precision=options.precision,
+            mixup=options.mixup,
+            input_dropout=options.input_dropout,
         )
         trained = [self._variables[name] for name in self._trained]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
