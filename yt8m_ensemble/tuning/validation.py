@@ -99,8 +99,8 @@ class HeldOutResult:
         )
         used = " These videos were used to choose it." if self.was_used else ""
         return (
-            f"{self.name.capitalize()}, GAP of {self.mixture} is {rival.difference:+.5f} above "
-            f"that of {rival.over} (95 % interval {low:+.5f} to {high:+.5f}): {worth}{used}"
+            f"{self.name.capitalize()}, GAP of {self.mixture} differs by {rival.difference:+.5f} "
+            f"from that of {rival.over} (95 % interval {low:+.5f} to {high:+.5f}): {worth}{used}"
         )
 
 
