@@ -30,6 +30,7 @@ PROVENANCE_ENDING = ".provenance.json"
 _BLOCK = 1 << 20
 _LOG = logging.getLogger(__name__)
 _HOST = re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:64]
+_PART = re.compile(rf"\.([^/]+)\.part-{re.escape(_HOST)}-\d+-[0-9a-f]+")
 _MAX_NAME_BYTES = 128  # of the 255 that a name may have; what is put around it needs the rest
 _ROOM = "Make room, or write to another disk"
 _RIGHTS = "Change its permissions, or choose a place that can be written to"
@@ -427,6 +428,7 @@ def file_error(error: OSError, *, option: str | None = None) -> FileError:
     """
     path = error.filename2 or error.filename or ""
     path = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
+    path = _PART.sub(r"\1", path)  # users know the name that the file would have got
     reason = error.strerror or str(error) or type(error).__name__
     advice = _ADVICE.get(error.errno or 0, "Check the path, and try again")
     checked = f" given by `{option}`" if option else ""

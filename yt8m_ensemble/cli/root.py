@@ -142,11 +142,9 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> EnsembleError | None
     if not isinstance(error, OSError):
         if not any(kind.__name__ == "OpError" for kind in type(error).__mro__):
             return None
-        reason = getattr(error, "message", "")
-        number = _FILE_ERRORS.get(type(error).__name__)
-        if number is None:
+        refused = _as_os_error(error)
+        if refused is None:
             return None
-        refused: OSError = OSError(number, f"TensorFlow's file layer says: {reason}")
     else:
         refused = error
     from yt8m_ensemble.files import file_error
@@ -157,6 +155,17 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> EnsembleError | None
     for note in getattr(error, "__notes__", ()):
         ours.add_note(note)
     return ours
+
+
+def _as_os_error(error: Exception) -> OSError | None:
+    """Return what TensorFlow's file layer was refused; `None` for its other errors."""
+    reason = str(getattr(error, "message", ""))
+    path, _, text = reason.rpartition("; ")
+    for number in errno.errorcode:
+        if text == os.strerror(number):
+            return OSError(number, text, path)
+    known = _FILE_ERRORS.get(type(error).__name__)
+    return OSError(known, f"TensorFlow's file layer says: {reason}") if known else None
 
 
 def _exit_interrupted(error: BaseException) -> NoReturn:

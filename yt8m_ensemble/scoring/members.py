@@ -63,6 +63,8 @@ class MemberScorer:
 
     def batches(self, paths: Sequence[str], *, batch_size: int | None) -> Iterator[PooledVideos]:
         """Return what these models score, read and pooled; see `scoring_reader`."""
+        if not paths:  # a cache that lacks no more than its name
+            return iter(())
         reader = scoring_reader(paths, self._models[0], self._runners, batch_size=batch_size)
         return pool_batches(reader, self._runners)
 

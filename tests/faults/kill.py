@@ -1,0 +1,293 @@
+"""Kill commands at their N-th change of the file system; prove that nothing is lost.
+
+    python tests/faults/kill.py [--budget 40] [--commands avg-ckpt,merge,predict,merge-predictions]
+
+Each command replaces an output with `--force`. It is run in a process that kills itself before a
+change of the file system: an open for writing, a rename, a removal, a sync, a write of tensors or
+of HDF5 rows. Afterwards the old output must be there whole, or the new one; the same command again
+must succeed, and leave nothing else behind. Prints one JSON line for each command.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that replaces an output.
+
+    Attributes:
+        old: Arguments that make the old output.
+        new: Arguments that replace it.
+        read: Returns what is there, comparable; raises if it is no whole output.
+    """
+
+    old: list[str]
+    new: list[str]
+    read: Callable[[], object]
+
+
+def fork(action):
+    """Run an action in a process of its own; return its exit code, negative if it was killed."""
+    child = os.fork()
+    if not child:
+        code = 70
+        try:
+            action()
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def count_changes(directory, *, kill_at=None, report=None):
+    """Count changes below a directory; kill the process before one of them."""
+    done = 0
+
+    def change():
+        nonlocal done
+        if done == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done += 1
+        if report:
+            report.write_text(str(done))
+
+    def hook(event, arguments):
+        is_write = event in _CHANGES or (event == "open" and (arguments[2] or 0) & _WRITES)
+        if is_write and isinstance(arguments[0], str | Path):
+            path = str(arguments[0])
+            if path.startswith(directory) and path != str(report):
+                change()
+
+    def wrap(owner, name):
+        real = getattr(owner, name)
+
+        def counted(*arguments, **options):
+            change()
+            return real(*arguments, **options)
+
+        setattr(owner, name, counted)
+
+    from yt8m_ensemble.checkpoints import CheckpointWriter
+
+    sys.addaudithook(hook)
+    for owner, names in (
+        (os, ("fsync", "posix_fallocate", "ftruncate")),
+        (h5py.Dataset, ("resize", "__setitem__")),
+        (h5py.File, ("flush", "close")),
+        (CheckpointWriter, ("_write",)),
+    ):
+        for name in names:
+            wrap(owner, name)
+
+
+def run(arguments):
+    """Run the command line in this process, quietly."""
+    from yt8m_ensemble.cli.root import main
+
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    main(arguments)
+
+
+def contents(*paths):
+    """Return the bytes of files; of a directory, of its files."""
+    found = {}
+    for path in map(Path, paths):
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.exists():
+                found[file.name] = file.read_bytes()
+    return found
+
+
+def read_checkpoint(prefix):
+    """Return every file of a checkpoint, once it has been opened and read."""
+    from yt8m_ensemble.checkpoints import open_checkpoint
+
+    with open_checkpoint(prefix) as source:
+        for name in source.specs():
+            source.read(name)
+    endings = (".index", ".data-00000-of-00001", ".meta", ".provenance.json")
+    return contents(*(f"{prefix}{ending}" for ending in endings))
+
+
+def read_model(directory):
+    """Return every file of an inference model; a provenance beside it must be its own."""
+    from yt8m_ensemble.loading.paths import find_prefix
+
+    found = read_checkpoint(find_prefix(directory))
+    provenance = Path(f"{directory}.provenance.json")
+    weights = (
+        json.loads(provenance.read_text())["options"]["weights"] if provenance.exists() else None
+    )
+    return {**found, **contents(directory)}, weights
+
+
+def read_cache(path):
+    """Return the digest of a finished cache."""
+    from yt8m_ensemble.storage import open_predictions, predictions_digest
+
+    with open_predictions(path) as opened:
+        assert opened.is_complete
+    return predictions_digest(path)
+
+
+def make_setting(directory):
+    """Write records, train directories and parts of caches."""
+    import numpy as np
+
+    from tests.builders.models import small_flags, write_train_dir
+    from tests.builders.predictions import make_predictions
+    from tests.builders.records import write_video_records
+    from yt8m_ensemble.storage import PredictionsWriter
+
+    for number in range(3):
+        write_video_records(directory / f"r{number}.tfrecord", seed=number, first=10 * number)
+    for seed, name in enumerate("ab"):
+        for step in (1, 2, 3):
+            write_train_dir(directory / name, small_flags("MoeModel"), seed=seed, step=step)
+            Path(directory, name, f"model.ckpt-{step}.meta").write_bytes(b"graph %d" % step)
+    for group in ("old", "new"):
+        scores, labels = make_predictions(60, 5, 2, seed=len(group))
+        if group == "new":
+            scores = scores[:, ::-1].copy()
+        for part in range(3):
+            rows = slice(20 * part, 20 * part + 20)
+            ids = np.array([b"v%d" % n for n in range(60)])[rows]
+            with PredictionsWriter(
+                str(directory / f"{group}{part}.h5"), members="ab", digests="ab", num_classes=5
+            ) as writer:
+                writer.append(ids, scores[:, rows], labels[rows])
+                writer.end_shard(f"shard{part}")
+
+
+def make_cases(directory):
+    """Return the commands to kill, by name."""
+    average = ["avg-ckpt", "--prefix", f"{directory}/a", "--allow-different-runs", "--force"]
+    merge = ["merge", "--member", f"{directory}/a", "--member", f"{directory}/b", "--force"]
+    predict = ["predict", "--data", f"{directory}/r*.tfrecord", "--batch-size", "4", "--force"]
+    out = f"{directory}/out"
+    parts = {g: [f"{directory}/{g}{n}.h5" for n in range(3)] for g in ("old", "new")}
+    join = ["merge-predictions", "--out", f"{out}.h5", "--force"]
+    return {
+        "avg-ckpt": Case(
+            [*average, "--range", "1,2", "--out", f"{out}/c"],
+            [*average, "--range", "2,3", "--out", f"{out}/c"],
+            lambda: read_checkpoint(f"{out}/c"),
+        ),
+        "merge": Case(
+            [*merge, "--weights", "0.5,0.5", "--out", out],
+            [*merge, "--weights", "0.7,0.3", "--fp16", "--out", out],
+            lambda: read_model(out),
+        ),
+        "predict": Case(
+            [*predict, "--model", f"{directory}/a", "--cache", f"{out}.h5"],
+            [*predict, "--model", f"{directory}/b", "--cache", f"{out}.h5"],
+            lambda: read_cache(f"{out}.h5"),
+        ),
+        "merge-predictions": Case(
+            [*join, *parts["old"]], [*join, *parts["new"]], lambda: read_cache(f"{out}.h5")
+        ),
+    }  # fmt: skip
+
+
+def moments(total, budget):
+    """Choose changes to be killed at: the last, where outputs get their names, and a spread."""
+    last = range(max(0, total - budget // 2), total)
+    step = max(1, -(-last.start // max(1, budget - len(last))))
+    return sorted({*range(0, last.start, step), *last})
+
+
+def try_case(case, directory, whole, budget):
+    """Kill a command again and again; return what was found."""
+    report = directory.parent / "changes"
+
+    def restore(files):
+        shutil.rmtree(directory)
+        shutil.copytree(files, directory, symlinks=True)
+
+    assert fork(lambda: run(case.old)) == 0
+    old = case.read()
+    start = directory.parent / "start"
+    shutil.rmtree(start, ignore_errors=True)
+    shutil.copytree(directory, start)
+
+    def counted():
+        count_changes(str(directory), report=report)
+        run(case.new)
+
+    assert fork(counted) == 0
+    new, total = case.read(), int(report.read_text())
+    names = {str(path.relative_to(directory)) for path in directory.rglob("*")}
+    assert old != new
+    found = {"old": 0, "new": 0}
+    lost = []
+    for moment in moments(total, budget):
+        restore(start)
+
+        def killed(moment=moment):
+            count_changes(str(directory), kill_at=moment)
+            run(case.new)
+
+        assert fork(killed) == -signal.SIGKILL, moment
+        try:
+            found[which(case.read(), old, new)] += 1
+            code = fork(lambda: run(case.new))
+            left = {str(path.relative_to(directory)) for path in directory.rglob("*")}
+            if (code, case.read(), left) != (0, new, names):
+                lost.append([moment, f"again: {code}", sorted(left ^ names)])
+        except Exception as error:
+            lost.append([moment, type(error).__name__, str(error)])
+    restore(whole)
+    return {"changes": total, "kills": sum(found.values()), **found, "lost": lost}
+
+
+def which(found, old, new):
+    """Say which of two outputs is there; a provenance may be missing, never be the other's."""
+    if isinstance(found, tuple):
+        files, weights = found
+        name = "old" if files == old[0] else "new"
+        assert files in (old[0], new[0]), "neither the old nor the new model"
+        expected = old[1] if name == "old" else new[1]
+        assert weights in (None, expected), "the provenance of another model"
+        return name
+    assert found in (old, new), "neither the old nor the new output"
+    return "old" if found == old else "new"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--budget", type=int, default=40)
+    parser.add_argument("--commands", default="avg-ckpt,merge-predictions,merge,predict")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        directory, whole = Path(folder, "work"), Path(folder, "whole")
+        directory.mkdir()
+        assert fork(lambda: make_setting(directory)) == 0
+        shutil.copytree(directory, whole)
+        for name in options.commands.split(","):
+            case = make_cases(directory)[name]
+            found = try_case(case, directory, whole, options.budget)
+            sys.stdout.write(f"{json.dumps({'command': name, **found})}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
