@@ -56,3 +56,6 @@ INFERENCE_MODEL: Final = "inference_model"
 """The stem of an exported model's files, and the folder where the reader of 2019 looks for them.
 
 The reader of 2018 looks at an archive's root."""
+
+SAVED_MODEL_FILE: Final = "saved_model.pb"
+"""The graph and signatures of a SavedModel, in its directory."""

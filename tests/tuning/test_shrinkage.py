@@ -92,7 +92,11 @@ def test_what_is_written_is_what_was_better_out_of_fold():
         result = tune(collect(scores, labels), ids(600), settings)
         out_of_fold = result.judgements[0]
         assert result.chosen_by in {"out of fold", "held out"}
-        other = "uniform over kept members" if out_of_fold.mixture == "tuned weights" else "tuned weights"
+        other = (
+            "uniform over kept members"
+            if out_of_fold.mixture == "tuned weights"
+            else "tuned weights"
+        )
         assert out_of_fold.gap >= next(g.gap for g in out_of_fold.gains if g.over == other)
         if out_of_fold.mixture == "uniform over kept members":
             assert result.shrinkage == 0

@@ -8,7 +8,12 @@ from yt8m_ensemble.checkpoints.keras_weights import (
 from yt8m_ensemble.checkpoints.meta_graph import GraphSummary, summarize_meta_graph
 from yt8m_ensemble.checkpoints.object_graph import OBJECT_GRAPH, prune_object_graph
 from yt8m_ensemble.checkpoints.publication import recover_checkpoint
-from yt8m_ensemble.checkpoints.reader import TfCheckpoint, UnmappedTensors, open_checkpoint
+from yt8m_ensemble.checkpoints.reader import (
+    TfCheckpoint,
+    UnmappedTensors,
+    open_checkpoint,
+    refuse_first_format,
+)
 from yt8m_ensemble.checkpoints.safetensors import (
     SafetensorsSource,
     open_safetensors,
@@ -51,6 +56,7 @@ __all__ = [
     "prune_object_graph",
     "range_prefixes",
     "recover_checkpoint",
+    "refuse_first_format",
     "step_prefix",
     "summarize_meta_graph",
     "write_checkpoint",

@@ -26,7 +26,7 @@ from yt8m_ensemble.checkpoints.entries import (
 from yt8m_ensemble.checkpoints.publication import recover_checkpoint
 from yt8m_ensemble.checkpoints.shards import ChecksumTracker, Shard
 from yt8m_ensemble.checkpoints.strings import parse_strings, variant_checksum
-from yt8m_ensemble.checkpoints.table import read_table
+from yt8m_ensemble.checkpoints.table import MAGIC, read_table
 from yt8m_ensemble.errors import CheckpointError, CheckpointNotFoundError
 from yt8m_ensemble.values import Checkpoint, TensorSpec
 
@@ -337,6 +337,7 @@ def open_checkpoint(prefix: str, *, verify: bool = True) -> TfCheckpoint:
     prefix = prefix.removesuffix(".index")
     recover_checkpoint(prefix)
     if not files.exists(f"{prefix}.index"):
+        refuse_first_format(prefix)
         directory, _, _ = prefix.rpartition("/")
         near = [
             name.removesuffix(".index")
@@ -351,3 +352,27 @@ def open_checkpoint(prefix: str, *, verify: bool = True) -> TfCheckpoint:
         raise CheckpointNotFoundError(msg, prefix=prefix, found=near)
     files.check_regular(f"{prefix}.index")
     return TfCheckpoint(prefix, verify=verify)
+
+
+def refuse_first_format(path: str) -> None:
+    """Name a checkpoint of TensorFlow's first format, which is a single file without an index.
+
+    Args:
+        path: Anything that may be one.
+
+    Raises:
+        CheckpointError: If it is one.
+    """
+    if files.is_dir(path) or not files.exists(path):
+        return
+    files.check_regular(path)
+    with files.open_binary(path) as file:
+        file.seek(max(0, files.size(path) - len(MAGIC)))
+        found = file.read(len(MAGIC))
+    if found == MAGIC:
+        msg = (
+            f"'{path}' is a checkpoint of TensorFlow's first format, one file without an index, "
+            "which is not read. Restore it in TensorFlow 1.x, and save it again with "
+            "`tf.train.Saver(write_version=2)`."
+        )
+        raise CheckpointError(msg, path=path)

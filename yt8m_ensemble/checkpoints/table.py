@@ -20,7 +20,7 @@ from yt8m_ensemble.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
+MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 _BLOCK_BYTES = 262_144  # TensorFlow's, not LevelDB's 4 kB: where a new block begins
@@ -41,9 +41,9 @@ def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         CheckpointError: If the file is no table, a block fails its CRC or is compressed, or keys do
             not rise.
     """
-    if len(data) < _FOOTER_BYTES or data[-8:] != _MAGIC:
+    if len(data) < _FOOTER_BYTES or data[-8:] != MAGIC:
         msg = f"its last 8 of {len(data)} bytes are not the mark that ends an index"
-        raise CheckpointError(msg, found=data[-8:].hex(), expected=_MAGIC.hex())
+        raise CheckpointError(msg, found=data[-8:].hex(), expected=MAGIC.hex())
     footer = data[-_FOOTER_BYTES:]
     meta_index, position = _read_handle(footer, 0)
     handle, _ = _read_handle(footer, position)
@@ -86,7 +86,7 @@ def format_table(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
     if handle is not None:
         index.add(_short_successor(last), handle)
     footer = meta_index + _append_block(file, index.finish())
-    file += footer.ljust(_FOOTER_BYTES - len(_MAGIC), b"\0") + _MAGIC
+    file += footer.ljust(_FOOTER_BYTES - len(MAGIC), b"\0") + MAGIC
     return bytes(file)
 
 

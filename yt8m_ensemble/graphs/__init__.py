@@ -4,6 +4,7 @@ Never holds a weight: a `ModelGraph` names its variables, and whoever runs or me
 values from a `TensorSource`.
 """
 
+from yt8m_ensemble.graphs.frozen_graph import load_frozen_graph, read_constants
 from yt8m_ensemble.graphs.meta_files import (
     CONTRACT,
     check_exported_graph,
@@ -20,6 +21,8 @@ from yt8m_ensemble.graphs.operation_check import (
     reader_roots,
 )
 from yt8m_ensemble.graphs.rewrite import fix_frames, frame_draws, lift_constants
+from yt8m_ensemble.graphs.saved_model import load_saved_model
+from yt8m_ensemble.graphs.traced_model import trace_model
 
 __all__ = [
     "CONTRACT",
@@ -32,10 +35,14 @@ __all__ = [
     "frame_draws",
     "from_tf_graph",
     "lift_constants",
+    "load_frozen_graph",
     "load_meta_graph",
+    "load_saved_model",
     "node_name",
+    "read_constants",
     "read_meta_graph",
     "reader_roots",
     "to_meta_graph",
+    "trace_model",
     "write_meta_graph",
 ]

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
+from tensorflow.python.framework import op_def_registry
 
 from yt8m_ensemble.errors import GraphError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tensorflow.core.framework.function_pb2 import FunctionDef
+    from tensorflow.core.framework.op_def_pb2 import OpDef
 
 _CALLS = {"PartitionedCall": "f", "StatefulPartitionedCall": "f"}
 _LOOPS = {"While", "StatelessWhile"}
@@ -144,7 +147,7 @@ class _Lowering:
             msg = f"'{scope}' calls the function '{function}', which the graph does not hold."
             raise GraphError(msg, node=scope, function=function)
         definition = self._functions[function]
-        body, flat = function_def_to_graph_def(definition)
+        flat = self._flat_names(definition)
         arguments = [str(argument.name) for argument in definition.signature.input_arg]
         bound: dict[str, str] = dict(zip(arguments, inputs, strict=True))
 
@@ -159,12 +162,33 @@ class _Lowering:
             inner = _node(value)
             return bound.get(inner, f"{scope}/{value}")
 
-        for node in body.node:
-            if node.name not in bound:
-                self.place(node, f"{scope}/{node.name}", [here(v) for v in node.input], pivot)
+        for node in definition.node_def:
+            inputs = [here(flat.get(value, value)) for value in node.input]
+            self.place(node, f"{scope}/{node.name}", inputs, pivot)
         return [
-            here(flat[definition.ret[result.name]]) for result in definition.signature.output_arg
+            here(flat.get(value, value))
+            for value in (definition.ret[out.name] for out in definition.signature.output_arg)
         ]
+
+    def _flat_names(self, definition: FunctionDef) -> dict[str, str]:
+        """Return the names that outputs have in a graph by those in a function, `node:output:0`.
+
+        Raises:
+            GraphError: If a node is of an operation that nobody knows.
+        """
+        flat: dict[str, str] = {}
+        for node in definition.node_def:
+            function = self._functions.get(node.op)
+            known = function.signature if function is not None else op_def_registry.get(node.op)
+            if known is None:
+                msg = f"'{node.name}' is of the operation '{node.op}', which TensorFlow lacks."
+                raise GraphError(msg, node=node.name, operation=node.op)
+            place = 0
+            for output in known.output_arg:
+                for position in range(_count(output, node, known)):
+                    flat[f"{node.name}:{output.name}:{position}"] = f"{node.name}:{place}"
+                    place += 1
+        return flat
 
     def _loop(self, node: NodeDef, name: str, inputs: Sequence[str]) -> list[str]:
         dtypes = list(node.attr["T"].list.type)
@@ -249,6 +273,16 @@ class _Lowering:
             msg = f"'{name}' is handed '{node}', a resource that is no variable of the graph."
             raise GraphError(msg, node=name)
         return self._variable_dtypes[node]
+
+
+def _count(output: OpDef.ArgDef, node: NodeDef, known: OpDef) -> int:
+    """Return how many tensors an output is, which an attribute may tell."""
+    name = output.number_attr or output.type_list_attr
+    if not name:
+        return 1
+    defaults = {attribute.name: attribute.default_value for attribute in known.attr}
+    value = node.attr[name] if name in node.attr else defaults[name]
+    return int(value.i) if output.number_attr else len(value.list.type)
 
 
 def _on_values(node: NodeDef) -> NodeDef:

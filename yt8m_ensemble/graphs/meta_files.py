@@ -7,27 +7,26 @@ Never touches weights.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import CheckpointNotFoundError, GraphError
 from yt8m_ensemble.graphs.bindings import bind_placeholders
-from yt8m_ensemble.graphs.graph_limits import check_attributes, check_limits, check_shapes
-from yt8m_ensemble.graphs.lowering import lower
-from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, needed_nodes, node_name
-from yt8m_ensemble.graphs.operation_check import Root, check_graph, check_import, reader_roots
+from yt8m_ensemble.graphs.graph_limits import check_limits
+from yt8m_ensemble.graphs.inference_cut import cut_inference
+from yt8m_ensemble.graphs.model_graph import node_name
+from yt8m_ensemble.graphs.operation_check import check_graph, check_import, reader_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from tensorflow.core.framework.node_def_pb2 import NodeDef
+    from tensorflow.core.framework.graph_pb2 import GraphDef
 
+    from yt8m_ensemble.graphs.model_graph import ModelGraph
     from yt8m_ensemble.graphs.operation_check import GraphReport
     from yt8m_ensemble.values import TensorSpec
 
@@ -68,7 +67,7 @@ def read_meta_graph(path: str) -> Any:
         msg = f"There is no meta graph at '{path}'. Export the model, or give its train directory."
         raise CheckpointNotFoundError(msg, path=path)
     files.check_regular(path)
-    _check_size(path, files.size(path))
+    check_graph_size(path, files.size(path))
     meta = tf.compat.v1.MetaGraphDef()
     try:
         _check_frame(path)
@@ -85,6 +84,7 @@ def load_meta_graph(
     tensors: Mapping[str, str] | None = None,
     bindings: Mapping[str, str] | None = None,
     allow_operations: Collection[str] = (),
+    has_logits: bool = False,
 ) -> ModelGraph:
     """Read a meta graph, check what it would run, and cut it to its inference part.
 
@@ -93,6 +93,7 @@ def load_meta_graph(
         tensors: Tensor names for collections of the contract that the file lacks or has wrong.
         bindings: Values of placeholders that nobody feeds, such as `{"is_training": "false"}`.
         allow_operations: Operations to run though they are not on the list of allowed ones.
+        has_logits: Whether its output is logits, which a sigmoid makes scores of.
 
     Returns:
         The graph from `input_batch_raw` and `num_frames` to `predictions`.
@@ -119,72 +120,14 @@ def load_meta_graph(
             f"predictions. Name the tensors with `yt8m-ens merge {options}`: {listed}."
         )
         raise GraphError(msg, path=path, missing=missing)
-    graph = tf.Graph()
-    try:
-        members = dict(_read_members(meta))
-        report = _check_inference(meta, named, members, path=path, allow=allow_operations)
-        check_attributes(meta, path=path)
-        flat, moved = lower(_without_training(meta.graph_def, [*named.values(), *members.values()]))
-        parts = list(_stored_parts(meta.graph_def))
-        for node in flat.node:
-            node.device = ""
-        with graph.as_default():
-            tf.import_graph_def(flat, name="")
-        check_shapes(graph, path=path)
-        cut = from_tf_graph(
-            graph,
-            inputs=named["input_batch_raw"],
-            num_frames=named["num_frames"],
-            predictions=moved.get(named["predictions"], named["predictions"]),
-            keys={node: key for node, key, _ in parts},
-            slices={node: part for node, _, part in parts if part},
-            members=members,
-        )
-        return replace(cut, unreached=report.unreached)
-    except GraphError:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError, tf.errors.OpError) as error:
-        # Whatever part of a damaged graph TensorFlow's Python stumbles over.
-        msg = f"The graph in '{path}' cannot be loaded: {error}"
-        raise GraphError(msg, path=path) from error
-
-
-def _check_inference(
-    meta: Any,
-    named: Mapping[str, str],
-    members: Mapping[str, str],
-    *,
-    path: str,
-    allow: Collection[str],
-) -> GraphReport:
-    """Refuse a graph whose predictions need what may not run, or what nobody feeds.
-
-    Returns:
-        What the check found.
-
-    Raises:
-        GraphError: If they do.
-    """
-    fed = frozenset({named["input_batch_raw"], named["num_frames"]})
-    report = check_graph(
+    return cut_inference(
         meta,
-        roots=[
-            Root("predictions", (named["predictions"], *members.values()), fed),
-            # What made the inputs is imported for their shapes, then dropped.
-            Root("inputs", tuple(fed)),
-        ],
+        named,
+        members=dict(_read_members(meta)),
         path=path,
-        allow=allow,
-        is_lowered=True,
+        allow_operations=allow_operations,
+        has_logits=has_logits,
     )
-    if report.unfed:
-        listed = ", ".join(f"'{name}'" for name in report.unfed[:_SHOWN])
-        msg = (
-            f"The predictions in '{path}' depend on {listed}, which nobody feeds. Give a value, as "
-            f"with `yt8m-ens predict --set {report.unfed[0]}=false`."
-        )
-        raise GraphError(msg, path=path, placeholders=report.unfed)
-    return report
 
 
 def check_exported_graph(
@@ -219,15 +162,6 @@ def _candidates(graph_def: GraphDef, name: str) -> str:
     else:
         found = [n.name for n in graph_def.node if any(source in n.op for source in _SOURCES)]
     return ", ".join(f"'{tensor}:0'" for tensor in found[-_SHOWN:]) or "none that can be told"
-
-
-def _without_training(graph_def: GraphDef, tensors: Iterable[str]) -> GraphDef:
-    """Return the graph without initialisers, savers and optimizers, which assign variables."""
-    kept = GraphDef()
-    kept.versions.CopyFrom(graph_def.versions)
-    kept.library.CopyFrom(graph_def.library)
-    kept.node.extend(needed_nodes(graph_def, [node_name(tensor) for tensor in tensors], ()))
-    return kept
 
 
 def to_meta_graph(model_graph: ModelGraph) -> Any:
@@ -269,7 +203,7 @@ def write_meta_graph(model_graph: ModelGraph, path: str) -> None:
         path: The `.meta` file, replaced if it exists.
     """
     meta = to_meta_graph(model_graph)
-    _check_size(path, meta.ByteSize())
+    check_graph_size(path, meta.ByteSize())
     content = meta.SerializeToString(deterministic=True)
     with files.atomic_file(path, force=True) as part, files.open_binary(part, "wb") as file:
         file.write(content)
@@ -306,8 +240,12 @@ def _read_varint(file: BinaryIO) -> int:
     return value
 
 
-def _check_size(path: str, size: int) -> None:
+def check_graph_size(path: str, size: int) -> None:
     """Refuse what a protocol buffer cannot hold.
+
+    Args:
+        path: The file.
+        size: Its bytes.
 
     Raises:
         GraphError: If it is over 2 GB.
@@ -363,51 +301,3 @@ def _read_members(meta: Any) -> Iterator[tuple[str, str]]:
     for entry in meta.collection_def[MEMBERS_COLLECTION].bytes_list.value:
         name, _, tensor = entry.decode().rpartition("=")
         yield name, tensor
-
-
-def _stored_parts(graph_def: GraphDef) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
-    """Return the checkpoint tensor that the graph's own saver restores into each variable.
-
-    Yields:
-        The variable's node name, the checkpoint's tensor, and the part of it; no slices are all.
-    """
-    nodes = {node.name: node for node in graph_def.node}
-
-    def source_of(value: str) -> tuple[NodeDef | None, int]:
-        name, _, output = value.partition(":")
-        node = nodes.get(name)
-        while node is not None and node.op == "Identity":
-            name, _, output = node.input[0].partition(":")
-            node = nodes.get(name)
-        return node, int(output or 0)
-
-    def strings(value: str) -> list[str]:
-        node, _ = source_of(value)
-        if node is None or node.op != "Const":
-            return []
-        return [text.decode() for text in tf.make_ndarray(node.attr["value"].tensor).ravel()]
-
-    for node in graph_def.node:
-        if node.op in {"Assign", "AssignVariableOp"}:
-            restore, output = source_of(node.input[1])
-            if restore is None or restore.op != "RestoreV2":
-                continue
-            keys, parts = strings(restore.input[1]), strings(restore.input[2])
-            if output < min(len(keys), len(parts)):
-                yield node_name(node.input[0]), keys[output], _parse_part(parts[output])
-
-
-def _parse_part(text: str) -> tuple[slice, ...]:
-    """Return the slices of a saver's partition, e.g. `10 8 0,5:-` (whole shape, start and length).
-
-    Examples:
-        >>> _parse_part("10 8 0,5:-")
-        (slice(0, 5, None), slice(None, None, None))
-    """
-    if not text:
-        return ()
-    starts = [part.split(",") for part in text.rpartition(" ")[2].split(":")]
-    return tuple(
-        slice(None) if part == ["-"] else slice(int(part[0]), int(part[0]) + int(part[1]))
-        for part in starts
-    )

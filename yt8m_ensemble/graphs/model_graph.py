@@ -64,6 +64,20 @@ class ModelGraph:
         return tuple(node.name for node in self.graph_def.node if is_random(node.op))
 
     @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """Dimensions of the batch, `None` where they are free; `None` if not even their number."""
+        name = node_name(self.inputs)
+        (place,) = (node for node in self.graph_def.node if node.name == name)
+        shape = tf.TensorShape(place.attr["shape"].shape)
+        return None if shape.rank is None else tuple(shape.as_list())
+
+    @property
+    def takes_frame_counts(self) -> bool:
+        """Whether its scores depend on `num_frames`, so that padding can be told from frames."""
+        name = node_name(self.num_frames)
+        return any(node_name(value) == name for n in self.graph_def.node for value in n.input)
+
+    @property
     def unfed_defaults(self) -> dict[str, Any]:
         """By name, the values of placeholders that nobody feeds; `None` if computed."""
         nodes = {node.name: node for node in self.graph_def.node}

@@ -1,13 +1,13 @@
 """Open any model that a command is given: where it lies, what it reads, its graph and weights.
 
 A path is a train directory (latest checkpoint), `DIR@STEP`, a checkpoint prefix, an
-`inference_model` prefix or its directory, a `.meta` with its weights as constants, or a `.tgz`.
+`inference_model` prefix or its directory, a `.meta` with its weights as constants, a `.tgz`, a
+SavedModel, a `.keras` or Keras `.h5` model, or a frozen `.pb`.
 Runs it only where `OpenModel.predict` is called.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -26,11 +26,20 @@ from yt8m_ensemble.graphs import (
     ModelGraph,
     frame_draws,
     lift_constants,
+    load_frozen_graph,
     load_meta_graph,
+    load_saved_model,
     node_name,
 )
 from yt8m_ensemble.inference import GraphRunner
-from yt8m_ensemble.loading.paths import find_prefix, read_flags
+from yt8m_ensemble.loading.feature_shapes import read_features, read_num_classes
+from yt8m_ensemble.loading.formats import (
+    Format,
+    detect_format,
+    identity_file,
+    saved_model_dir,
+)
+from yt8m_ensemble.loading.paths import find_flags, find_prefix, read_flags
 from yt8m_ensemble.models import build_graph, recognize
 from yt8m_ensemble.options import ModelOptions, keywords
 from yt8m_ensemble.packaging import extract_bundle
@@ -39,11 +48,10 @@ from yt8m_ensemble.values import (
     DictSource,
     FeatureSpec,
     TensorSource,
-    parse_feature_spec,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,10 +118,16 @@ class OpenModel:
             )
             raise ShapeError(msg, model=self.name, expected=wanted, found=values.shape)
         counts = np.full(len(values), frames) if num_frames is None else np.asarray(num_frames)
-        if spec.frame_level and frames < most:
-            # Graphs of other code may know one number of frames only; padding is masked.
+        if spec.frame_level and frames < most and self._wants_padding:
+            # Graphs of other code may know one number of frames only.
             values = np.pad(values, ((0, 0), (0, most - frames), (0, 0)))
         return self._runner.predict(values, counts.astype(np.int32))
+
+    @property
+    def _wants_padding(self) -> bool:
+        """Whether frames may or must be padded: by a mask, or a shape of one number of frames."""
+        shape = self.graph.input_shape
+        return self.graph.takes_frame_counts or (shape is not None and shape[1] is not None)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -128,7 +142,13 @@ class OpenModel:
     @property
     def notes(self) -> tuple[str, ...]:
         """What its scores depend on besides the video, and what else its file holds."""
-        return tuple(_notes(self.graph, self.path))
+        notes = list(_notes(self.graph, self.path))
+        if self.features.frame_level and not self.graph.takes_frame_counts:
+            notes.append(
+                f"'{self.path}' takes no frame counts: it cannot tell the zeros that fill up a "
+                "short video from frames."
+            )
+        return tuple(notes)
 
     @property
     def nbytes(self) -> int:
@@ -183,44 +203,114 @@ def open_with(path: str, options: ModelOptions) -> Iterator[OpenModel]:
         if path.endswith((".tgz", ".tar.gz")):
             where = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
             extract_bundle(path, where)
-        prefix = find_prefix(where)
-        raw_flags = read_flags(prefix)
-        has_index = files.exists(f"{prefix}.index")
-        source: TensorSource = (
-            stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
-        )
-        identity = files.read_bytes(f"{prefix}.{'index' if has_index else 'meta'}")
-        is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
-        if is_exported and files.exists(f"{prefix}.meta") and options.architecture is None:
-            loaded = load_meta_graph(
-                f"{prefix}.meta",
-                tensors=options.tensors,
-                bindings=options.bindings,
-                allow_operations=options.allow_operations,
-            )
-            graph, constants = lift_constants(loaded)
-            source = CombinedSource(DictSource(constants), source) if constants else source
-            kind, features = "graph", parse_feature_spec(raw_flags)
-            classes = _num_classes(graph, raw_flags, options.num_classes, path=path)
-        else:
-            if options.num_classes is not None:
-                raw_flags = {**raw_flags, "num_classes": options.num_classes}
-            flags = recognize(source.specs(), raw_flags, architecture=options.architecture)
-            graph = build_graph(flags)
-            kind, features, classes = flags.model, flags.features, flags.num_classes
-        yield OpenModel(
-            name=name or default_name(path),
-            path=path,
-            graph=graph,
-            source=source,
-            features=features,
-            num_classes=classes,
-            architecture=kind,
-            flags=raw_flags,
-            digest=hashlib.sha256(identity).hexdigest(),
-            _stack=stack,
-        )
+        opened = _OPENERS[detect_format(where)](where, options, stack)
+        yield OpenModel(name=name or default_name(path), path=path, _stack=stack, **vars(opened))
 
+
+@dataclass(frozen=True)
+class _Opened:
+    """What an opener finds; fields as those of `OpenModel`."""
+
+    graph: ModelGraph
+    source: TensorSource
+    features: FeatureSpec
+    num_classes: int
+    architecture: str
+    flags: Mapping[str, Any]
+    digest: str
+
+
+def _open_checkpoint(path: str, options: ModelOptions, stack: ExitStack) -> _Opened:
+    """Return a train directory, a checkpoint, or an exported meta graph with or without one."""
+    prefix = find_prefix(path)
+    has_index = files.exists(f"{prefix}.index")
+    is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
+    is_graph = is_exported and files.exists(f"{prefix}.meta") and options.architecture is None
+    found = find_flags(prefix)
+    raw_flags = None if found is None and is_graph else read_flags(prefix)
+    source: TensorSource = (
+        stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
+    )
+    identity = f"{prefix}.{'index' if has_index else 'meta'}"
+    if raw_flags is None or is_graph:
+        graph = load_meta_graph(
+            f"{prefix}.meta",
+            tensors=options.tensors,
+            bindings=options.bindings,
+            allow_operations=options.allow_operations,
+            has_logits=options.logits,
+        )
+        return _exported(graph, source, raw_flags, options, path=path, identity=identity)
+    if options.num_classes is not None:
+        raw_flags = {**raw_flags, "num_classes": options.num_classes}
+    flags = recognize(source.specs(), raw_flags, architecture=options.architecture)
+    return _Opened(
+        build_graph(flags),
+        source,
+        flags.features,
+        flags.num_classes,
+        flags.model,
+        raw_flags,
+        files.sha256(identity),
+    )
+
+
+def _open_saved_model(path: str, options: ModelOptions, stack: ExitStack) -> _Opened:
+    """Return a SavedModel; its variables are read as those of any checkpoint."""
+    directory = saved_model_dir(path)
+    graph = load_saved_model(directory, options)
+    prefix = f"{directory}/variables/variables"
+    has_index = files.exists(f"{prefix}.index")
+    source: TensorSource = (
+        stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
+    )
+    flags = find_flags(f"{directory}/model")
+    return _exported(graph, source, flags, options, path=path, identity=identity_file(path))
+
+
+def _open_frozen_graph(path: str, options: ModelOptions, _: ExitStack) -> _Opened:
+    graph = load_frozen_graph(path, options)
+    return _exported(graph, DictSource({}), None, options, path=path, identity=path)
+
+
+def _open_keras(path: str, options: ModelOptions, _: ExitStack) -> _Opened:
+    # Loads Keras, which nothing else needs.
+    from yt8m_ensemble.loading.keras_model import load_keras_model
+
+    graph, arrays = load_keras_model(path, options)
+    return _exported(graph, DictSource(arrays), None, options, path=path, identity=path)
+
+
+def _exported(
+    graph: ModelGraph,
+    source: TensorSource,
+    flags: Mapping[str, Any] | None,
+    options: ModelOptions,
+    *,
+    path: str,
+    identity: str | None,
+) -> _Opened:
+    """Return a model of which only the graph is known; weights among its constants are lifted."""
+    graph, constants = lift_constants(graph)
+    features = read_features(graph, flags, options, path=path)
+    return _Opened(
+        graph,
+        CombinedSource(DictSource(constants), source) if constants else source,
+        features,
+        read_num_classes(graph, flags, options.num_classes, path=path),
+        "graph",
+        flags or {},
+        files.sha256(identity or path),
+    )
+
+
+_OPENERS: Mapping[Format, Callable[[str, ModelOptions, ExitStack], _Opened]] = {
+    "checkpoint": _open_checkpoint,
+    "saved model": _open_saved_model,
+    "frozen graph": _open_frozen_graph,
+    "keras": _open_keras,
+}
+"""How a model of each format is opened."""
 
 open_model = keywords(ModelOptions)(open_with)
 
@@ -256,7 +346,7 @@ def default_name(path: str) -> str:
         >>> default_name("runs/moe2/model.ckpt-500"), default_name("blend/inference_model")
         ('moe2_500', 'blend')
     """
-    base = re.sub(r"\.(tgz|tar\.gz|index|meta)$", "", path.rstrip("/"))
+    base = re.sub(r"\.(tgz|tar\.gz|index|meta|keras|h5|hdf5|pb)$", "", path.rstrip("/"))
     parent = Path(base).parent.name
     base = re.sub(r"model\.ckpt-(\d+)$", rf"{parent}_\1" if parent else r"\1", _base(base))
     if base == INFERENCE_MODEL and parent:
@@ -271,21 +361,3 @@ def _split_name(path: str) -> tuple[str | None, str]:
 
 def _base(path: str) -> str:
     return path.rpartition("/")[2]
-
-
-def _num_classes(
-    graph: ModelGraph, flags: Mapping[str, Any], given: int | None, *, path: str
-) -> int:
-    """Return the classes of an exported graph: as given, as its flags or its shape tell.
-
-    Raises:
-        ModelError: If nothing tells.
-    """
-    known = given or flags.get("num_classes") or graph.num_classes
-    if known is None:
-        msg = (
-            f"The files of '{path}' do not tell its number of classes. Add `num_classes` to its "
-            "`model_flags.json`, or pass it, as with `yt8m-ens predict --num-classes`."
-        )
-        raise ModelError(msg, path=path)
-    return int(known)

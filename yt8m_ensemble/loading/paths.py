@@ -6,7 +6,12 @@ import re
 from typing import Any
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import latest_prefix, recover_checkpoint, step_prefix
+from yt8m_ensemble.checkpoints import (
+    latest_prefix,
+    recover_checkpoint,
+    refuse_first_format,
+    step_prefix,
+)
 from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MAX_FLAGS_BYTES
 from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
 from yt8m_ensemble.provenance import read_provenance
@@ -27,13 +32,16 @@ def find_prefix(path: str) -> str:
     files.recover_directory(path.rstrip("/"))
     if files.is_dir(path):
         exported = f"{path.rstrip('/')}/{INFERENCE_MODEL}"
-        return exported if files.exists(f"{exported}.index") else latest_prefix(path)
+        is_exported = any(files.exists(f"{exported}{suffix}") for suffix in (".index", ".meta"))
+        return exported if is_exported else latest_prefix(path)
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
     recover_checkpoint(prefix)
     if not files.exists(f"{prefix}.index") and not files.exists(f"{prefix}.meta"):
+        refuse_first_format(path)
         msg = (
             f"There is no model at '{path}': neither a directory nor '{prefix}.index' exists. Give "
-            "a train directory, DIR@STEP, a checkpoint prefix, an inference model or a `.tgz`."
+            "a train directory, DIR@STEP, a checkpoint prefix, an inference model, a `.tgz`, a "
+            "SavedModel, a `.keras` or `.h5` model, or a frozen `.pb`."
         )
         raise CheckpointNotFoundError(msg, path=path)
     return prefix
@@ -74,6 +82,17 @@ def find_flags(prefix: str) -> dict[str, Any] | None:
 
 
 def flags_path(prefix: str) -> str:
-    """Return the path of `model_flags.json` beside a checkpoint."""
-    directory = prefix.rpartition("/")[0]
-    return f"{directory}/{FLAGS_FILE}" if directory else FLAGS_FILE
+    """Return the path of `model_flags.json` beside a checkpoint.
+
+    The code of 2019 wrote inference models into a folder below it.
+
+    Args:
+        prefix: The checkpoint.
+    """
+    directory, _, _ = prefix.rpartition("/")
+    beside = f"{directory}/{FLAGS_FILE}" if directory else FLAGS_FILE
+    above, _, folder = directory.rpartition("/")
+    if folder == INFERENCE_MODEL and not files.exists(beside):
+        higher = f"{above}/{FLAGS_FILE}" if above else FLAGS_FILE
+        return higher if files.exists(higher) else beside
+    return beside

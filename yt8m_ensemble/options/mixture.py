@@ -7,7 +7,12 @@ from typing import Annotated
 from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
 from yt8m_ensemble.options.choices import Method, Space, SpaceOrAuto, Storage
 from yt8m_ensemble.options.field import option
-from yt8m_ensemble.options.shared import OutputOptions, PredictionSetOptions, SeedOptions
+from yt8m_ensemble.options.shared import (
+    ModelOptions,
+    OutputOptions,
+    PredictionSetOptions,
+    SeedOptions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,7 @@ class TuneOptions(HoldoutOptions, PredictionSetOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectOptions(HoldoutOptions, OutputOptions):
+class SelectOptions(HoldoutOptions, ModelOptions, OutputOptions):
     """Options of `select_ensemble`."""
 
     predictions: Annotated[

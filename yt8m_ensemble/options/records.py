@@ -8,7 +8,7 @@ from yt8m_ensemble.constants import MAX_FRAMES, NUM_CLASSES_2018, TOP_K
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Level
 from yt8m_ensemble.options.field import Options, option
-from yt8m_ensemble.options.shared import OutputOptions, SeedOptions, VocabularyOptions
+from yt8m_ensemble.options.shared import ModelOptions, OutputOptions, SeedOptions, VocabularyOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ class DiffOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectGraphOptions(OutputOptions):
+class InspectGraphOptions(ModelOptions, OutputOptions):
     """Options of `inspect_graph`."""
 
     path: Annotated[str, option("Path to a model.", metavar="PATH", is_argument=True)] = field(
@@ -170,6 +170,3 @@ class InspectGraphOptions(OutputOptions):
     num_frames: Annotated[
         int, option("Frames of the video whose operations are counted.", ge=1)
     ] = MAX_FRAMES
-    num_classes: Annotated[
-        int | None, option("Classes, where the models' files do not tell.", ge=1)
-    ] = None

@@ -78,7 +78,26 @@ class ModelOptions(PolicyOptions):
         str | None,
         option("Output of a graph without the collection `predictions`.", metavar="TENSOR"),
     ] = None
-
+    signature: Annotated[
+        str | None,
+        option("Signature of a SavedModel, if it has several.", metavar="NAME"),
+    ] = None
+    logits: Annotated[
+        bool,
+        option("The scores of exported models are logits: they end before the sigmoid."),
+    ] = False
+    feature_names: Annotated[
+        str | None,
+        option(
+            "What a model without `model_flags.json` reads, in this order.",
+            metavar="A,B,…",
+            default="those of YouTube-8M, where its size is theirs",
+        ),
+    ] = None
+    feature_sizes: Annotated[
+        str | None,
+        option("Values of each of these features.", metavar="A,B,…", default="as above"),
+    ] = None
     bindings: Annotated[
         Mapping[str, str] | None,
         option(

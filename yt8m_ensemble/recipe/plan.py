@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps
+from yt8m_ensemble.loading.formats import detect_format, identity_file
 from yt8m_ensemble.loading.paths import find_prefix
+from yt8m_ensemble.options import ModelOptions
+from yt8m_ensemble.options.field import fields_of
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
@@ -125,7 +128,9 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
         if "path" not in settings:
             yield _train(table, name, settings, last[name])
         merged[name] = last[name]
-        if table.average is not None and name not in table.unaveraged:
+        # Only a checkpoint has others beside it.
+        is_alone = name in table.unaveraged or detect_format(last[name]) != "checkpoint"
+        if table.average is not None and not is_alone:
             merged[name] = f"{layout.directory}/average/{name}"
             yield _average(table, name, last[name], merged[name])
     if table.average is not None:
@@ -146,7 +151,7 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
     )
     yield Step(
         f"{table.name}/merge",
-        table.merge,
+        {**_opening(table), **table.merge},
         lambda: [layout.weights, *_checkpoints(merged)],
         lambda: _files_in(layout.merged),
         lambda call: merge_models(
@@ -155,7 +160,7 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
             out=layout.merged,
             force=call.force,
             progress=call.progress,
-            **table.merge,
+            **{**_opening(table), **table.merge},
         ),
     )
     yield Step(
@@ -236,7 +241,7 @@ def _average(table: EnsembleTable, name: str, source: str, target: str) -> Step:
 def _predict(table: EnsembleTable, name: str, models: Mapping[str, str], cache: str) -> Step:
     return Step(
         name,
-        {"models": models, "batch_size": table.batch_size},
+        {"models": models, "batch_size": table.batch_size, **_opening(table)},
         lambda: [*_checkpoints(models), *_globs(table.validate_data)],
         lambda: [cache],
         lambda call: write_scores(
@@ -246,8 +251,21 @@ def _predict(table: EnsembleTable, name: str, models: Mapping[str, str], cache: 
             batch_size=table.batch_size,
             force=call.force,
             progress=call.progress,
+            **_opening(table),
         ),
     )
+
+
+def _opening(table: EnsembleTable) -> dict[str, Any]:
+    """Return how members are opened whose files do not tell everything: as for the merge."""
+    if not any("path" in settings for settings in table.members.values()):
+        return {}
+    own = {
+        "feature_names": ",".join(table.features.names),
+        "feature_sizes": ",".join(map(str, table.features.sizes)),
+    }
+    given = {key: value for key, value in table.merge.items() if key in fields_of(ModelOptions)}
+    return own | given
 
 
 def _globs(patterns: str | None) -> list[str]:
@@ -267,7 +285,8 @@ def _train_files(directory: str) -> list[str]:
 def _checkpoints(models: Mapping[str, str]) -> list[str]:
     # An index holds a checksum of every tensor: it stands for the data beside it.
     return [
-        path if path.endswith(".tgz") else f"{find_prefix(path)}.index" for path in models.values()
+        path if path.endswith(".tgz") else identity_file(path) or f"{find_prefix(path)}.index"
+        for path in models.values()
     ]
 
 

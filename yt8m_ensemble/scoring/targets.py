@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps, latest_prefix, step_prefix
+from yt8m_ensemble.constants import INFERENCE_MODEL
 from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.loading.formats import detect_format
 from yt8m_ensemble.loading.model import default_name
 
 if TYPE_CHECKING:
@@ -120,7 +122,12 @@ def _check_options(
 
 
 def _is_train_dir(model: str) -> bool:
-    return files.is_dir(model) and not files.exists(f"{model.rstrip('/')}/inference_model.index")
+    exported = f"{model.rstrip('/')}/{INFERENCE_MODEL}"
+    return (
+        files.is_dir(model)
+        and detect_format(model) == "checkpoint"
+        and not any(files.exists(f"{exported}{suffix}") for suffix in (".index", ".meta"))
+    )
 
 
 def _at_step(model: str, step: int) -> Target:

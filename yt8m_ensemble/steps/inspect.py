@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,19 +10,14 @@ from yt8m_ensemble.checkpoints import (
     TfCheckpoint,
     compare,
     measure,
-    open_checkpoint,
-    open_keras_weights,
-    open_safetensors,
     summarize_meta_graph,
 )
-from yt8m_ensemble.loading.paths import find_prefix
+from yt8m_ensemble.loading.weights import open_weights
 from yt8m_ensemble.options import DiffOptions, InspectOptions, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from yt8m_ensemble.checkpoints import Difference, GraphSummary, TensorStatistics
-    from yt8m_ensemble.values import TensorSource, TensorSpec
+    from yt8m_ensemble.values import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ def inspect_checkpoint(options: InspectOptions) -> Inspection:
     Raises:
         CheckpointError: If it cannot be read or is damaged.
     """
-    with _open(options.path, verify=options.verify) as (source, place):
+    with open_weights(options.path, verify=options.verify) as (source, place):
         statistics = measure(source, progress=options.progress) if options.stats else {}
         meta = f"{place}.meta"
         graph = None
@@ -125,32 +118,8 @@ def compare_checkpoints(options: DiffOptions) -> Comparison:
         CheckpointError: If one cannot be read or is damaged.
     """
     with (
-        _open(options.first, verify=options.verify) as (one, _),
-        _open(options.second, verify=options.verify) as (other, _),
+        open_weights(options.first, verify=options.verify) as (one, _),
+        open_weights(options.second, verify=options.verify) as (other, _),
     ):
         found = compare(one, other, progress=options.progress)
         return Comparison(options.first, options.second, tuple(found))
-
-
-@contextmanager
-def _open(path: str, *, verify: bool) -> Iterator[tuple[TensorSource, str]]:
-    """Open any file of weights.
-
-    Yields:
-        Its tensors, and the prefix or file that holds them.
-    """
-    with ExitStack() as stack:
-        if path.endswith(".safetensors"):
-            yield open_safetensors(path), path
-        elif path.endswith((".h5", ".hdf5")):
-            yield stack.enter_context(open_keras_weights(path)), path
-        else:
-            place = path
-            if path.endswith((".tgz", ".tar.gz")):
-                from yt8m_ensemble.packaging import extract_bundle
-
-                place = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
-                extract_bundle(path, place)
-            # A prefix may itself be the name of a directory.
-            prefix = place if files.exists(f"{place}.index") else find_prefix(place)
-            yield stack.enter_context(open_checkpoint(prefix, verify=verify)), prefix

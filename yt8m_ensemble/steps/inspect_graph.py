@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.graphs.cost import MIXTURE, SHARED, measure_parts
-from yt8m_ensemble.loading.model import open_model
+from yt8m_ensemble.loading.model import open_with
 from yt8m_ensemble.options import InspectGraphOptions, command
 from yt8m_ensemble.packaging.layouts import size_text
 
@@ -82,7 +82,7 @@ def inspect_graph(options: InspectGraphOptions) -> GraphInspection:
     """
     if options.svg:
         files.check_absent(options.svg, force=options.force)
-    with open_model(options.path, num_classes=options.num_classes) as model:
+    with open_with(options.path, options) as model:
         found = _describe(model, svg=options.svg, num_frames=options.num_frames)
     if options.svg:
         files.write_text(options.svg, draw(found), force=options.force)

@@ -117,7 +117,7 @@ def _opened(options: SelectOptions) -> Iterator[tuple[PredictionSet, tuple[Varia
     for path in filter(None, (options.out, options.plot)):
         files.check_absent(path, force=options.force)
     measured = {name: _scale(size) for name, size in (options.sizes or {}).items()}
-    with open_models(options.models) as models:
+    with open_models(options.models, options) as models:
         for model in models:
             measured[model.name] = member_sizes(model.graph.variables.values())
     with open_prediction_set(options.predictions) as opened:
