@@ -94,7 +94,7 @@ def _table(report: EnsembleReport) -> Table:
 
 def _closing(report: EnsembleReport) -> str:
     gains = [
-        f"tuned over {rival}: {gain:+.5f}, paired 95 % interval [{low:+.5f}, {high:+.5f}]"
+        f"packaged over {rival}: {gain:+.5f}, paired 95 % interval [{low:+.5f}, {high:+.5f}]"
         for rival, (gain, low, high) in report.gains.items()
     ]
     return "\n".join([*gains, f"verified: {report.bundle}", ""])
