@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import latest_prefix, recover_checkpoint, step_prefix
+from yt8m_ensemble.checkpoints import find_steps, latest_prefix, recover_checkpoint, step_prefix
 from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, MAX_FLAGS_BYTES
 from yt8m_ensemble.errors import CheckpointNotFoundError, ModelError
 from yt8m_ensemble.provenance import read_provenance
@@ -27,7 +27,9 @@ def find_prefix(path: str) -> str:
     files.recover_directory(path.rstrip("/"))
     if files.is_dir(path):
         exported = f"{path.rstrip('/')}/{INFERENCE_MODEL}"
-        return exported if files.exists(f"{exported}.index") else latest_prefix(path)
+        # The starter code's evaluation leaves one in a train directory, of some older step.
+        is_trained = bool(find_steps(path)) or not files.exists(f"{exported}.index")
+        return latest_prefix(path) if is_trained else exported
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
     recover_checkpoint(prefix)
     if not files.exists(f"{prefix}.index") and not files.exists(f"{prefix}.meta"):

@@ -120,7 +120,8 @@ def _check_options(
 
 
 def _is_train_dir(model: str) -> bool:
-    return files.is_dir(model) and not files.exists(f"{model.rstrip('/')}/inference_model.index")
+    has_export = files.exists(f"{model.rstrip('/')}/inference_model.index")
+    return files.is_dir(model) and (not has_export or bool(find_steps(model)))
 
 
 def _at_step(model: str, step: int) -> Target:
