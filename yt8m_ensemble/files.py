@@ -140,8 +140,20 @@ def size(path: str) -> int:
 
 
 def read_text(path: str) -> str:
-    """Return a whole UTF-8 file."""
-    return read_bytes(path).decode()
+    """Return a whole UTF-8 file, without the mark that some editors begin it with.
+
+    Raises:
+        DataError: If it is not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        msg = (
+            f"'{path}' is not UTF-8 text: byte {error.start:,} is {byte:#04x}. Restore the file, "
+            "or save it as UTF-8."
+        )
+        raise DataError(msg, path=path, place=error.start) from error
 
 
 def open_binary(path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import errno
 import io
+import mmap
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_HEAP = b"GCOL\x01\0\0\0"  # signature, version and padding of a global heap
+_HEAP_HEADER_BYTES = 16  # of the heap, and of each object
 _SPARE_BYTES = 1 << 20  # object headers and indexes of chunks
 
 
@@ -58,3 +62,41 @@ def reserve(path: str, size: int) -> None:
         raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.close(descriptor)
+
+
+def check_heaps(path: str, *, first_bytes: int = 0) -> None:
+    """Refuse a file in whose heaps of texts HDF5 would walk in a circle for ever.
+
+    Args:
+        path: The file.
+        first_bytes: Look only at so many bytes; 0 looks at all.
+
+    Raises:
+        OSError: If an object of a heap is smaller than its own header.
+    """
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            return
+        with mmap.mmap(
+            file.fileno(), min(size, first_bytes or size), access=mmap.ACCESS_READ
+        ) as data:
+            start = data.find(_HEAP)
+            while start >= 0:
+                if not _ends(data, start):
+                    raise OSError(errno.EIO, f"a heap at byte {start:,} does not end", path)
+                start = data.find(_HEAP, start + 1)
+
+
+def _ends(data: mmap.mmap, start: int) -> bool:
+    """Return whether the objects of a global heap (HDF5 specification, III.E) reach its end."""
+    if start + _HEAP_HEADER_BYTES > len(data):
+        return True
+    (heap_size,) = struct.unpack_from("<Q", data, start + 8)
+    place, end = start + _HEAP_HEADER_BYTES, min(start + heap_size, len(data))
+    while place + _HEAP_HEADER_BYTES <= end:
+        number, size = struct.unpack_from("<H6xQ", data, place)
+        if not number:
+            return bool(size >= _HEAP_HEADER_BYTES)
+        place += _HEAP_HEADER_BYTES + (size + 7) // 8 * 8
+    return True

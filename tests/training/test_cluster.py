@@ -108,7 +108,7 @@ def test_two_workers_learn_what_one_process_learns(tmp_path):
     assert [worker.returncode for worker in workers] == [0, 0], results
     one = run(tmp_path / "one", glob, max_steps=8, **SETTINGS)
     # Every step takes all 64 videos, 32 a worker: only the order of sums differs.
-    losses = [scalars_of(tmp_path / d)["GlobalStep/Train_Loss"] for d in ("one", "two")]
+    losses = [scalars_of(tmp_path / d)["label_loss"] for d in ("one", "two")]
     np.testing.assert_allclose(list(losses[1].values()), list(losses[0].values()), rtol=1e-5)
     expected = weights_of(one)
     with_two = weights_of(type(one)(f"{tmp_path}/two/model.ckpt-8", 8, {}))
@@ -162,5 +162,5 @@ run(Path({str(tmp_path / "two")!r}), {glob!r}, max_steps=6, **{SETTINGS!r})
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     run(tmp_path / "one", glob, flags=flags_of(), max_steps=6, **SETTINGS)
-    losses = [scalars_of(tmp_path / d)["GlobalStep/Train_Loss"] for d in ("one", "two")]
+    losses = [scalars_of(tmp_path / d)["label_loss"] for d in ("one", "two")]
     np.testing.assert_allclose(list(losses[1].values()), list(losses[0].values()), rtol=1e-5)

@@ -92,19 +92,19 @@ def test_a_run_leaves_the_starter_codes_files(tmp_path, video_glob):
     assert set(graph.variables) <= set(last.specs)
     scalars = scalars_of(tmp_path)
     assert {
-        "GlobalStep/Train_Hit@1", "GlobalStep/Train_Perr", "GlobalStep/Train_GAP",
-        "GlobalStep/Train_Loss", "GlobalStep/Train_Example_Second", "label_loss", "reg_loss",
+        "model/Training_Hit@1", "model/Training_Perr", "model/Training_GAP",
+        "global_step/Examples/Second", "label_loss", "reg_loss",
         "learning_rate",
     } <= set(scalars)  # fmt: skip
-    assert sorted(scalars["GlobalStep/Train_Loss"]) == list(range(1, 9))
+    assert sorted(scalars["label_loss"]) == list(range(1, 9))
     assert tf.train.load_checkpoint(last.prefix).get_tensor("global_step") == 8
 
 
 def test_it_learns(tmp_path, video_glob):
     run(tmp_path, video_glob, num_epochs=15)
-    losses = scalars_of(tmp_path)["GlobalStep/Train_Loss"]
+    losses = scalars_of(tmp_path)["label_loss"]
     assert losses[60] < 0.75 * losses[1]
-    assert scalars_of(tmp_path)["GlobalStep/Train_GAP"][60] > 0.85
+    assert scalars_of(tmp_path)["model/Training_GAP"][60] > 0.85
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_a_run_in_pieces_equals_a_run_in_one(tmp_path, video_glob, frame_glob, m
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
-    losses = [scalars_of(tmp_path / d)["GlobalStep/Train_Loss"] for d in ("whole", "pieces")]
+    losses = [scalars_of(tmp_path / d)["label_loss"] for d in ("whole", "pieces")]
     assert losses[0] == losses[1]
 
 
@@ -149,7 +149,7 @@ run(Path({str(tmp_path / "killed")!r}), {video_glob!r}, num_epochs=0, max_steps=
     steps = reached + 10
     resumed = run(tmp_path / "killed", video_glob, num_epochs=0, max_steps=steps)
     unbroken = run(tmp_path / "unbroken", video_glob, num_epochs=0, max_steps=steps)
-    losses = [scalars_of(tmp_path / d)["GlobalStep/Train_Loss"] for d in ("killed", "unbroken")]
+    losses = [scalars_of(tmp_path / d)["label_loss"] for d in ("killed", "unbroken")]
     assert {s: losses[0][s] for s in range(reached + 1, steps + 1)} == {
         s: losses[1][s] for s in range(reached + 1, steps + 1)
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -49,7 +50,9 @@ class H5Source:
     def __init__(self, path: str) -> None:
         import h5py
 
+        self._path = path
         try:
+            hdf5.check_heaps(path)
             self._file = h5py.File(path, "r")
         except OSError as error:
             msg = f"'{path}' is no HDF5 file, or a damaged one: {error}. Copy it again."
@@ -62,7 +65,12 @@ class H5Source:
                 specs.append(_describe(place, item))
                 self._paths[specs[-1].name] = place
 
-        self._file.visititems(visit)
+        try:
+            with self._explained():
+                self._file.visititems(visit)
+        except CheckpointError:
+            self.close()
+            raise
         if len(self._paths) < len(specs):
             self.close()
             msg = f"'{path}' names {len(specs) - len(self._paths)} of its tensors twice."
@@ -84,19 +92,40 @@ class H5Source:
         """Close the file."""
         self._file.close()
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn whatever damaged content makes HDF5 and numpy raise into one error.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            CheckpointError: If anything is raised.
+        """
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except Exception as error:
+            reason = str(error).strip() or type(error).__name__
+            msg = f"'{self._path}' is damaged: {reason.rstrip('.')}. Copy it again."
+            raise CheckpointError(msg, path=self._path, reason=reason) from error
+
     def specs(self) -> Mapping[str, TensorSpec]:
         """Return the description of every dataset, by tensor name, in sorted order."""
         return self._specs
 
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor, read whole."""
-        spec, dataset = self._specs[name], self._file[self._paths[name]]
-        if _DTYPE in dataset.attrs and spec.dtype == "string":
-            return parse_strings(dataset[()].tobytes(), spec.shape, None)
-        values = np.asarray(dataset[()])
-        if spec.dtype == "string":
-            return values.astype(object)
-        return values.view(numpy_dtype(spec.dtype)).reshape(spec.shape)
+        spec = self._specs[name]
+        with self._explained():
+            dataset = self._file[self._paths[name]]
+            if _DTYPE in dataset.attrs and spec.dtype == "string":
+                return parse_strings(dataset[()].tobytes(), spec.shape, None)
+            values = np.asarray(dataset[()])
+            if spec.dtype == "string":
+                return values.astype(object)
+            return values.view(numpy_dtype(spec.dtype)).reshape(spec.shape)
 
     def read_block(self, name: str, start: int, out: NDArray[Any]) -> None:
         """Fill a buffer with part of a numeric tensor, reading only the rows that hold it.
@@ -106,12 +135,14 @@ class H5Source:
             start: Position of the first value in row-major order.
             out: Contiguous array of the tensor's dtype to fill.
         """
-        spec, dataset = self._specs[name], self._file[self._paths[name]]
+        spec = self._specs[name]
         row = math.prod(spec.shape[1:]) or 1
         first, last = start // row, -(-(start + len(out)) // row)
-        values = np.asarray(dataset[first:last] if spec.shape else dataset[()])
-        flat = values.view(out.dtype).reshape(-1)
-        out[:] = flat[start - first * row :][: len(out)]
+        with self._explained():
+            dataset = self._file[self._paths[name]]
+            values = np.asarray(dataset[first:last] if spec.shape else dataset[()])
+            flat = values.view(out.dtype).reshape(-1)
+            out[:] = flat[start - first * row :][: len(out)]
 
 
 def write_keras_weights(path: str, source: TensorSource) -> None:

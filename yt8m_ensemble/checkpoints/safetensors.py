@@ -13,12 +13,14 @@ import json
 import math
 from base64 import b64decode, b64encode
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from yt8m_ensemble.checkpoints.entries import numpy_dtype, tf_dtype
 from yt8m_ensemble.checkpoints.shards import Shard
+from yt8m_ensemble.decoding import convert_json, decode_json
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.values import TensorSpec
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.values import TensorSource
+
+T = TypeVar("T")
 
 _NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
@@ -39,6 +43,28 @@ _DTYPES = {short: name for name, short in _NAMES.items()}
 _STRINGS, _QUANTIZED = "yt8m_ensemble.strings", "yt8m_ensemble.dtypes"
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _LENGTH_BYTES = 8
+_ADVICE = "Copy the file again."
+
+
+class _Tensor(msgspec.Struct):
+    """What the header says of a tensor."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+class _Strings(msgspec.Struct):
+    """A tensor of strings, in base64."""
+
+    shape: list[int]
+    values: list[str]
+
+    def decoded(self) -> NDArray[Any]:
+        """Return the strings as `bytes`."""
+        strings = np.empty(len(self.values), object)
+        strings[:] = [b64decode(text, validate=True) for text in self.values]
+        return strings.reshape(self.shape)
 
 
 class SafetensorsSource:
@@ -56,19 +82,26 @@ class SafetensorsSource:
         self._data = Shard(path)
         try:
             header = self._read_header()
-            metadata = header.pop("__metadata__", {})
-            self._strings = json.loads(metadata.get(_STRINGS, "{}"))
-            quantized = json.loads(metadata.get(_QUANTIZED, "{}"))
+            metadata = self._typed(header.pop("__metadata__", {}), dict[str, str])
+            quantized = self._decoded(metadata.get(_QUANTIZED, "{}"), dict[str, str])
+            strings = self._decoded(metadata.get(_STRINGS, "{}"), dict[str, _Strings])
             self._places: dict[str, int] = {}
-            specs = [self._parse(name, item, quantized.get(name)) for name, item in header.items()]
-            specs += [
-                TensorSpec(name, tuple(item["shape"]), "string")
-                for name, item in self._strings.items()
+            specs = [
+                self._parse(name, self._typed(item, _Tensor), quantized.get(name))
+                for name, item in header.items()
             ]
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            self._strings = {name: item.decoded() for name, item in strings.items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             msg = f"'{path}' is no safetensors file, or a damaged one: {error}. Copy it again."
             raise CheckpointError(msg, path=path) from error
+        specs += [TensorSpec(n, values.shape, "string") for n, values in self._strings.items()]
         self._specs = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
+
+    def _typed(self, value: Any, kind: type[T]) -> T:
+        return convert_json(value, kind, path=self.path, error=CheckpointError, advice=_ADVICE)
+
+    def _decoded(self, text: str | bytes, kind: type[T]) -> T:
+        return decode_json(text, kind, path=self.path, error=CheckpointError, advice=_ADVICE)
 
     def specs(self) -> Mapping[str, TensorSpec]:
         """Return the description of every tensor, by name, in sorted order."""
@@ -78,9 +111,7 @@ class SafetensorsSource:
         """Return one tensor, a read-only memory map unless it is of strings."""
         spec = self._specs[name]
         if name in self._strings:
-            strings = np.empty(spec.size, object)
-            strings[:] = [b64decode(text) for text in self._strings[name]["values"]]
-            return strings.reshape(spec.shape)
+            return self._strings[name]
         start = self._places[name]
         data = self._data.view()[start : start + spec.size * numpy_dtype(spec.dtype).itemsize]
         return np.frombuffer(data, numpy_dtype(spec.dtype)).reshape(spec.shape)
@@ -92,17 +123,16 @@ class SafetensorsSource:
             msg = f"its header should have {length:,} bytes, the file has {len(data):,}"
             raise CheckpointError(msg)
         self._first = _LENGTH_BYTES + length
-        header: dict[str, Any] = json.loads(bytes(data[_LENGTH_BYTES : self._first]))
-        return header
+        return self._decoded(bytes(data[_LENGTH_BYTES : self._first]), dict[str, Any])
 
-    def _parse(self, name: str, item: dict[str, Any], quantized: str | None) -> TensorSpec:
+    def _parse(self, name: str, item: _Tensor, quantized: str | None) -> TensorSpec:
         """Return a tensor's description, its place checked against the file's size.
 
         Raises:
             CheckpointError: If it does not lie within the file.
         """
-        spec = TensorSpec(name, tuple(map(int, item["shape"])), quantized or _DTYPES[item["dtype"]])
-        start, end = item["data_offsets"]
+        spec = TensorSpec(name, tuple(item.shape), quantized or _DTYPES[item.dtype])
+        start, end = item.data_offsets
         size = math.prod(spec.shape) * numpy_dtype(spec.dtype).itemsize
         stored = len(self._data.view()) - self._first
         if min((*spec.shape, start)) < 0 or end - start != size or end > stored:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
@@ -13,7 +13,9 @@ from yt8m_ensemble.data.quantization import dequantize, quantize
 from yt8m_ensemble.data.reading import read_batches
 from yt8m_ensemble.data.synthesis import BYTE_RANGE
 from yt8m_ensemble.data.writing import encode_frames, encode_means
+from yt8m_ensemble.decoding import convert_json, decode_json
 from yt8m_ensemble.errors import DataError
+from yt8m_ensemble.values import csv_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,6 +176,14 @@ def labels_by_id(path: str, num_classes: int) -> dict[bytes, tuple[int, ...]]:
     return {video_id: tuple(row.tolist()) for video_id, row in pairs}
 
 
+class _CloudPrediction(msgspec.Struct):
+    """One line of a batch prediction."""
+
+    video_id: str
+    class_indexes: list[int]
+    predictions: list[float]
+
+
 def parse_cloud_prediction(line: str, path: str, number: int, top_k: int) -> tuple[str, str]:
     """Parse one line of a Google Cloud batch prediction.
 
@@ -189,22 +199,19 @@ def parse_cloud_prediction(line: str, path: str, number: int, top_k: int) -> tup
     Raises:
         DataError: If the line is no prediction, or a confidence is not finite.
     """
-    try:
-        answer = json.loads(line)
-        video_id, classes, scores = (
-            answer[key] for key in ("video_id", "class_indexes", "predictions")
-        )
-        if isinstance(video_id, list):
-            video_id, classes, scores = video_id[0], classes[0], scores[0]
-        pairs = [(-float(p), int(c)) for c, p in zip(classes, scores, strict=True)]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        msg = (
-            f"Line {number} of '{path}' is no prediction ({type(error).__name__}: {error}). "
-            "Expected JSON with video_id and equally many class_indexes and predictions."
-        )
-        raise DataError(msg, path=path, line=number) from error
+    advice = f"Line {number} must hold video_id and equally many class_indexes and predictions."
+    answer = decode_json(line, dict[str, Any], path=path, error=DataError, advice=advice)
+    if isinstance(answer.get("video_id"), list):
+        answer = {k: v[0] for k, v in answer.items() if isinstance(v, list) and v}
+    found = convert_json(answer, _CloudPrediction, path=path, error=DataError, advice=advice)
+    classes, scores = found.class_indexes, found.predictions
+    if len(classes) != len(scores) or min(classes, default=0) < 0:
+        msg = f"Line {number} of '{path}' pairs no classes with confidences. {advice}"
+        raise DataError(msg, path=path, line=number)
+    video_id = found.video_id
+    pairs = [(-p, c) for c, p in zip(classes, scores, strict=True)]
     if not all(math.isfinite(score) for score, _ in pairs):
         msg = f"Line {number} of '{path}' holds a confidence that is not finite. Predict it again."
         raise DataError(msg, path=path, line=number)
     ranked = " ".join(f"{c} {-score:g}" for score, c in sorted(pairs)[:top_k])
-    return str(video_id), f"{video_id},{ranked}\n"
+    return video_id, f"{csv_field(video_id)},{ranked}\n"

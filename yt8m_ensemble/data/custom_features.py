@@ -11,6 +11,7 @@ list of class ids), and one column a feature: a list of F values, or a list of T
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -38,8 +39,10 @@ _MEDIAPIPE_LABELS = ("labels", "clip/label/index")
 _NOT_FEATURES = {"video_ids", "labels", "labels_indptr", "labels_class_ids", "frames_indptr"}
 _NOT_FEATURES |= {"num_classes"}
 _PARQUET_ROWS = 256
+_LOCAL_HEADER_BYTES, _NAME_LENGTH_AT, _DESCRIPTOR_BYTES = 30, 26, 24  # of the zip format
 _DAMAGES = (
-    *(OSError, EOFError, ValueError, KeyError, NotImplementedError),
+    *(OSError, EOFError, ValueError, KeyError, NotImplementedError, IndexError, RuntimeError),
+    *(tokenize.TokenError, SyntaxError, MemoryError, OverflowError, TypeError),
     *(struct.error, zlib.error, zipfile.BadZipFile, DecodeError, tf.errors.OpError),
 )
 """What numpy, pyarrow, protocol buffers and TensorFlow raise on damaged files."""
@@ -87,8 +90,16 @@ def read_custom_features(path: str) -> Iterator[CustomVideo]:
 
 
 def _read_npz(path: str) -> Iterator[CustomVideo]:
-    with open_binary(path) as file, np.load(file, allow_pickle=False) as arrays:
-        held = {name: arrays[name] for name in arrays.files}
+    with open_binary(path) as file:
+        with zipfile.ZipFile(file) as archive:
+            _check_directory(archive)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            held = {name: arrays[name] for name in arrays.files}
+    for name, array in held.items():
+        if not isinstance(array, np.ndarray):  # numpy hands out what it does not know as bytes
+            msg = f"its member '{name}' is no array"
+            raise TypeError(msg)
     ids = held.get("video_ids")
     features = {name: array for name, array in held.items() if name not in _NOT_FEATURES}
     if ids is None or ids.dtype.kind not in "SU" or not features:
@@ -114,6 +125,27 @@ def _read_npz(path: str) -> Iterator[CustomVideo]:
         part = slice(int(bounds[n]), int(bounds[n + 1])) if "frames_indptr" in held else n
         videos = {name: array[part] for name, array in features.items()}
         yield CustomVideo(video_id, labels[n] if labels else None, videos)
+
+
+def _check_directory(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive whose directory does not list all that lies in it.
+
+    Raises:
+        ValueError: If there are bytes that belong to no listed member.
+    """
+    file: Any = archive.fp
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        if not 0 <= info.header_offset - end <= _DESCRIPTOR_BYTES:
+            break
+        file.seek(info.header_offset + _NAME_LENGTH_AT)
+        lengths = struct.unpack("<HH", file.read(4))  # of the name and the extra field
+        end = info.header_offset + _LOCAL_HEADER_BYTES + sum(lengths) + info.compress_size
+    else:
+        if 0 <= archive.start_dir - end <= _DESCRIPTOR_BYTES:
+            return
+    msg = f"its directory lists {len(archive.infolist())} members, but there are bytes of others"
+    raise ValueError(msg)
 
 
 def _npz_labels(

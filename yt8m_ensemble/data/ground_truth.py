@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import numpy as np
 
 from yt8m_ensemble.errors import DataError
@@ -32,11 +35,14 @@ def read_ground_truth_csv(path: str, *, num_classes: int) -> Labels:
         msg = f"No ground-truth file at '{path}'. Check the path."
         raise DataError(msg, path=path)
     rows: dict[str, list[int]] = {}
-    for line, text in enumerate(read_text(path).splitlines(), start=1):
-        video_id, comma, labels = (part.strip() for part in text.partition(","))
+    reader = csv.reader(io.StringIO(read_text(path)))
+    for fields in reader:
+        line, text = reader.line_num, ",".join(fields)
+        video_id, labels = (*(field.strip() for field in fields[:2]), "", "")[:2]
         if not text.strip() or (line == 1 and video_id.lower() == HEADER_ID):
             continue
-        if not video_id or not comma or not all(label.isdecimal() for label in labels.split()):
+        is_row = len(fields) == len(("VIDEO_ID", "LABELS")) and video_id
+        if not is_row or not all(label.isdecimal() for label in labels.split()):
             msg = (
                 f"Line {line} of '{path}' is '{text[:60]}', "
                 "expected 'VIDEO_ID,LABEL1 LABEL2' with whole numbers."

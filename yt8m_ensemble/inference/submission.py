@@ -8,6 +8,7 @@ import numpy as np
 
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics import top_k_classes
+from yt8m_ensemble.values import csv_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,11 @@ SUBMISSION_HEADER = "VideoId,LabelConfidencePairs\n"
 
 
 def format_submission(
-    video_ids: NDArray[np.bytes_], scores: NDArray[np.float32], *, top_k: int = TOP_K
+    video_ids: NDArray[np.bytes_],
+    scores: NDArray[np.float32],
+    *,
+    top_k: int = TOP_K,
+    path: str = "",
 ) -> Iterator[str]:
     r"""Format a row a video: `id,class confidence class confidence …`, falling confidence.
 
@@ -26,6 +31,7 @@ def format_submission(
         video_ids: Shape `(N,)`, bytes.
         scores: Shape `(N, C)`.
         top_k: Pairs a row; C if there are fewer classes.
+        path: The record file that the videos came from, for messages.
 
     Yields:
         Lines with their line end; equal scores in class order, confidences as `%g`.
@@ -42,4 +48,4 @@ def format_submission(
     columns = (np.take_along_axis(array, order, axis=1) for array in (classes, confidences))
     for video_id, *pairs in zip(video_ids.tolist(), *(c.tolist() for c in columns), strict=True):
         text = " ".join(map("%d %g".__mod__, zip(*pairs, strict=True)))
-        yield f"{video_id.decode()},{text}\n"
+        yield f"{csv_field(video_id, path=path)},{text}\n"

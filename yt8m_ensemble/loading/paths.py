@@ -7,6 +7,7 @@ from typing import Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import (
+    find_steps,
     latest_prefix,
     recover_checkpoint,
     refuse_first_format,
@@ -32,8 +33,9 @@ def find_prefix(path: str) -> str:
     files.recover_directory(path.rstrip("/"))
     if files.is_dir(path):
         exported = f"{path.rstrip('/')}/{INFERENCE_MODEL}"
+        # The starter code's evaluation leaves one in a train directory, of some older step.
         is_exported = any(files.exists(f"{exported}{suffix}") for suffix in (".index", ".meta"))
-        return exported if is_exported else latest_prefix(path)
+        return exported if is_exported and not find_steps(path) else latest_prefix(path)
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
     recover_checkpoint(prefix)
     if not files.exists(f"{prefix}.index") and not files.exists(f"{prefix}.meta"):

@@ -188,7 +188,7 @@ def _from_submission(path: str, *, num_classes: int) -> Expected:
             classes = np.array(numbers[::2], np.int64)
             scores = np.array(numbers[1::2], np.float32)
             fits = len(classes) == len(scores) and 0 <= classes.min() <= classes.max() < num_classes
-        except ValueError:
+        except (ValueError, OverflowError):
             fits = False
         if not fits:
             msg = (

@@ -55,8 +55,11 @@ class RunState:
         return (
             record.key == key
             and record.outputs is not None
-            and all(files.exists(p) and self._digest(p) == d for p, d in record.outputs.items())
+            and all(self._is_as_left(p, d) for p, d in record.outputs.items())
         )
+
+    def _is_as_left(self, path: str, digest: str) -> bool:
+        return files.exists(path) and not files.is_dir(path) and self._digest(path) == digest
 
     def is_started(self, step: str, key: str) -> bool:
         """Return whether the step began with this key; it may have been interrupted."""

@@ -122,12 +122,11 @@ def _check_options(
 
 
 def _is_train_dir(model: str) -> bool:
+    if not files.is_dir(model) or detect_format(model) != "checkpoint":
+        return False
     exported = f"{model.rstrip('/')}/{INFERENCE_MODEL}"
-    return (
-        files.is_dir(model)
-        and detect_format(model) == "checkpoint"
-        and not any(files.exists(f"{exported}{suffix}") for suffix in (".index", ".meta"))
-    )
+    is_exported = any(files.exists(f"{exported}{suffix}") for suffix in (".index", ".meta"))
+    return not is_exported or bool(find_steps(model))
 
 
 def _at_step(model: str, step: int) -> Target:

@@ -20,7 +20,7 @@ from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.options import PredictOptions, command
 from yt8m_ensemble.scoring.members import MemberScorer, shard_name
 from yt8m_ensemble.storage import open_predictions
-from yt8m_ensemble.values import Labels, Predictions
+from yt8m_ensemble.values import Labels, Predictions, check_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -219,7 +219,7 @@ def _score(
     batches = scorer.batches(wanted, batch_size=options.batch_size)
     for videos, (mixed, members) in score_ahead(batches, run):
         if text:
-            text.write(videos, mixed)
+            text.write(videos, mixed, path=wanted[videos.shard])
         if store:
             store.write(videos, members, path=wanted[videos.shard])
         done += len(videos.video_ids)
@@ -250,6 +250,7 @@ class _Submission:
 
     def __init__(self, options: PredictOptions) -> None:
         self._options = options
+        self._ids: list[tuple[str, NDArray[np.bytes_]]] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -261,12 +262,22 @@ class _Submission:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        with self._stack:
+            if kind is not None:
+                self._stack.pop_all().__exit__(kind, *error)
+            elif self._ids:
+                ids = [found for _, found in self._ids]
+                check_distinct(
+                    np.concatenate(ids),
+                    names=[path for path, _ in self._ids],
+                    ends=np.cumsum([len(found) for found in ids]).tolist(),
+                )
 
-    def write(self, videos: PooledVideos, scores: NDArray[np.float32]) -> None:
-        """Add the rows of a batch."""
-        rows = format_submission(videos.video_ids, scores, top_k=self._options.top_k)
+    def write(self, videos: PooledVideos, scores: NDArray[np.float32], *, path: str) -> None:
+        """Add the rows of a batch of one record file."""
+        self._ids.append((path, videos.video_ids))
+        rows = format_submission(videos.video_ids, scores, top_k=self._options.top_k, path=path)
         self._file.write("".join(rows).encode())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import h5py
 import numpy as np
 
+from yt8m_ensemble import hdf5
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.storage.layout import Header, plan_rows
 from yt8m_ensemble.values import Labels
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROUNDING = 1e-6
+_ATTRIBUTE_BYTES = 1 << 20  # of the start of a file, where its attributes lie
 
 
 def partial_path(path: str) -> str:
@@ -103,6 +105,7 @@ def open_readable(path: str) -> h5py.File:
     Raises:
         OSError: If it cannot be opened either way.
     """
+    hdf5.check_heaps(path, first_bytes=_ATTRIBUTE_BYTES)
     try:
         return h5py.File(path, "r")
     except BlockingIOError:

@@ -27,6 +27,7 @@ from yt8m_ensemble.storage.layout import (
     plan_rows,
 )
 from yt8m_ensemble.storage.reader import open_predictions, open_readable, partial_path
+from yt8m_ensemble.values import check_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,7 +197,8 @@ class PredictionsWriter:
     def finish(self) -> None:
         """End the last shard if it has rows left, mark the file as complete, and rename it.
 
-        Called when the block ends; nothing can be appended after it, and nothing is done again.
+        Called when the block ends; nothing can be appended after it, and nothing is done again. A
+        video that comes twice is a `DataError`.
         """
         if self._is_finished:
             return
@@ -206,6 +208,8 @@ class PredictionsWriter:
             self.end_shard("rest")
         file.close()
         self._file = None
+        with open_predictions(self._partial) as written:
+            check_distinct(written.video_ids, names=written.shards, ends=written.shard_ends)
         with h5py.File(self._partial, "r+") as reopened:  # attributes cannot change in that mode
             reopened.attrs["complete"] = True
         fsync(self._partial)

@@ -137,7 +137,7 @@ class _Run:
                 done += len(batch["labels"]) * self._cluster.num_workers
                 if trainer.step % options.log_steps == 0:
                     scalars = self._batch_scalars(result, batch)
-                    scalars["GlobalStep/Train_Example_Second"] = done / (time.monotonic() - started)
+                    scalars["global_step/Examples/Second"] = done / (time.monotonic() - started)
                     writer.write(trainer.step, scalars)
                     note = _note(trainer.step, scalars)
                 progress(f"train {self._flags.model}", done, total, unit="examples", note=note)
@@ -224,7 +224,6 @@ class _Run:
         """Return what the starter code logs of a batch, scored before its update."""
         scores, labels = result.predictions.numpy(), batch["labels"].numpy() > 0
         scalars = {
-            "GlobalStep/Train_Loss": result.loss,
             "label_loss": result.loss,
             "reg_loss": result.penalty,
             "learning_rate": self._options.learning_rate_at(
@@ -232,9 +231,9 @@ class _Run:
             ),
         }
         if np.any(labels):
-            scalars["GlobalStep/Train_Hit@1"] = hit_at_one(scores, labels)
-            scalars["GlobalStep/Train_Perr"] = precision_at_equal_recall_rate(scores, labels)
-            scalars["GlobalStep/Train_GAP"] = global_average_precision(scores, labels)
+            scalars["model/Training_Hit@1"] = hit_at_one(scores, labels)
+            scalars["model/Training_Perr"] = precision_at_equal_recall_rate(scores, labels)
+            scalars["model/Training_GAP"] = global_average_precision(scores, labels)
         return scalars
 
     def _save(self, *, last: bool) -> Checkpoint:
@@ -292,10 +291,10 @@ class _Run:
 
 def _note(step: int, scalars: Mapping[str, float]) -> str:
     shown = {
-        "loss": "GlobalStep/Train_Loss",
-        "Hit@1": "GlobalStep/Train_Hit@1",
-        "PERR": "GlobalStep/Train_Perr",
-        "GAP": "GlobalStep/Train_GAP",
+        "loss": "label_loss",
+        "Hit@1": "model/Training_Hit@1",
+        "PERR": "model/Training_Perr",
+        "GAP": "model/Training_GAP",
     }
     parts = [f"{name} {scalars[tag]:.3f}" for name, tag in shown.items() if tag in scalars]
     return " ".join([f"step {step}", *parts])

@@ -26,6 +26,7 @@ from yt8m_ensemble.values.tensors import (
     TensorSource,
     TensorSpec,
 )
+from yt8m_ensemble.values.video_ids import check_distinct, csv_field
 
 __all__ = [
     "BASE_KEYS",
@@ -48,7 +49,9 @@ __all__ = [
     "TensorSource",
     "TensorSpec",
     "check_aligned",
+    "check_distinct",
     "check_flags",
+    "csv_field",
     "no_progress",
     "parse_feature_spec",
     "parse_flags",

@@ -1,0 +1,46 @@
+"""A fixed budget of mutants of every input format, and those that were once misread."""
+
+from contextlib import suppress
+
+import pytest
+
+from tests.faults.fuzz import FORMATS, fuzz
+from yt8m_ensemble.errors import EnsembleError
+
+pytestmark = pytest.mark.tf
+
+SLOW = {"tfrecord": 15, "meta-graph": 60, "recipe": 60}
+"""Formats that take long to open, and how many mutants of them fit into a test."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_mutants_open_or_are_refused(name):
+    found = fuzz(name, seed=1, count=SLOW.get(name, 300))
+    assert found["faults"] == []
+    assert found["opened"] + found["refused"] == SLOW.get(name, 300)
+
+
+SAMPLES = {
+    "cloud": "cloud-json",
+    "csv_labels": "labels-csv",
+    "csv_submission": "submission-csv",
+    "keras": "keras",
+    "npz": "npz",
+    "npz_signed": "npz",
+    "safetensors": "safetensors",
+}
+
+
+def test_samples_that_were_misread_once(shared, tmp_path):
+    """Each opens or is refused; no traceback."""
+    seen = set()
+    for path in sorted((shared / "faulty").iterdir()):
+        kind = path.name.rpartition("-")[0]
+        if kind in SAMPLES:
+            seen.add(kind)
+            copy = tmp_path / path.name
+            copy.write_bytes(path.read_bytes())
+            with suppress(EnsembleError):
+                FORMATS[SAMPLES[kind]].read(copy)
+    assert seen == set(SAMPLES)
