@@ -6,9 +6,11 @@ layer, which is imported only then. Never interprets what a file holds.
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import errno
 import hashlib
+import io
 import logging
 import os
 import platform
@@ -154,6 +156,31 @@ def read_text(path: str) -> str:
             "or save it as UTF-8."
         )
         raise DataError(msg, path=path, place=error.start) from error
+
+
+def read_csv(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a UTF-8 CSV file, whatever its line ends.
+
+    Yields:
+        Number of the row's last line, from 1, and its fields.
+
+    Raises:
+        DataError: If it is not UTF-8 or no CSV.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            # Of a line end within an unquoted field it says to open the file otherwise; we did.
+            msg = (
+                f"Line {reader.line_num} of '{path}' is no line of a CSV file ({error}). "
+                "Quote fields that hold line ends, and close quotes."
+            )
+            raise DataError(msg, path=path, line=reader.line_num) from error
+        if fields is None:
+            return
+        yield reader.line_num, fields
 
 
 def open_binary(path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:

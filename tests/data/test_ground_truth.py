@@ -58,3 +58,17 @@ def test_an_absent_file(tmp_path):
     with pytest.raises(DataError, match="No ground-truth file at") as caught:
         read_ground_truth_csv(str(tmp_path / "no.csv"), num_classes=4)
     assert caught.value.path == str(tmp_path / "no.csv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_any_system_ends_them(tmp_path, end):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(f"a,1 2{end}b,3{end}".encode())
+    assert read_ground_truth_csv(str(path), num_classes=4).video_ids.tolist() == [b"a", b"b"]
+
+
+def test_a_field_without_end_is_refused(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text('a,1\n"' + "x" * 200_000)
+    with pytest.raises(DataError, match="Line 2 of .* is no line of a CSV file"):
+        read_ground_truth_csv(str(path), num_classes=4)

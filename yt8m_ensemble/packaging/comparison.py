@@ -6,8 +6,6 @@ compared with a bound: it may not be above the lowest score that was kept.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -175,11 +173,11 @@ def _from_submission(path: str, *, num_classes: int) -> Expected:
     """Return the pairs of a submission.
 
     Raises:
+        DataError: If it is no CSV file.
         PredictionsError: If a line is no row of a submission.
     """
     rows: dict[bytes, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
-    lines = csv.reader(io.StringIO(files.read_text(path)))
-    for number, line in enumerate(lines, 1):
+    for number, line in files.read_csv(path):
         if number == 1 and line[:1] == ["VideoId"]:
             continue
         try:
