@@ -70,5 +70,5 @@ def test_lines_end_as_any_system_ends_them(tmp_path, end):
 def test_a_field_without_end_is_refused(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text('a,1\n"' + "x" * 200_000)
-    with pytest.raises(DataError, match="Line 2 of .* is no line of a CSV file"):
+    with pytest.raises(DataError, match=r"Line 2 of .* is no line of a CSV file"):
         read_ground_truth_csv(str(path), num_classes=4)
