@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import numpy as np
 
 from yt8m_ensemble.errors import DataError
 from yt8m_ensemble.files import exists, read_text
-from yt8m_ensemble.values import Labels
+from yt8m_ensemble.values import Labels, csv_rows
 
 HEADER_ID = "videoid"
 
@@ -35,9 +32,8 @@ def read_ground_truth_csv(path: str, *, num_classes: int) -> Labels:
         msg = f"No ground-truth file at '{path}'. Check the path."
         raise DataError(msg, path=path)
     rows: dict[str, list[int]] = {}
-    reader = csv.reader(io.StringIO(read_text(path)))
-    for fields in reader:
-        line, text = reader.line_num, ",".join(fields)
+    for line, fields in csv_rows(read_text(path), path=path):
+        text = ",".join(fields)
         video_id, labels = (*(field.strip() for field in fields[:2]), "", "")[:2]
         if not text.strip() or (line == 1 and video_id.lower() == HEADER_ID):
             continue

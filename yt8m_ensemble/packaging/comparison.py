@@ -6,8 +6,6 @@ compared with a bound: it may not be above the lowest score that was kept.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from yt8m_ensemble.errors import AlignmentError, PredictionsError
 from yt8m_ensemble.metrics import EvaluationMetrics
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.storage import PredictionsFile, open_predictions
+from yt8m_ensemble.values import csv_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -178,8 +177,7 @@ def _from_submission(path: str, *, num_classes: int) -> Expected:
         PredictionsError: If a line is no row of a submission.
     """
     rows: dict[bytes, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
-    lines = csv.reader(io.StringIO(files.read_text(path)))
-    for number, line in enumerate(lines, 1):
+    for number, line in csv_rows(files.read_text(path), path=path):
         if number == 1 and line[:1] == ["VideoId"]:
             continue
         try:

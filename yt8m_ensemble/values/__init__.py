@@ -26,7 +26,7 @@ from yt8m_ensemble.values.tensors import (
     TensorSource,
     TensorSpec,
 )
-from yt8m_ensemble.values.video_ids import check_distinct, csv_field
+from yt8m_ensemble.values.video_ids import check_distinct, csv_field, csv_rows
 
 __all__ = [
     "BASE_KEYS",
@@ -52,6 +52,7 @@ __all__ = [
     "check_distinct",
     "check_flags",
     "csv_field",
+    "csv_rows",
     "no_progress",
     "parse_feature_spec",
     "parse_flags",

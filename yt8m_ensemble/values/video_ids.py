@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from yt8m_ensemble.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +43,28 @@ def csv_field(video_id: str | bytes, *, path: str = "") -> str:
     if any(mark in text for mark in ',"\r\n') or text != text.strip():
         return '"' + text.replace('"', '""') + '"'
     return text
+
+
+def csv_rows(text: str, *, path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file with the numbers of their last lines.
+
+    Args:
+        text: Its content.
+        path: The file, for the message.
+
+    Yields:
+        Line, from 1, and fields.
+
+    Raises:
+        DataError: If it is no CSV.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as error:
+        msg = f"Line {reader.line_num} of '{path}' is no CSV: {error}. Write the file again."
+        raise DataError(msg, path=path, line=reader.line_num) from error
 
 
 def check_distinct(
