@@ -168,19 +168,15 @@ def read_csv(path: str) -> Iterator[tuple[int, list[str]]]:
         DataError: If it is not UTF-8 or no CSV.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
-    while True:
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            # Of a line end within an unquoted field it says to open the file otherwise; we did.
-            msg = (
-                f"Line {reader.line_num} of '{path}' is no line of a CSV file ({error}). "
-                "Quote fields that hold line ends, and close quotes."
-            )
-            raise DataError(msg, path=path, line=reader.line_num) from error
-        if fields is None:
-            return
-        yield reader.line_num, fields
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as error:
+        msg = (
+            f"Line {reader.line_num} of '{path}' is no line of a CSV file: {error}. Write the file "
+            "again."
+        )
+        raise DataError(msg, path=path, line=reader.line_num) from error
 
 
 def open_binary(path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:

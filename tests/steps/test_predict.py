@@ -1,3 +1,4 @@
+import csv
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from tests.builders.models import small_flags, write_train_dir
 from tests.builders.records import write_video_records
 from tests.csv_scores import largest_difference
+from yt8m_ensemble.data import encode_means, write_records
 from yt8m_ensemble.errors import DataError, ModelError, OutputExistsError, ShapeError, UsageError
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.steps.predict import predict_scores, write_scores
@@ -20,7 +22,7 @@ def setting(tmp_path):
     for seed, name in enumerate("ab"):
         write_train_dir(tmp_path / name, small_flags("LogisticModel"), seed=seed)
     write_video_records(tmp_path / "r0.tfrecord", seed=0)
-    write_video_records(tmp_path / "r1.tfrecord", seed=1)
+    write_video_records(tmp_path / "r1.tfrecord", seed=1, first=10)
     return tmp_path
 
 
@@ -140,4 +142,32 @@ def test_models_of_different_classes_are_refused(setting):
             models=[f"{setting}/a", f"{setting}/c"],
             data=f"{setting}/r0.tfrecord",
             cache=f"{setting}/out.h5",
+        )
+
+
+@pytest.mark.parametrize("out", ["cache", "csv"])
+def test_a_video_that_comes_twice_is_refused(setting, out):
+    write_video_records(setting / "r1.tfrecord", seed=1, first=5)
+    path = setting / "out.h5"
+    with pytest.raises(DataError, match=r"Video 'v005' comes twice, in .*r0.* and .*r1") as twice:
+        predict_scores(models=[f"{setting}/a"], data=f"{setting}/r*.tfrecord", **{out: str(path)})
+    assert twice.value.num_repeated == 5
+    assert not path.exists()
+
+
+def test_ids_that_a_csv_would_forge_rows_of_read_back(setting):
+    ids = [b'a,"b', b"c\nVideoId,x", b" d"]
+    records = [
+        encode_means(i, [0], {"mean_rgb": np.ones(6), "mean_audio": np.ones(2)}) for i in ids
+    ]
+    write_records(str(setting / "odd.tfrecord"), records)
+    path = setting / "out.csv"
+    predict_scores(models=[f"{setting}/a"], data=f"{setting}/odd.tfrecord", csv=str(path))
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[0].encode() for row in rows[1:]] == ids
+    write_records(str(setting / "bad.tfrecord"), [records[0].replace(b'a,"b', b"a\xff\xfeb")])
+    with pytest.raises(DataError, match=r"b'a\\xff\\xfeb' in '.*bad.tfrecord' is not UTF-8"):
+        predict_scores(
+            models=[f"{setting}/a"], data=f"{setting}/bad.tfrecord", csv=str(path), force=True
         )

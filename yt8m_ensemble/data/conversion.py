@@ -199,14 +199,18 @@ def parse_cloud_prediction(line: str, path: str, number: int, top_k: int) -> tup
     Raises:
         DataError: If the line is no prediction, or a confidence is not finite.
     """
-    advice = f"Line {number} must hold video_id and equally many class_indexes and predictions."
-    answer = decode_json(line, dict[str, Any], path=path, error=DataError, advice=advice)
-    if isinstance(answer.get("video_id"), list):
-        answer = {k: v[0] for k, v in answer.items() if isinstance(v, list) and v}
-    found = convert_json(answer, _CloudPrediction, path=path, error=DataError, advice=advice)
+    expected = "Expected JSON with video_id and equally many class_indexes and predictions."
+    try:
+        answer = decode_json(line, dict[str, Any], path=path, error=DataError, advice="")
+        if isinstance(answer.get("video_id"), list):
+            answer = {k: v[0] for k, v in answer.items() if isinstance(v, list) and v}
+        found = convert_json(answer, _CloudPrediction, path=path, error=DataError, advice="")
+    except DataError as error:
+        msg = f"Line {number} of '{path}' is no prediction: {error.details['reason']}. {expected}"
+        raise DataError(msg, path=path, line=number) from error
     classes, scores = found.class_indexes, found.predictions
     if len(classes) != len(scores) or min(classes, default=0) < 0:
-        msg = f"Line {number} of '{path}' pairs no classes with confidences. {advice}"
+        msg = f"Line {number} of '{path}' pairs no classes with confidences. {expected}"
         raise DataError(msg, path=path, line=number)
     video_id = found.video_id
     pairs = [(-p, c) for c, p in zip(classes, scores, strict=True)]
