@@ -116,6 +116,8 @@ from yt8m_ensemble.steps.convert_records import (
 from yt8m_ensemble.steps.convert_records import (
     plan_convert_records as plan_convert_records,
 )
+from yt8m_ensemble.steps.edit import edit_weights as edit_weights
+from yt8m_ensemble.steps.edit import plan_edit_weights as plan_edit_weights
 from yt8m_ensemble.steps.eval import (
     evaluate_model as evaluate_model,
 )
@@ -123,6 +125,8 @@ from yt8m_ensemble.steps.eval import (
     evaluate_models as evaluate_models,
 )
 from yt8m_ensemble.steps.eval_predictions import evaluate_predictions as evaluate_predictions
+from yt8m_ensemble.steps.extract import extract_members as extract_members
+from yt8m_ensemble.steps.extract import plan_extract_members as plan_extract_members
 from yt8m_ensemble.steps.inspect import (
     compare_checkpoints as compare_checkpoints,
 )

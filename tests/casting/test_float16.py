@@ -72,8 +72,8 @@ def test_overflow_is_counted_over_all_blocks_and_named():
         cast_to_float16("model2/tower/experts/weights", values)
     assert str(error.value) == (
         "3 of 600,000 values in 'model2/tower/experts/weights' do not fit float16 (largest "
-        "magnitude 71,230.5, limit 65,504). Keep this tensor with "
-        "`--keep-float32 model2/tower/experts/weights`."
+        "magnitude 71,230.5, limit 65,504). Leave it as it is, as with "
+        "`yt8m-ens merge --keep-float32 model2/tower/experts/weights`."
     )
     assert (error.value.count, error.value.size, error.value.limit) == (3, 600_000, 65_504.0)
     assert error.value.largest == 71_230.5

@@ -113,10 +113,11 @@ def test_weights_of_another_space_ask_for_another_merge(tmp_path, model):
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_are_no_variable_cannot_be_replaced(tmp_path, members):
+def test_weights_of_another_shape_cannot_replace_constants(tmp_path, members):
     merge_models(members=members, out=str(tmp_path / "m"), naming="original")
-    weights = MixtureWeights(("a", "b"), (0.5, 0.5))
-    with pytest.raises(BundleError, match="holds its mixture weights in no variable"):
+    rows = ((0.5,) * 4, (0.5,) * 4)
+    weights = MixtureWeights(("a", "b"), (0.5, 0.5), class_values=rows)
+    with pytest.raises(BundleError, match=r"holds its mixture weights in an array of shape \(2,\)"):
         package_model(model=str(tmp_path / "m"), weights=weights, out=str(tmp_path / "x.tgz"))
     result = package_model(model=str(tmp_path / "m"), out=str(tmp_path / "x.tgz"))
     assert result.member_bytes.keys() == {"a", "b"}

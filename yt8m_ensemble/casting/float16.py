@@ -119,7 +119,7 @@ class Float16Cast:
             msg = (
                 f"{self._overflows:,} of {self._size:,} values in '{self._name}' do not fit "
                 f"float16 (largest magnitude {self._largest:,.1f}, limit {FLOAT16_MAX:,.0f}). "
-                f"Keep this tensor with `--keep-float32 {self._name}`."
+                f"Leave it as it is, as with `yt8m-ens merge --keep-float32 {self._name}`."
             )
             raise CastOverflowError(
                 msg,

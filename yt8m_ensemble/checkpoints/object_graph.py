@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from yt8m_ensemble.checkpoints.wire import read_fields, write_bytes, write_number
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -28,19 +29,44 @@ def prune_object_graph(graph: bytes, names: AbstractSet[str]) -> bytes:
     Returns:
         The graph with the same objects.
     """
+    return rename_in_object_graph(graph, dict.fromkeys(names))
+
+
+def rename_in_object_graph(graph: bytes, names: Mapping[str, str | None]) -> bytes:
+    """Return an object graph whose tensors have other names.
+
+    Args:
+        graph: A serialized `TrackableObjectGraph`.
+        names: New names by old ones; `None` for tensors that are gone.
+
+    Returns:
+        The graph with the same objects.
+    """
     return b"".join(
-        _format(field, _prune_node(value, names))
+        _format(field, _rename_in_node(value, names))
         if field == _NODE and isinstance(value, bytes)
         else _format(field, value)
         for field, value in read_fields(graph)
     )
 
 
-def _prune_node(node: bytes, names: AbstractSet[str]) -> bytes:
+def _rename_in_node(node: bytes, names: Mapping[str, str | None]) -> bytes:
+    parts = []
+    for field, value in read_fields(node):
+        if field == _ATTRIBUTE and isinstance(value, bytes):
+            key = _key(value)
+            new = names.get(key, key)
+            if new is not None:
+                parts.append(_format(field, value if new == key else _rename_key(value, new)))
+        else:
+            parts.append(_format(field, value))
+    return b"".join(parts)
+
+
+def _rename_key(attribute: bytes, name: str) -> bytes:
     return b"".join(
-        _format(field, value)
-        for field, value in read_fields(node)
-        if field != _ATTRIBUTE or not isinstance(value, bytes) or _key(value) not in names
+        _format(field, name.encode() if field == _CHECKPOINT_KEY else value)
+        for field, value in read_fields(attribute)
     )
 
 

@@ -21,7 +21,9 @@ from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.avg_ckpt import avg_ckpt
 from yt8m_ensemble.cli.compare import compare
 from yt8m_ensemble.cli.convert import convert
+from yt8m_ensemble.cli.edit import edit
 from yt8m_ensemble.cli.eval import evaluate
+from yt8m_ensemble.cli.extract import extract
 from yt8m_ensemble.cli.inspect import inspect
 from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.merge_predictions import merge_predictions
@@ -79,6 +81,8 @@ cli.add_command(compare)
 cli.add_command(merge_predictions)
 cli.add_command(avg_ckpt)
 cli.add_command(convert)
+cli.add_command(edit)
+cli.add_command(extract)
 cli.add_command(inspect)
 cli.add_command(evaluate)
 cli.add_command(merge)

@@ -13,6 +13,7 @@ from yt8m_ensemble.graphs.meta_files import (
     to_meta_graph,
     write_meta_graph,
 )
+from yt8m_ensemble.graphs.mixtures import cut_member, find_decoders, find_members
 from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
 from yt8m_ensemble.graphs.operation_check import (
     GraphReport,
@@ -31,6 +32,9 @@ __all__ = [
     "Root",
     "check_exported_graph",
     "check_graph",
+    "cut_member",
+    "find_decoders",
+    "find_members",
     "fix_frames",
     "frame_draws",
     "from_tf_graph",

@@ -6,6 +6,7 @@ the members' checkpoints to the merged one; no session ever holds them.
 
 from yt8m_ensemble.merging.build import build_merged_graph
 from yt8m_ensemble.merging.export import export_inference_model
+from yt8m_ensemble.merging.extraction import decode_weights, write_inference_model
 from yt8m_ensemble.merging.plan import (
     Member,
     MergePlan,
@@ -18,6 +19,8 @@ __all__ = [
     "MergePlan",
     "PlannedTensor",
     "build_merged_graph",
+    "decode_weights",
     "export_inference_model",
     "plan_merge",
+    "write_inference_model",
 ]

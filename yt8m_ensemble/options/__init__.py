@@ -33,6 +33,7 @@ from yt8m_ensemble.options.shared import (
     PredictionSetOptions,
     ScoringOptions,
 )
+from yt8m_ensemble.options.surgery import EditOptions, ExtractOptions
 from yt8m_ensemble.options.train import TrainingOptions, TrainOptions
 
 __all__ = [
@@ -44,9 +45,11 @@ __all__ = [
     "ConvertPredictionsOptions",
     "ConvertRecordsOptions",
     "DiffOptions",
+    "EditOptions",
     "EvalModelOptions",
     "EvalOptions",
     "EvalPredictionsOptions",
+    "ExtractOptions",
     "FeatureOptions",
     "Field",
     "InspectGraphOptions",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble.constants import BIAS_VARIABLE, MIXTURE_VARIABLE, TEMPERATURE_VARIABLE
-from yt8m_ensemble.values import MixtureWeights
+from yt8m_ensemble.values import MixtureWeights, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,3 +61,35 @@ def _value(name: str, graph_def: Any, source: TensorSource) -> NDArray[Any] | No
             values = np.frombuffer(tensor.tensor_content, "<f4")
             return np.resize(values if values.size else tensor.float_val, shape)
     return None
+
+
+def find_mixture_constants(graph_def: Any) -> dict[str, TensorSpec]:
+    """Return the parts of a mixture that are constants of a graph, by name.
+
+    Args:
+        graph_def: The graph.
+    """
+    names = (MIXTURE_VARIABLE, BIAS_VARIABLE, TEMPERATURE_VARIABLE)
+    return {
+        node.name: TensorSpec(
+            node.name,
+            tuple(int(dim.size) for dim in node.attr["value"].tensor.tensor_shape.dim),
+            "float32",
+        )
+        for node in graph_def.node
+        if node.name in names and node.op == "Const"
+    }
+
+
+def replace_mixture_constants(graph_def: Any, values: Mapping[str, NDArray[np.float32]]) -> None:
+    """Put other values into constants of a graph.
+
+    Args:
+        graph_def: The graph, changed in place.
+        values: By constant, values of its shape.
+    """
+    for node in graph_def.node:
+        if node.name in values and node.op == "Const":
+            tensor = node.attr["value"].tensor
+            tensor.ClearField("float_val")
+            tensor.tensor_content = np.ascontiguousarray(values[node.name], "<f4").tobytes()

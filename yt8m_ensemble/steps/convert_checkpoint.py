@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import (
-    CheckpointWriter,
     open_checkpoint,
     open_keras_weights,
     open_safetensors,
-    write_keras_weights,
-    write_safetensors,
 )
-from yt8m_ensemble.errors import CheckpointError, EnsembleError, UsageError
+from yt8m_ensemble.checkpoints.weight_files import (
+    check_weights_absent,
+    weights_kind,
+    write_weights,
+)
+from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options import ConvertOptions, command
 
 if TYPE_CHECKING:
@@ -63,16 +64,7 @@ def convert_checkpoint(options: ConvertOptions) -> Conversion:
     with ExitStack() as stack:
         planned, opened = _planned(options, stack)
         watched = _Watched(opened, options.progress)
-        if planned.kind == "checkpoint":
-            with CheckpointWriter(options.out, force=options.force) as writer:
-                for name, spec in opened.specs().items():
-                    values = watched.read(name)
-                    if spec.dtype == "string":
-                        writer.add(name, values)
-                    else:
-                        writer.add_blocks(spec, [values])
-        else:
-            _write_file(options.out, planned.kind, watched, force=options.force)
+        write_weights(options.out, watched, force=options.force)
         return planned
 
 
@@ -97,34 +89,12 @@ def _planned(options: ConvertOptions, stack: ExitStack) -> tuple[Conversion, Ten
     if Path(source).resolve() == Path(out).resolve():
         msg = f"'{out}' is the source itself. Choose another name."
         raise UsageError(msg, source=source)
-    kind = _kind(out)
-    files.check_absent(f"{out}.index" if kind == "checkpoint" else out, force=options.force)
+    kind = weights_kind(out)
+    check_weights_absent(out, force=options.force)
     opened = _open(source, stack)
     specs = opened.specs().values()
     nbytes = sum(spec.nbytes for spec in specs)
     return Conversion(source, out, kind, len(specs), nbytes), opened
-
-
-def _write_file(out: str, kind: str, source: TensorSource, *, force: bool) -> None:
-    """Write a safetensors or Keras file whole or not at all.
-
-    Raises:
-        CheckpointError: If the file system refuses.
-        EnsembleError: Whatever reading the source raises, as it came.
-    """
-    try:
-        with files.atomic_file(out, force=force) as part:
-            if kind == "keras":
-                write_keras_weights(part, source)
-            else:
-                with Path(part).open("wb") as file:
-                    write_safetensors(file, source)
-    except EnsembleError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        msg = f"Cannot write '{out}': {reason}. Make room or choose a place that can be written to."
-        raise CheckpointError(msg, out=out, reason=reason) from error
 
 
 class _Watched:
@@ -144,13 +114,8 @@ class _Watched:
         return self._source.read(name)
 
 
-def _kind(path: str) -> str:
-    endings = {".safetensors": "safetensors", ".h5": "keras"}
-    return endings.get(Path(path).suffix, "checkpoint")
-
-
 def _open(path: str, stack: ExitStack) -> TensorSource:
-    kind = _kind(path)
+    kind = weights_kind(path)
     if kind == "safetensors":
         return open_safetensors(path)
     if kind == "keras":

@@ -26,6 +26,7 @@ from yt8m_ensemble.packaging import (
     plan_size_reduction,
     write_bundle,
 )
+from yt8m_ensemble.packaging.mixture import find_mixture_constants, replace_mixture_constants
 from yt8m_ensemble.provenance import write_provenance
 from yt8m_ensemble.values import (
     Bundle,
@@ -165,31 +166,34 @@ def _matching_mixture(
 def _copy_with_weights(
     model: str, directory: str, mixture: MixtureWeights, *, progress: Progress
 ) -> None:
-    """Write the model anew with other mixture weights; the graph stays as it is.
-
-    Raises:
-        BundleError: If its mixture weights are no variable.
-    """
+    """Write the model anew with other mixture weights; of its graph only such constants change."""
+    path = f"{model}/{INFERENCE_MODEL}.meta"
+    meta = read_meta_graph(path)
+    constants = find_mixture_constants(meta.graph_def)
     with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
         specs = source.specs()
-        held = _held_values(specs, mixture, model=model)
+        held = _held_values({**specs, **constants}, mixture, model=model)
         total, done = sum(spec.nbytes for spec in specs.values()), 0
         with CheckpointWriter(f"{directory}/{INFERENCE_MODEL}") as writer:
             for name, spec in specs.items():
                 writer.add(name, held[name] if name in held else source.read(name))
                 done += spec.nbytes
                 progress("package", done, total, unit="bytes")
-    for name in (FLAGS_FILE, f"{INFERENCE_MODEL}.meta"):
-        Path(directory, name).write_bytes(files.read_bytes(f"{model}/{name}"))
+    content = files.read_bytes(path)
+    if constants:
+        replace_mixture_constants(meta.graph_def, held)
+        content = meta.SerializeToString(deterministic=True)
+    Path(directory, f"{INFERENCE_MODEL}.meta").write_bytes(content)
+    Path(directory, FLAGS_FILE).write_bytes(files.read_bytes(f"{model}/{FLAGS_FILE}"))
 
 
 def _held_values(
     specs: Mapping[str, TensorSpec], mixture: MixtureWeights, *, model: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the values of the mixture's variables in a model.
+    """Return the values of the mixture's variables or constants in a model.
 
     Raises:
-        BundleError: If the model has no such variables, or of other shapes.
+        BundleError: If the model has no such ones, or of other shapes.
     """
     classes = specs[BIAS_VARIABLE].shape[0] if BIAS_VARIABLE in specs else mixture.num_classes or 0
     held = {}
@@ -203,9 +207,9 @@ def _held_values(
         if found != wanted:
             what = {MIXTURE_VARIABLE: "mixture weights", BIAS_VARIABLE: "class bias"}
             state = (
-                f"as a variable of shape {found.shape}, the new values are {wanted.shape}"
+                f"in an array of shape {found.shape}, the new values are {wanted.shape}"
                 if found
-                else "in no variable"
+                else "in no variable or constant of its own"
             )
             msg = (
                 f"'{model}' holds its {what.get(name, 'temperature')} {state}, so it cannot be "
