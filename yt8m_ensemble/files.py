@@ -341,7 +341,7 @@ def make_part(path: str) -> Path:
 
 
 def rename_file(part: str, path: str, *, force: bool) -> None:
-    """Give a whole local file its name.
+    """Rename a whole local file to its final name.
 
     Args:
         part: The file, in the same directory.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lock(target: str, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of a local path while the block runs.
+    """Lock a local path while the block runs.
 
     Args:
         target: What is locked; it need not exist, its directory must.
