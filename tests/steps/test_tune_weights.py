@@ -138,5 +138,5 @@ def test_bad_predictions_are_named(tmp_path, predictions):
     writer = PredictionsWriter(str(tmp_path / "part.h5"), members="c", digests="c", num_classes=60)
     with pytest.raises(InterruptedError), writer:
         raise InterruptedError
-    with pytest.raises(PredictionsError, match="unfinished: 0 shards, 0 videos"):
+    with pytest.raises(PredictionsError, match=r"is not finished: .*holds 0 record files"):
         tune_weights(predictions=[str(tmp_path / "part.h5")])
