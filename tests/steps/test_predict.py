@@ -149,9 +149,9 @@ def test_models_of_different_classes_are_refused(setting):
 def test_a_video_that_comes_twice_is_refused(setting, out):
     write_video_records(setting / "r1.tfrecord", seed=1, first=5)
     path = setting / "out.h5"
-    written: Any = {out: str(path)}
+    outputs: dict[str, Any] = {out: str(path)}
     with pytest.raises(DataError, match=r"Video 'v005' comes twice, in .*r0.* and .*r1") as twice:
-        predict_scores(models=[f"{setting}/a"], data=f"{setting}/r*.tfrecord", **written)
+        predict_scores(models=[f"{setting}/a"], data=f"{setting}/r*.tfrecord", **outputs)
     assert twice.value.num_repeated == 5
     assert not path.exists()
 
