@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 
 from yt8m_ensemble.data import encode_frames, encode_means, write_records
-from yt8m_ensemble.errors import EnsembleError
+from yt8m_ensemble.errors import CheckpointError, EnsembleError, GraphError
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.options import ModelOptions
 from yt8m_ensemble.packaging import fresh_reader
+from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
+from yt8m_ensemble.steps.edit import edit_weights
 from yt8m_ensemble.steps.eval import evaluate_model
+from yt8m_ensemble.steps.extract import extract_members
 from yt8m_ensemble.steps.inspect import inspect_checkpoint
 from yt8m_ensemble.steps.inspect_graph import inspect_graph
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.select import select_ensemble
 from yt8m_ensemble.steps.verify import verify_bundle
 from yt8m_ensemble.storage import open_predictions
 
@@ -150,6 +154,30 @@ def test_inspect_shows_weights_and_graph(foreign, name):
     assert found.nbytes > 2_000
     graph = inspect_graph(str(foreign / name), **MODELS[name][0])
     assert (graph.num_classes, sum(graph.features.values())) == (CLASSES, 24)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_averaged_edited_and_no_ensemble(foreign, tmp_path, name):
+    path = str(foreign / name)
+    if name == "frozen.pb":
+        with pytest.raises(CheckpointError, match="constants of its graph, which are not averaged"):
+            average_checkpoints(prefix=path, out=str(tmp_path / "a"))
+    else:
+        done = average_checkpoints(prefix=path, out=str(tmp_path / "a"))
+        assert done.num_tensors >= 3
+    assert edit_weights(path, cast={"*": "float16"}, out=str(tmp_path / "e")).num_tensors >= 3
+    with pytest.raises(GraphError, match="is no ensemble"):
+        extract_members(path, out=str(tmp_path / "x"), **MODELS[name][0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_measured_for_a_byte_budget(foreign, tmp_path, records, name):
+    options, cache = MODELS[name][0], str(tmp_path / "c.h5")
+    predict_scores(models=[f"a={foreign / name}"], data=records(name), cache=cache, **options)
+    found = select_ensemble(
+        predictions=[cache], models=[f"a={foreign / name}"], space="probability", **options
+    )
+    assert found.selection.chosen.variants[0].member == "a"
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

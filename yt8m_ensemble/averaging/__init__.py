@@ -3,6 +3,7 @@
 from yt8m_ensemble.averaging.arrays import average
 from yt8m_ensemble.averaging.mean import BLOCK_VALUES, BlockSource, mean_blocks
 from yt8m_ensemble.averaging.plan import AveragePlan, find_optimizer_tensors, plan_average
+from yt8m_ensemble.averaging.shadows import ShadowSource
 from yt8m_ensemble.averaging.soup import (
     MeanSource,
     RunningMean,
@@ -21,6 +22,7 @@ __all__ = [
     "MeanSource",
     "Neighbors",
     "RunningMean",
+    "ShadowSource",
     "Trial",
     "average",
     "average_weights",

@@ -32,6 +32,8 @@ _SLOT = re.compile(
     r"|ExponentialMovingAverage)(_\d+)?"
 )
 _POWER = re.compile(r"(.*/)?beta[12]_power(_\d+)?")
+# Keras files keep an optimizer in a group of its own.
+_KERAS_OPTIMIZER = ("optimizer/vars/", "optimizer_weights/")
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _OBJECT_OPTIMIZER = re.compile(r"(?P<root>.+?)/(_?iterations|iter)/\.ATTRIBUTES/VARIABLE_VALUE")
 
@@ -123,6 +125,7 @@ def find_optimizer_tensors(names: Iterable[str]) -> frozenset[str]:
         for name in all_names
         if _POWER.fullmatch(name)
         or _OBJECT_SLOT in name
+        or name.startswith(_KERAS_OPTIMIZER)
         or ((slot := _SLOT.fullmatch(name)) and slot["variable"] in all_names)
         or any(
             # Keras 3 lists a model's own weights among its optimizer's.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble.averaging.mean import mean_blocks
+from yt8m_ensemble.values.dtypes import NUMPY_DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ class MeanSource:
         sources: The inputs by label.
         plan: What is averaged and what is copied.
         weights: One for each input, sum 1; uniform if `None`.
+        allow_nonfinite: Let NaN and infinities through.
     """
 
     def __init__(
@@ -55,7 +57,10 @@ class MeanSource:
         sources: Mapping[str, TensorSource],
         plan: AveragePlan,
         weights: Sequence[float] | None = None,
+        *,
+        allow_nonfinite: bool = False,
     ) -> None:
+        self._allow_nonfinite = allow_nonfinite
         self._sources = sources
         self._plan = plan
         self._weights = weights or [1 / len(sources)] * len(sources)
@@ -69,8 +74,11 @@ class MeanSource:
         if name in self._plan.copied:
             return self._plan.copied[name]
         spec = self._plan.specs[name]
-        mean = np.empty(spec.size, np.dtype(spec.dtype))
-        for _, blocks in mean_blocks(self._sources, [spec], self._weights):
+        mean = np.empty(spec.size, NUMPY_DTYPES[spec.dtype])
+        means = mean_blocks(
+            self._sources, [spec], self._weights, allow_nonfinite=self._allow_nonfinite
+        )
+        for _, blocks in means:
             start = 0
             for block in blocks:
                 mean[start : start + len(block)] = block

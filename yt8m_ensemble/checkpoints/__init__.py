@@ -26,6 +26,8 @@ from yt8m_ensemble.checkpoints.statistics import (
     measure,
 )
 from yt8m_ensemble.checkpoints.train_dir import (
+    CHECKPOINT_NAME,
+    checkpoint_name,
     find_steps,
     last_prefixes,
     latest_prefix,
@@ -36,6 +38,7 @@ from yt8m_ensemble.checkpoints.train_dir import (
 from yt8m_ensemble.checkpoints.writer import CheckpointWriter, write_checkpoint
 
 __all__ = [
+    "CHECKPOINT_NAME",
     "OBJECT_GRAPH",
     "CheckpointWriter",
     "Difference",
@@ -45,6 +48,7 @@ __all__ = [
     "TensorStatistics",
     "TfCheckpoint",
     "UnmappedTensors",
+    "checkpoint_name",
     "compare",
     "find_steps",
     "last_prefixes",

@@ -9,7 +9,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints.keras_weights import write_keras_weights
 from yt8m_ensemble.checkpoints.safetensors import write_safetensors
 from yt8m_ensemble.checkpoints.writer import CheckpointWriter
-from yt8m_ensemble.errors import CheckpointError, EnsembleError
+from yt8m_ensemble.errors import CheckpointError, EnsembleError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,19 @@ _ENDINGS = {".safetensors": "safetensors", ".h5": "keras"}
 
 
 def weights_kind(path: str) -> str:
-    """Return the format that a name's ending tells: `checkpoint`, `safetensors` or `keras`."""
+    """Return the format that a name's ending tells: `checkpoint`, `safetensors` or `keras`.
+
+    Args:
+        path: The output.
+
+    Raises:
+        UsageError: If it would be a whole Keras model.
+    """
+    if path.endswith(".keras"):
+        msg = (
+            f"'{path}' would be a whole model, but only weights are written. Name a `.weights.h5`."
+        )
+        raise UsageError(msg, path=path)
     return _ENDINGS.get(Path(path).suffix, "checkpoint")
 
 
@@ -51,6 +63,12 @@ def write_weights(
         EnsembleError: Whatever reading the source raises, as it came.
     """
     companions, kind = companions or {}, weights_kind(out)
+    if kind == "keras" and any(name.endswith(":0") for name in source.specs()):
+        msg = (
+            f"'{out}' would have the names of a Keras before 3 in the layout of Keras 3, where no "
+            "Keras finds them. Name a checkpoint or a `.safetensors` file."
+        )
+        raise CheckpointError(msg, out=out)
     if kind == "checkpoint":
         with CheckpointWriter(out, force=force) as writer:
             for name, spec in source.specs().items():

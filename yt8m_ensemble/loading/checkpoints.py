@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import (
+    CHECKPOINT_NAME,
+    TfCheckpoint,
+    find_steps,
     last_prefixes,
     range_prefixes,
     recover_checkpoint,
+    refuse_first_format,
     step_prefix,
 )
 from yt8m_ensemble.errors import CheckpointError, UsageError
+from yt8m_ensemble.loading.formats import detect_format, is_weights_file, saved_model_dir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yt8m_ensemble.checkpoints import TfCheckpoint
-
-_TRAIN_PREFIX = "model.ckpt"
+    from yt8m_ensemble.values import TensorSource
 
 
 def select_checkpoints(
@@ -49,7 +52,8 @@ def select_checkpoints(
     """
     for path in prefixes:
         recover_checkpoint(path)
-    whole = [path for path in prefixes if files.exists(f"{path}.index")]
+    prefixes = [_own_weights(path) for path in prefixes]
+    whole = [path for path in prefixes if is_weights_file(path) or files.exists(f"{path}.index")]
     directories = [_train_dir(path) for path in prefixes if path not in whole]
     ways = [way for way in (step_range, checkpoints, last) if way is not None]
     if len(ways) > 1 or (directories and not ways) or not (prefixes or checkpoints):
@@ -63,14 +67,19 @@ def select_checkpoints(
     if steps and not directories:
         msg = f"Step {steps[0]} is of no train directory. Name it with `--prefix DIR`."
         raise UsageError(msg, steps=steps)
-    for directory in directories:
+    for directory, name in directories:
         if step_range is not None:
-            chosen += range_prefixes(directory, *step_range)
+            chosen += range_prefixes(directory, *step_range, name)
         elif last is not None:
-            chosen += last_prefixes(directory, last)
-        chosen += [step_prefix(directory, int(step)) for step in steps]
+            chosen += last_prefixes(directory, last, name)
+        chosen += [step_prefix(directory, int(step), name) for step in steps]
     _check_distinct(chosen)
     return chosen
+
+
+def weights_digest(path: str) -> str:
+    """Return the SHA-256 of a file of weights, or of a checkpoint's index."""
+    return files.sha256(path) if is_weights_file(path) else index_digest(path)
 
 
 def index_digest(prefix: str) -> str:
@@ -78,16 +87,54 @@ def index_digest(prefix: str) -> str:
     return hashlib.sha256(files.read_bytes(f"{prefix.removesuffix('.index')}.index")).hexdigest()
 
 
-def step_of(source: TfCheckpoint) -> int:
-    """Return a number by which a checkpoint is newer than another."""
-    match = re.search(r"-(\d+)$", source.prefix)
-    step = source.global_step
+def step_of(path: str, source: TensorSource) -> int:
+    """Return a number by which a file of weights is newer than another.
+
+    Args:
+        path: The checkpoint's prefix, or the file.
+        source: Its tensors.
+    """
+    match = re.search(r"-(\d+)(\.weights\.h5|\.h5|\.keras|\.safetensors)?$", path)
+    step = global_step_of(source)
     return step if step is not None else int(match[1]) if match else -1
 
 
-def _train_dir(path: str) -> str:
+def global_step_of(source: TensorSource) -> int | None:
+    """Return the training step of weights; `None` if they hold none."""
+    return source.global_step if isinstance(source, TfCheckpoint) else None
+
+
+def _own_weights(path: str) -> str:
+    """Return the checkpoint of a SavedModel, and any other path as it is.
+
+    Raises:
+        CheckpointError: If it is of a format that holds nothing to average.
+    """
+    if files.exists(f"{path}.index") or is_weights_file(path):
+        return path
+    kind = detect_format(path)
+    if kind == "frozen graph":
+        msg = (
+            f"The weights of '{path}' are constants of its graph, which are not averaged. Average "
+            "the checkpoints that it was frozen from."
+        )
+        raise CheckpointError(msg, path=path)
+    if kind == "saved model":
+        return f"{saved_model_dir(path)}/variables/variables"
+    refuse_first_format(path)
+    return path
+
+
+def _train_dir(path: str) -> tuple[str, str | None]:
+    """Return a directory, and what its checkpoints are called if the path tells.
+
+    `DIR/NAME` and `DIR/NAME-` stand for all `DIR/NAME-<step>`.
+    """
     directory, _, base = path.rstrip("/").rpartition("/")
-    return (directory or ".") if base == _TRAIN_PREFIX else path
+    name = base.removesuffix("-")
+    if not files.is_dir(path) and (name == CHECKPOINT_NAME or find_steps(directory or ".", name)):
+        return directory or ".", name
+    return path, None
 
 
 def _check_distinct(prefixes: Sequence[str]) -> None:

@@ -46,6 +46,11 @@ def detect_format(path: str) -> Format:
     return "checkpoint"
 
 
+def is_weights_file(path: str) -> bool:
+    """Return whether a path is of one file of weights, which `open_weights` opens."""
+    return path.endswith((".safetensors", *_KERAS_FILES)) and files.exists(path)
+
+
 def identity_file(path: str) -> str | None:
     """Return the file that tells one model from another; `None` for checkpoints.
 

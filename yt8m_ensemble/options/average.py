@@ -20,7 +20,7 @@ class AverageOptions(OutputOptions):
     prefix: Annotated[
         str | Sequence[str],
         option(
-            "A train directory, its DIR/model.ckpt, or one checkpoint; repeat for more.",
+            "A train directory, its DIR/NAME, one checkpoint or file of weights; repeat for more.",
             metavar="PATH",
             parse="repeat",
         ),
@@ -74,11 +74,20 @@ class AverageOptions(OutputOptions):
     ] = None
     batch_size: Annotated[int, option("Videos a batch where records are read.", ge=1)] = 1024
     keep_optimizer: Annotated[bool, option("Average the optimizer's slots as well.")] = False
+    use_ema: Annotated[
+        bool, option("Average the moving averages that training kept, not the variables.")
+    ] = False
     allow_different_runs: Annotated[bool, option("Average weights of different training runs.")] = (
         False
     )
     allow_nonfinite: Annotated[bool, option("Accept NaN and infinity in the inputs.")] = False
-    out: Annotated[str, option("Prefix of the averaged checkpoint.", metavar="PREFIX")]
+    out: Annotated[
+        str,
+        option(
+            "Prefix of the averaged checkpoint, or a `.safetensors` or `.h5` file.",
+            metavar="PREFIX",
+        ),
+    ]
 
     def check(self) -> None:
         """Refuse options that contradict each other before anything is opened.

@@ -131,5 +131,5 @@ class Evaluator:
 
 
 def _step(source: TensorSource) -> int | None:
-    step = step_of(source) if isinstance(source, TfCheckpoint) else -1
+    step = step_of(source.prefix, source) if isinstance(source, TfCheckpoint) else -1
     return step if step >= 0 else None

@@ -18,6 +18,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.averaging import (
     AveragePlan,
     MeanSource,
+    ShadowSource,
     average_weights,
     check_one_run,
     chosen,
@@ -30,12 +31,22 @@ from yt8m_ensemble.averaging import (
 from yt8m_ensemble.checkpoints import (
     OBJECT_GRAPH,
     CheckpointWriter,
-    open_checkpoint,
     prune_object_graph,
 )
+from yt8m_ensemble.checkpoints.weight_files import (
+    check_weights_absent,
+    weights_kind,
+    write_weights,
+)
 from yt8m_ensemble.errors import CheckpointError
-from yt8m_ensemble.loading.checkpoints import index_digest, select_checkpoints, step_of
+from yt8m_ensemble.loading.checkpoints import (
+    global_step_of,
+    select_checkpoints,
+    step_of,
+    weights_digest,
+)
 from yt8m_ensemble.loading.paths import find_flags
+from yt8m_ensemble.loading.weights import open_weights
 from yt8m_ensemble.options import AverageOptions, command
 from yt8m_ensemble.provenance import format_provenance
 
@@ -45,9 +56,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.averaging import Neighbors, Trial
-    from yt8m_ensemble.checkpoints import TfCheckpoint
     from yt8m_ensemble.scoring.checkpoints import CheckpointScorer
-    from yt8m_ensemble.values import Progress, TensorSpec
+    from yt8m_ensemble.values import Progress, TensorSource, TensorSpec
 
 _SPARE_BYTES = 1 << 20  # index, provenance, meta graph
 
@@ -132,11 +142,8 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
                 result = replace(result, recalibration=found)
         used = {path: sources[path] for path in result.inputs}
         # Before anything is written: the output may replace an input.
-        digests = {path: index_digest(path) for path in result.inputs}
+        digests = {path: weights_digest(path) for path in result.inputs}
         flags = find_flags(by_step[-1])
-        means = mean_blocks(
-            used, plan.averaged, result.weights, allow_nonfinite=options.allow_nonfinite
-        )
         provenance = format_provenance(
             command="avg-ckpt",
             inputs=digests,
@@ -147,10 +154,18 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
             recalibration=vars(result.recalibration) if result.recalibration else None,
             model_flags=flags,
         )
+        if weights_kind(options.out) != "checkpoint":
+            mean = MeanSource(used, plan, result.weights, allow_nonfinite=options.allow_nonfinite)
+            companions = {files.PROVENANCE_ENDING: provenance}
+            write_weights(options.out, mean, force=options.force, companions=companions)
+            return result
+        means = mean_blocks(
+            used, plan.averaged, result.weights, allow_nonfinite=options.allow_nonfinite
+        )
         with CheckpointWriter(options.out, force=options.force) as writer:
             _write(writer, plan, means, progress=options.progress)
             # A meta graph whose saver would not find every variable in the average is none.
-            if not plan.dropped and files.exists(f"{by_step[-1]}.meta"):
+            if not (plan.dropped or options.use_ema) and files.exists(f"{by_step[-1]}.meta"):
                 files.copy(f"{by_step[-1]}.meta", writer.companion(".meta"))
             companion = writer.companion(files.PROVENANCE_ENDING)
             Path(companion).write_text(provenance, encoding="utf-8")
@@ -174,7 +189,7 @@ def plan_average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
 
 def _open(
     options: AverageOptions, stack: ExitStack
-) -> tuple[AveragedCheckpoint, list[str], dict[str, TfCheckpoint], AveragePlan]:
+) -> tuple[AveragedCheckpoint, list[str], dict[str, TensorSource], AveragePlan]:
     """Return the average as planned, its inputs by step, opened, and the plan of its tensors."""
     prefixes = select_checkpoints(
         [options.prefix] if isinstance(options.prefix, str) else options.prefix,
@@ -182,10 +197,11 @@ def _open(
         checkpoints=options.checkpoints,
         last=options.last,
     )
-    files.check_absent(f"{options.out}.index", force=options.force)
+    check_weights_absent(options.out, force=options.force)
     shares = average_weights(options.weights, len(prefixes))
-    sources = {path: stack.enter_context(open_checkpoint(path)) for path in prefixes}
-    by_step = sorted(prefixes, key=lambda path: step_of(sources[path]))
+    opened = {path: stack.enter_context(open_weights(path))[0] for path in prefixes}
+    by_step = sorted(prefixes, key=lambda path: step_of(path, opened[path]))
+    sources = {path: _chosen_values(path, opened[path], options) for path in prefixes}
     plan = _without_dropped(
         plan_average(sources, newest=by_step[-1], keep_optimizer=options.keep_optimizer)
     )
@@ -194,7 +210,7 @@ def _open(
     find_flags(by_step[-1])  # refuses a damaged file before work begins
     result = AveragedCheckpoint(
         prefix=options.out,
-        global_step=sources[by_step[-1]].global_step,
+        global_step=global_step_of(opened[by_step[-1]]),
         inputs=tuple(prefixes),
         weights=shares,
         num_tensors=len(plan.specs),
@@ -204,7 +220,10 @@ def _open(
     if not options.allow_different_runs:
         # A sample of each tensor is compared, so its checksum cannot be.
         samples = {
-            path: stack.enter_context(open_checkpoint(path, verify=False)) for path in by_step
+            path: _chosen_values(
+                path, stack.enter_context(open_weights(path, verify=False))[0], options
+            )
+            for path in by_step
         }
         slots = find_optimizer_tensors(plan.specs)  # moments forget; only weights tell
         weighed = [spec for spec in plan.averaged if spec.name not in slots]
@@ -212,9 +231,13 @@ def _open(
     return result, by_step, sources, plan
 
 
+def _chosen_values(path: str, source: TensorSource, options: AverageOptions) -> TensorSource:
+    return ShadowSource(source, path=path) if options.use_ema else source
+
+
 def _choose(
     result: AveragedCheckpoint,
-    sources: Mapping[str, TfCheckpoint],
+    sources: Mapping[str, TensorSource],
     plan: AveragePlan,
     scorer: CheckpointScorer,
     *,
@@ -229,7 +252,7 @@ def _choose(
 
 def _recalibrate(
     result: AveragedCheckpoint,
-    sources: Mapping[str, TfCheckpoint],
+    sources: Mapping[str, TensorSource],
     plan: AveragePlan,
     scorer: CheckpointScorer,
     data: str,
