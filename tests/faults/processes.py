@@ -1,6 +1,7 @@
 """The command line in processes of its own, so that they can be stopped, starved and killed."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,18 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **more}
 
 
+def _default_signals():
+    # Tests that were started with `nohup` or in the background would pass on what they ignore.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*arguments, prefix=(), **more):
     """Start `yt8m-ens`."""
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", "yt8m_ensemble", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**more),
+        preexec_fn=_default_signals,
     )  # fmt: skip
 
 
