@@ -19,7 +19,7 @@ from yt8m_ensemble.graphs.graph_limits import check_limits
 from yt8m_ensemble.graphs.inference_cut import cut_inference
 from yt8m_ensemble.graphs.meta_files import check_graph_size
 from yt8m_ensemble.graphs.model_graph import node_name
-from yt8m_ensemble.graphs.ports import Port, choose_ports
+from yt8m_ensemble.graphs.ports import Port, choose_ports, dtype_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,7 +112,7 @@ def _read(path: str) -> Any:
 def _port(node: NodeDef) -> Port:
     """Return a node as an end; what it gives is of dtype `T`, if it tells no other."""
     key = next((key for key in ("dtype", "DstT", "T") if key in node.attr), None)
-    dtype = tf.as_dtype(node.attr[key].type) if key and node.attr[key].type else tf.variant
+    dtype = dtype_of(node.attr[key].type if key else 0)
     shape = node.attr["shape"].shape if "shape" in node.attr else None
     rank = None if shape is None or shape.unknown_rank else len(shape.dim)
-    return Port(node.name, f"{node.name}:0", dtype.base_dtype, rank)
+    return Port(node.name, f"{node.name}:0", dtype, rank)

@@ -51,6 +51,14 @@ class Port:
         return f"'{self.key}' ({self.dtype.name}, {shape})"
 
 
+def dtype_of(number: int) -> tf.DType:
+    """Return a dtype by its number in a file; `variant`, which nothing takes, if there is none."""
+    try:
+        return tf.as_dtype(number).base_dtype
+    except TypeError:
+        return tf.variant
+
+
 def choose_ports(
     inputs: Sequence[Port],
     outputs: Sequence[Port],

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -21,7 +20,7 @@ from yt8m_ensemble.graphs.graph_limits import check_limits
 from yt8m_ensemble.graphs.inference_cut import cut_inference
 from yt8m_ensemble.graphs.meta_files import check_graph_size
 from yt8m_ensemble.graphs.model_graph import called_functions, node_name
-from yt8m_ensemble.graphs.ports import Port, choose_ports
+from yt8m_ensemble.graphs.ports import Port, choose_ports, dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -164,7 +163,7 @@ def _ports(entries: Mapping[str, Any]) -> list[Port]:
         Port(
             key,
             info.name,
-            tf.as_dtype(info.dtype) if info.dtype else tf.variant,
+            dtype_of(info.dtype),
             None if info.tensor_shape.unknown_rank else len(info.tensor_shape.dim),
         )
         for key, info in sorted(entries.items())

@@ -99,7 +99,7 @@ def _check_entry(entry: Mapping[str, Any], layer: str, *, path: str) -> None:
         fault = reason
     elif module is not None and not _is_of(module, _modules(name)):
         fault = f"is a class of '{module}', not of Keras"
-    if fault is None and registered not in {None, name}:
+    if fault is None and registered not in (None, name):
         fault = f"is registered as '{registered}', not of Keras"
     if fault is not None:
         msg = (

@@ -11,12 +11,13 @@ import os
 import tempfile
 import warnings
 import zipfile
-from contextlib import ExitStack
+import zlib
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from yt8m_ensemble import files
-from yt8m_ensemble.errors import ModelError
+from yt8m_ensemble.errors import EnsembleError, ModelError
 from yt8m_ensemble.graphs import trace_model
 from yt8m_ensemble.loading.keras_config import check_config
 from yt8m_ensemble.loading.keras_files import (
@@ -28,10 +29,18 @@ from yt8m_ensemble.loading.keras_files import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from yt8m_ensemble.graphs import ModelGraph
     from yt8m_ensemble.options import ModelOptions
+
+_DAMAGED: Final = (
+    OSError, KeyError, EOFError, TypeError, AttributeError, RuntimeError, UnicodeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What a damaged container makes its readers raise."""
 
 _TRAINING_ONLY: Final = ("_initializer", "_regularizer", "_constraint")
 
@@ -60,7 +69,8 @@ def load_keras_model(
             files.copy(path, local)
         read = _read_archive if path.endswith(".keras") else _read_legacy
         model = read(local, path)
-        return trace_model(model, options, path=path)
+        with _explained(path):
+            return trace_model(model, options, path=path)
 
 
 def _read_archive(local: str, path: str) -> Any:
@@ -75,7 +85,7 @@ def _read_archive(local: str, path: str) -> Any:
             check_config(archive.read(CONFIG), path=path)
             with archive.open(WEIGHTS) as weights:
                 check_hdf5(weights, archive.getinfo(WEIGHTS).file_size, path=path)
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         msg = f"'{path}' is no Keras model, or a damaged one: {error}. Save the model again."
         raise ModelError(msg, path=path) from error
     return _load(local, path)
@@ -105,7 +115,7 @@ def _read_legacy(local: str, path: str) -> Any:
                     copy.attrs["model_config"] = json.dumps(_modernized(config))
                     file.copy("model_weights", copy)
                 return _load(plain, path)
-    except (OSError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         msg = f"'{path}' is no Keras model, or a damaged one: {error}. Save the model again."
         raise ModelError(msg, path=path) from error
 
@@ -133,16 +143,25 @@ def _modernized(value: Any) -> Any:
 
 
 def _load(local: str, path: str) -> Any:
-    """Return what Keras makes of a file whose configuration has been checked.
+    """Return what Keras makes of a file whose configuration has been checked."""
+    keras = _import_keras()
+    with _explained(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # older ways to write a configuration
+        return keras.saving.load_model(local, compile=False, safe_mode=True)
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn whatever Keras stumbles over into one message.
 
     Raises:
-        ModelError: If it fails, whatever it stumbles over.
+        EnsembleError: Our own, as it came.
+        ModelError: For any other.
     """
-    keras = _import_keras()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # older ways to write a configuration
-            return keras.saving.load_model(local, compile=False, safe_mode=True)
+        yield
+    except EnsembleError:
+        raise
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         msg = f"Keras cannot make the model in '{path}': {first} Save it with the Keras installed."
