@@ -24,7 +24,7 @@ def start(*arguments, prefix=(), **more):
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", "yt8m_ensemble", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**more),
-        preexec_fn=_default_signals,
+        preexec_fn=_default_signals,  # noqa: PLW1509 - it takes no lock
     )  # fmt: skip
 
 
