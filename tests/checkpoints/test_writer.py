@@ -108,13 +108,13 @@ def test_never_touches_the_state_file(tmp_path):
     assert state.read_text() == 'model_checkpoint_path: "model.ckpt-1"\n'
 
 
-def test_a_graph_that_came_first_stays_unless_a_checkpoint_is_replaced(tmp_path):
+def test_a_graph_that_nobody_asked_to_replace_stays(tmp_path):
     prefix, graph = str(tmp_path / "model"), tmp_path / "model.meta"
     graph.write_bytes(b"a graph")
     write_checkpoint(prefix, {"w": np.ones(2, np.float32)})
     assert graph.read_bytes() == b"a graph"
     write_checkpoint(prefix, {"w": np.zeros(2, np.float32)}, force=True)
-    assert not graph.exists()
+    assert graph.read_bytes() == b"a graph"
 
 
 def test_data_that_lost_its_index_is_not_overwritten(tmp_path):

@@ -18,7 +18,7 @@ from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.locks import lock
 
 COMPANIONS = (".meta", files.PROVENANCE_ENDING)
-"""Files beside index and data that describe one checkpoint, and go when it is replaced."""
+"""Files beside index and data that may come with a checkpoint."""
 
 _MANIFEST = "new-files.json"
 _WAITING = re.compile(r"\.(?P<name>.+)\.new")
@@ -42,12 +42,11 @@ def publish(part: Path, prefix: str, *, force: bool) -> None:
         if (_waiting(target) / _MANIFEST).exists():
             _finish(target)
         files.check_absent(f"{prefix}.index", force=force)
-        old = [name for name in _files_of(target) if name not in names]
-        data = [name for name in _files_of(target) if ".data-" in name]
-        for name in data:
+        for name in _data_of(target):
             files.check_absent(str(target.with_name(name)), force=force)
-        # Where nothing is replaced, a graph that lies there was put there for this checkpoint.
-        manifest = {"new": names, "old": old if force else []}
+        # A graph stays: nobody asked to replace it, and it may well be of these variables, too.
+        stale = [*_data_of(target), f"{target.name}{files.PROVENANCE_ENDING}"]
+        manifest = {"new": names, "old": [name for name in stale if force and name not in names]}
         (part / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         for entry in part.iterdir():
             files.fsync(str(entry))
@@ -95,12 +94,10 @@ def _waiting(target: Path) -> Path:
     return target.with_name(f".{target.name}.new")
 
 
-def _files_of(target: Path) -> list[str]:
-    """Return the names of a checkpoint's data and companions that are there."""
+def _data_of(target: Path) -> list[str]:
+    """Return the names of a checkpoint's data files that are there."""
     data = re.compile(rf"{re.escape(target.name)}\.data-\d{{5}}-of-\d{{5}}")
-    known = {f"{target.name}{ending}" for ending in COMPANIONS}
-    found = (entry.name for entry in target.parent.iterdir())
-    return sorted(name for name in found if name in known or data.fullmatch(name))
+    return sorted(entry.name for entry in target.parent.iterdir() if data.fullmatch(entry.name))
 
 
 def _finish(target: Path) -> None:

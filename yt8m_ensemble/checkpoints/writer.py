@@ -203,7 +203,7 @@ class CheckpointWriter:
             publish(self._part, self.prefix, force=self._force)
             return
         files.check_absent(f"{self.prefix}{_INDEX}", force=self._force)
-        for ending in (_INDEX, *COMPANIONS) if self._force else ():
+        for ending in (_INDEX, files.PROVENANCE_ENDING) if self._force else ():
             files.remove(f"{self.prefix}{ending}")
         for ending in (_DATA, *COMPANIONS, _INDEX):
             if Path(self.companion(ending)).exists():
