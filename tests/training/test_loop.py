@@ -14,6 +14,7 @@ import tensorflow as tf
 from tests.builders.models import FRAME, NUM_CLASSES, VIDEO, predictor
 from tests.builders.records import write_learnable_records
 from yt8m_ensemble.checkpoints import find_steps, open_checkpoint
+from yt8m_ensemble.checkpoints.publication import recover_all
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.errors import (
     AlignmentError,
@@ -145,6 +146,7 @@ run(Path({str(tmp_path / "killed")!r}), {video_glob!r}, num_epochs=0, max_steps=
             pass
     process.send_signal(signal.SIGKILL)
     process.wait()
+    recover_all(str(tmp_path / "killed"))  # it may have died while its last checkpoint appeared
     reached = find_steps(str(tmp_path / "killed"))[-1]
     steps = reached + 10
     resumed = run(tmp_path / "killed", video_glob, num_epochs=0, max_steps=steps)
