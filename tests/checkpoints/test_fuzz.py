@@ -1,5 +1,6 @@
 """Damaged files end in our own errors: never in a crash, never in a large allocation."""
 
+import contextlib
 import tracemalloc
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def prefix(tmp_path):
         rows[slice_key("parted", extent)] = format_entry(part)
     Path(f"{prefix}.index").write_bytes(format_table(sorted(rows.items())))
     for verify in (False, True):
-        read_tensors(prefix, verify=verify)  # what a first read imports is not measured below
+        with contextlib.suppress(CheckpointError):  # the parts hold no checksums
+            read_tensors(prefix, verify=verify)  # what a first read imports is not measured below
     return prefix
 
 
