@@ -260,7 +260,7 @@ def try_case(case, directory, whole, budget):
 
 
 def which(found, old, new):
-    """Say which of two outputs is there; a provenance may be missing, never be the other's."""
+    """Return which of two outputs is there; a provenance may be missing, never be the other's."""
     if isinstance(found, tuple):
         files, weights = found
         name = "old" if files == old[0] else "new"

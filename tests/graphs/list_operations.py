@@ -1,4 +1,4 @@
-"""Hold the table of operations against the registry of the TensorFlow that runs this.
+"""Compare the table of operations with the registry of the TensorFlow that runs this.
 
     python tests/graphs/list_operations.py
 
