@@ -12,10 +12,14 @@ import logging
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.locks import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 COMPANIONS = (".meta", files.PROVENANCE_ENDING)
 """Files beside index and data that may come with a checkpoint."""
@@ -25,13 +29,14 @@ _WAITING = re.compile(r"\.(?P<name>.+)\.new")
 _LOG = logging.getLogger(__name__)
 
 
-def publish(part: Path, prefix: str, *, force: bool) -> None:
+def publish(part: Path, prefix: str, *, force: bool, stale: Iterable[str]) -> None:
     """Make the files in a directory the checkpoint of a local prefix; the directory is used up.
 
     Args:
         part: Whole files under their final names, in a directory beside them.
         prefix: The checkpoint.
         force: Replace an existing one.
+        stale: Endings of files that describe the replaced one, and go with it.
 
     Raises:
         OutputExistsError: If there is one, or data that lost its index, and `force` is not set.
@@ -44,9 +49,8 @@ def publish(part: Path, prefix: str, *, force: bool) -> None:
         files.check_absent(f"{prefix}.index", force=force)
         for name in _data_of(target):
             files.check_absent(str(target.with_name(name)), force=force)
-        # A graph stays: nobody asked to replace it, and it may well be of these variables, too.
-        stale = [*_data_of(target), f"{target.name}{files.PROVENANCE_ENDING}"]
-        manifest = {"new": names, "old": [name for name in stale if force and name not in names]}
+        old = [*_data_of(target), *(f"{target.name}{ending}" for ending in stale)] if force else []
+        manifest = {"new": names, "old": [name for name in old if name not in names]}
         (part / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         for entry in part.iterdir():
             files.fsync(str(entry))

@@ -70,7 +70,7 @@ def write_weights(
         )
         raise CheckpointError(msg, out=out)
     if kind == "checkpoint":
-        with CheckpointWriter(out, force=force) as writer:
+        with CheckpointWriter(out, force=force, own_graph=True) as writer:
             for name, spec in source.specs().items():
                 values = source.read(name)
                 if spec.dtype == "string":

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_INDEX, _DATA = ".index", ".data-00000-of-00001"
+_INDEX, _DATA, _GRAPH = ".index", ".data-00000-of-00001", ".meta"
 
 
 class CheckpointWriter:
@@ -51,11 +51,14 @@ class CheckpointWriter:
     Args:
         prefix: Path without `.index`; missing directories are made.
         force: Replace an existing checkpoint.
+        own_graph: A `.meta` beside the replaced checkpoint goes unless a new one comes: its saver
+            would look for other variables. Else it stays: nobody asked.
     """
 
-    def __init__(self, prefix: str, *, force: bool = False) -> None:
+    def __init__(self, prefix: str, *, force: bool = False, own_graph: bool = False) -> None:
         self.prefix = prefix
         self._force = force
+        self._stale = (*((_GRAPH,) if own_graph else ()), files.PROVENANCE_ENDING)
         self._entries: dict[str, Entry] = {}
         self._offset = 0
         self._data: io.FileIO | None = None
@@ -200,10 +203,10 @@ class CheckpointWriter:
         index = Path(self.companion(_INDEX))
         index.write_bytes(format_table([(b"", format_header()), *rows]))
         if not files.is_remote(self.prefix):
-            publish(self._part, self.prefix, force=self._force)
+            publish(self._part, self.prefix, force=self._force, stale=self._stale)
             return
         files.check_absent(f"{self.prefix}{_INDEX}", force=self._force)
-        for ending in (_INDEX, files.PROVENANCE_ENDING) if self._force else ():
+        for ending in (_INDEX, *self._stale) if self._force else ():
             files.remove(f"{self.prefix}{ending}")
         for ending in (_DATA, *COMPANIONS, _INDEX):
             if Path(self.companion(ending)).exists():

@@ -162,7 +162,7 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
         means = mean_blocks(
             used, plan.averaged, result.weights, allow_nonfinite=options.allow_nonfinite
         )
-        with CheckpointWriter(options.out, force=options.force) as writer:
+        with CheckpointWriter(options.out, force=options.force, own_graph=True) as writer:
             _write(writer, plan, means, progress=options.progress)
             # A meta graph whose saver would not find every variable in the average is none.
             if not (plan.dropped or options.use_ema) and files.exists(f"{by_step[-1]}.meta"):
