@@ -56,7 +56,8 @@ def test_a_share_is_predicted_and_its_repetition_told(setting):
     )  # fmt: skip
     first, again = invoke(*command), invoke(*command)
     assert (first.exit_code, again.exit_code) == (0, 0)
-    assert first.stdout == "10 videos, 1 members: run\n"
+    assert first.stdout.splitlines()[0] == "10 videos, 1 members: run"
+    assert first.stdout.splitlines()[1].endswith("run/model.ckpt-2")
     assert "Scores of 10 videos were there from an earlier run." in again.stdout
 
 

@@ -1,5 +1,6 @@
 """Checkpoint formats and nothing else: find steps, read and write streams; needs no TensorFlow."""
 
+from yt8m_ensemble.checkpoints.finite import finite_blocks
 from yt8m_ensemble.checkpoints.keras_weights import (
     H5Source,
     open_keras_weights,
@@ -51,6 +52,7 @@ __all__ = [
     "checkpoint_name",
     "compare",
     "find_steps",
+    "finite_blocks",
     "last_prefixes",
     "latest_prefix",
     "measure",

@@ -77,14 +77,14 @@ def _evaluate_models(given: Given) -> None:
     more = {"on_evaluation": _report} if "watch" in given else {}
     result = given.run(evaluate_models, **more)
     title = f"Over {len(result.record_files)} record files"
-    table = Table(title, ["model", "step", *METRICS], [_row(found) for found in result.evaluations])
+    table = Table(title, ["file", "step", *METRICS], [_row(found) for found in result.evaluations])
     text = f"Best: {result.best}" if len(result.evaluations) > 1 else ""
     given.emit(result, tables=[table], text=text)
 
 
 def _row(found: Evaluation) -> list[str]:
     step = "" if found.global_step is None else str(found.global_step)
-    return [found.path, step, *_metrics(found.report)]
+    return [found.file, step, *_metrics(found.report)]
 
 
 def _metrics(report: Report) -> list[str]:

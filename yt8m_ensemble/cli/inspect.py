@@ -110,7 +110,8 @@ def _part_table(found: GraphInspection) -> Table:
         for part in found.parts
     ]
     reads = ", ".join(f"{name} {size}" for name, size in found.features.items())
-    title = f"{found.path}: {found.inputs} ({reads}) → {found.predictions} ({found.num_classes:,})"
+    title = f"{found.opened.label}: {found.inputs} ({reads})"
+    title += f" → {found.predictions} ({found.num_classes:,})"
     return Table(title, ["part", "operations", "MFLOP a video", "variables", "weight"], rows)
 
 

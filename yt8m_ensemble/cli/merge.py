@@ -55,12 +55,14 @@ def merge(given: Given) -> None:
     result = chosen.run(plan_merge_models) if given.dry_run else chosen.run(merge_models)
     shares = zip(result.weights.names, result.weights.values, strict=True)
     sizes = result.member_nbytes
-    rows = [[name, f"{share:.4f}", format_bytes(sizes[name])] for name, share in shares]
-    rows.append(["merged", "1.0000", format_bytes(result.nbytes)])
-    tables = [Table(f"Mixed by {result.weights.space}", ["member", "weight", "size"], rows)]
+    opened = {found.name: found.label for found in result.opened}
+    rows = [[name, f"{w:.4f}", format_bytes(sizes[name]), opened[name]] for name, w in shares]
+    rows.append(["merged", "1.0000", format_bytes(result.nbytes), result.directory])
+    columns = ["member", "weight", "size", "file"]
+    tables = [Table(f"Mixed by {result.weights.space}", columns, rows)]
     if isinstance(result, MergeResult) and result.casts:
         tables.append(cast_table(result.casts))
-    given.emit(result, tables=tables, text="\n".join((*result.notes, result.directory)))
+    given.emit(result, tables=tables, text="\n".join(result.notes))
 
 
 def _resolved(given: Given) -> Given:

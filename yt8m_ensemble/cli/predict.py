@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yt8m_ensemble.cli.options import Given, command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yt8m_ensemble.loading.model import OpenedFile
 
 
 @command(
@@ -27,10 +34,14 @@ def predict(given: Given) -> None:
         planned = given.run(plan_predict_scores)
         text = f"{len(planned.record_files)} record files would be scored with "
         text += f"{len(planned.members)} members: {', '.join(planned.members)}"
-        given.emit(planned, text=text)
+        given.emit(planned, text="\n".join((text, *_opened(planned.opened))))
         return
     result = given.run(write_scores)
     text = f"{result.num_videos} videos, {len(result.members)} members: {', '.join(result.members)}"
     if result.num_resumed:
         text += f". Scores of {result.num_resumed} videos were there from an earlier run."
-    given.emit(result, text=text)
+    given.emit(result, text="\n".join((text, *_opened(result.opened))))
+
+
+def _opened(found: Sequence[OpenedFile]) -> list[str]:
+    return [f"{model.name}: {model.label}" for model in found]

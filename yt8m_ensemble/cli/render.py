@@ -178,7 +178,7 @@ def print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> None
         console = Console(stderr=to_stderr, highlight=False)
         if not console.is_terminal:
             # A pipe or file has no width; do not fold rows that a person or grep would read.
-            console.width = 160
+            console.width = 100_000
         for table in tables:
             # A title inside the table would be folded to its width.
             console.print(escape(printable(table.title)))

@@ -99,6 +99,12 @@ def step_of(path: str, source: TensorSource) -> int:
     return step if step is not None else int(match[1]) if match else -1
 
 
+def saved_step(source: TensorSource) -> int | None:
+    """Return a checkpoint's training step, by its content or its name; `None` if neither."""
+    step = step_of(source.prefix, source) if isinstance(source, TfCheckpoint) else -1
+    return step if step >= 0 else None
+
+
 def global_step_of(source: TensorSource) -> int | None:
     """Return the training step of weights; `None` if they hold none."""
     return source.global_step if isinstance(source, TfCheckpoint) else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from yt8m_ensemble.graphs import (
     node_name,
 )
 from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.loading.checkpoints import saved_step
 from yt8m_ensemble.loading.feature_shapes import read_features, read_num_classes
 from yt8m_ensemble.loading.formats import (
     Format,
@@ -57,6 +58,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class OpenedFile:
+    """What a path that names a model turned out to be.
+
+    Args:
+        name: The model's name.
+        path: The path given.
+        file: What was opened: a prefix, a SavedModel's directory, or a file.
+        global_step: The training step of its weights; `None` if they hold none.
+    """
+
+    name: str
+    path: str
+    file: str
+    global_step: int | None
+
+    @property
+    def label(self) -> str:
+        """The file, and its step where its name does not end with that."""
+        shown = self.global_step is None or self.file.endswith(f"-{self.global_step}")
+        return self.file if shown else f"{self.file} (step {self.global_step:,})"
+
+
+@dataclass(frozen=True)
 class OpenModel:
     """An opened model: its graph, weights and flags.
 
@@ -71,6 +95,8 @@ class OpenModel:
         flags: `model_flags.json` as it stands.
         digest: SHA-256 of the checkpoint's index, which holds a checksum of every tensor; of the
             meta graph if that is frozen.
+        file: What was opened: a prefix, a SavedModel's directory, or a file.
+        global_step: The training step of its weights; `None` if they hold none.
     """
 
     name: str
@@ -82,6 +108,8 @@ class OpenModel:
     architecture: str
     flags: Mapping[str, Any]
     digest: str
+    file: str
+    global_step: int | None
 
     _stack: ExitStack
 
@@ -128,6 +156,11 @@ class OpenModel:
         """Whether frames may or must be padded: by a mask, or a shape of one number of frames."""
         shape = self.graph.input_shape
         return self.graph.takes_frame_counts or (shape is not None and shape[1] is not None)
+
+    @property
+    def opened(self) -> OpenedFile:
+        """What was opened, for tables and JSON."""
+        return OpenedFile(self.name, self.path, self.file, self.global_step)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -204,6 +237,8 @@ def open_with(path: str, options: ModelOptions) -> Iterator[OpenModel]:
             where = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
             extract_bundle(path, where)
         opened = _OPENERS[detect_format(where)](where, options, stack)
+        if where != path:  # unpacked to where nobody looks
+            opened = replace(opened, file=path)
         yield OpenModel(name=name or default_name(path), path=path, _stack=stack, **vars(opened))
 
 
@@ -218,6 +253,8 @@ class _Opened:
     architecture: str
     flags: Mapping[str, Any]
     digest: str
+    file: str
+    global_step: int | None
 
 
 def _open_checkpoint(path: str, options: ModelOptions, stack: ExitStack) -> _Opened:
@@ -226,8 +263,8 @@ def _open_checkpoint(path: str, options: ModelOptions, stack: ExitStack) -> _Ope
     has_index = files.exists(f"{prefix}.index")
     is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
     is_graph = is_exported and files.exists(f"{prefix}.meta") and options.architecture is None
-    found = find_flags(prefix)
-    raw_flags = None if found is None and is_graph else read_flags(prefix)
+    flags_found = find_flags(prefix)
+    raw_flags = None if flags_found is None and is_graph else read_flags(prefix)
     source: TensorSource = (
         stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
     )
@@ -240,7 +277,8 @@ def _open_checkpoint(path: str, options: ModelOptions, stack: ExitStack) -> _Ope
             allow_operations=options.allow_operations,
             has_logits=options.logits,
         )
-        return _exported(graph, source, raw_flags, options, path=path, identity=identity)
+        found = _exported(graph, source, raw_flags, options, path=path, identity=identity)
+        return replace(found, file=prefix if has_index else identity)
     if options.num_classes is not None:
         raw_flags = {**raw_flags, "num_classes": options.num_classes}
     flags = recognize(source.specs(), raw_flags, architecture=options.architecture)
@@ -252,6 +290,8 @@ def _open_checkpoint(path: str, options: ModelOptions, stack: ExitStack) -> _Ope
         flags.model,
         raw_flags,
         files.sha256(identity),
+        prefix,
+        saved_step(source),
     )
 
 
@@ -301,6 +341,8 @@ def _exported(
         "graph",
         flags or {},
         files.sha256(identity or path),
+        path,
+        saved_step(source),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from yt8m_ensemble import files
 from yt8m_ensemble.averaging import BlockSource
 from yt8m_ensemble.casting import CastReport, Float16Cast, quantize
-from yt8m_ensemble.checkpoints import CheckpointWriter
+from yt8m_ensemble.checkpoints import CheckpointWriter, finite_blocks
 from yt8m_ensemble.graphs import ModelGraph, write_meta_graph
 from yt8m_ensemble.merging.build import GLOBAL_STEP
 from yt8m_ensemble.values import Progress, no_progress
@@ -54,6 +54,7 @@ def export_inference_model(
     Raises:
         OutputExistsError: If the directory exists and `force` is not set.
         CastOverflowError: If a value does not fit float16; nothing is written.
+        CheckpointError: If a value is NaN or infinite; nothing is written.
     """
     by_name = {member.name: member for member in members}
     planned = {
@@ -80,7 +81,8 @@ def export_inference_model(
                     continue
                 blocks = _blocks(by_name[tensor.member], tensor)
                 if tensor.storage == "same":
-                    writer.add_blocks(tensor.target, blocks)
+                    checked = finite_blocks(blocks, name=tensor.source, place=tensor.member)
+                    writer.add_blocks(tensor.target, checked)
                 elif tensor.storage == "float16":
                     cast = Float16Cast(name)
                     writer.add_blocks(tensor.parts[""], cast.blocks(blocks))

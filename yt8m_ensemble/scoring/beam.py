@@ -25,6 +25,7 @@ from yt8m_ensemble.values import no_progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from yt8m_ensemble.loading.model import OpenedFile
     from yt8m_ensemble.options import PredictOptions
 
 
@@ -38,6 +39,8 @@ class BeamResult:
         cache: The prediction file.
         num_files: Record files.
         num_scored: Those of them that this run scored.
+        depends_on_chance: Whether the scores vary from run to run.
+        opened: The file that each model turned out to be, and its step.
     """
 
     members: tuple[str, ...]
@@ -45,6 +48,8 @@ class BeamResult:
     cache: str
     num_files: int
     num_scored: int
+    depends_on_chance: bool
+    opened: tuple[OpenedFile, ...]
 
 
 class PartWriter:
@@ -111,7 +116,6 @@ def predict_on_beam(options: PredictOptions) -> BeamResult:
     missing = [(path, part) for path, part in parts.items() if not files.exists(part)]
     with open_models(options.models, options) as opened:
         scorer = MemberScorer(opened)
-        members = scorer.members
         for path in set(parts) - {path for path, _ in missing}:
             _check_part(parts[path], path, scorer, top_k=options.cache_top_k)
     if missing:
@@ -123,7 +127,15 @@ def predict_on_beam(options: PredictOptions) -> BeamResult:
         Path(part).unlink()
     if not any(Path(f"{cache}.parts").iterdir()):
         Path(f"{cache}.parts").rmdir()
-    return BeamResult(members, joined.num_videos, cache, len(paths), len(missing))
+    return BeamResult(
+        scorer.members,
+        joined.num_videos,
+        cache,
+        num_files=len(paths),
+        num_scored=len(missing),
+        depends_on_chance=scorer.depends_on_chance,
+        opened=scorer.opened,
+    )
 
 
 def check_beam(options: PredictOptions) -> Any:

@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from yt8m_ensemble.checkpoints import TfCheckpoint, open_checkpoint
+from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.inference import GraphRunner, pool_batches, score_ahead
-from yt8m_ensemble.loading.checkpoints import index_digest, step_of
+from yt8m_ensemble.loading.checkpoints import index_digest, saved_step
 from yt8m_ensemble.loading.model import OpenModel, open_with
 from yt8m_ensemble.metrics import Report, evaluate
-from yt8m_ensemble.scoring.members import scoring_reader, start_runner, unmapped
+from yt8m_ensemble.scoring.members import finite_mixed, scoring_reader, start_runner, unmapped
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from yt8m_ensemble.data import Batch, BatchReader
     from yt8m_ensemble.options import EvalOptions
     from yt8m_ensemble.scoring.targets import Target
-    from yt8m_ensemble.values import TensorSource
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Evaluation:
         report: Metrics and loss.
         global_step: Of its checkpoint; `None` if that holds none.
         depends_on_chance: Whether its scores vary from run to run.
+        file: What was opened: of a train directory, its newest checkpoint's prefix.
     """
 
     path: str
@@ -45,6 +45,7 @@ class Evaluation:
     report: Report
     global_step: int | None = None
     depends_on_chance: bool = False
+    file: str = ""
 
 
 def scored_batches(
@@ -61,15 +62,23 @@ def scored_batches(
         Scores and labels, each `(B, C)`.
     """
     reader = scoring_reader(paths, model, [runner], batch_size=batch_size)
-    yield from _scored(runner, reader, task=f"eval {model.name}", progress=progress)
+    names = model.members
+    yield from _scored(runner, reader, names, task=f"eval {model.name}", progress=progress)
 
 
 def _scored(
-    runner: GraphRunner, reader: Iterable[Batch], *, task: str, progress: Progress
+    runner: GraphRunner,
+    reader: Iterable[Batch],
+    members: Sequence[str],
+    *,
+    task: str,
+    progress: Progress,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     done = 0
     batches = pool_batches(reader, [runner])
-    for videos, scores in score_ahead(batches, lambda videos: runner.mixed(videos.pooled[0])):
+    for videos, scores in score_ahead(
+        batches, lambda videos: finite_mixed(runner, videos, members)
+    ):
         yield scores, videos.labels
         done += len(videos.labels)
         progress(task, done, None, unit="videos")
@@ -101,11 +110,11 @@ class Evaluator:
             _, model, runner = self._current
             with open_checkpoint(target.prefix) as source:
                 runner.load(unmapped(source))
-                step = _step(source)
-            digest = index_digest(target.prefix)
+                step = saved_step(source)
+            digest, file = index_digest(target.prefix), target.prefix
         else:
             model, runner = self._open(target)
-            step, digest = _step(model.source), model.digest
+            step, digest, file = model.global_step, model.digest, model.file
         key = model.features, model.num_classes, runner.takes_bytes
         if key not in self._readers:
             self._readers[key] = scoring_reader(
@@ -113,12 +122,18 @@ class Evaluator:
             )
         task = f"eval {target.path}"
         report = evaluate(
-            _scored(runner, self._readers[key], task=task, progress=self._options.progress),
+            _scored(
+                runner,
+                self._readers[key],
+                model.members,
+                task=task,
+                progress=self._options.progress,
+            ),
             num_classes=model.num_classes,
             top_k=self._options.top_k,
         )
         return Evaluation(
-            target.path, model.architecture, digest, report, step, model.depends_on_chance
+            target.path, model.architecture, digest, report, step, model.depends_on_chance, file
         )
 
     def _open(self, target: Target) -> tuple[OpenModel, GraphRunner]:
@@ -128,8 +143,3 @@ class Evaluator:
         runner = self._stack.enter_context(start_runner(model))
         self._current = target.model, model, runner
         return model, runner
-
-
-def _step(source: TensorSource) -> int | None:
-    step = step_of(source.prefix, source) if isinstance(source, TfCheckpoint) else -1
-    return step if step >= 0 else None

@@ -12,7 +12,7 @@ from yt8m_ensemble.checkpoints import TfCheckpoint, UnmappedTensors
 from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.inference import GraphRunner, default_batch_size, pool_batches
-from yt8m_ensemble.storage import PredictionsWriter
+from yt8m_ensemble.storage import PredictionsWriter, check_finite_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from yt8m_ensemble.loading.model import OpenModel
     from yt8m_ensemble.values import TensorSource
 
+_MIXTURE: Final = "the mixture"
 _MAX_NAME_BYTES: Final = 256  # what a predictions file has room for
 
 
@@ -50,6 +51,7 @@ class MemberScorer:
         self.features, self.num_classes = first.features, first.num_classes
         self.members = tuple(name for model in models for name in model.members)
         self.depends_on_chance = any(model.depends_on_chance for model in models)
+        self.opened = tuple(model.opened for model in models)
         self.digests = tuple(model.digest for model in models for _ in model.members)
 
     def __enter__(self) -> Self:
@@ -70,17 +72,22 @@ class MemberScorer:
 
     def mixed(self, videos: PooledVideos) -> NDArray[np.float32]:
         """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""
-        return self._runners[0].mixed(videos.pooled[0])
+        return finite_mixed(self._runners[0], videos, self.members)
 
     def members_of(self, videos: PooledVideos) -> NDArray[np.float32]:
         """Return the scores of every member: `(M, B, C)`."""
         pairs = zip(self._runners, videos.pooled, strict=True)
-        scores = [runner.members_of(pooled) for runner, pooled in pairs]
-        return scores[0] if len(scores) == 1 else np.concatenate(scores)
+        found = [runner.members_of(pooled) for runner, pooled in pairs]
+        scores = found[0] if len(found) == 1 else np.concatenate(found)
+        check_finite_scores(self.members, videos.video_ids, scores)
+        return scores
 
     def both(self, videos: PooledVideos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return `mixed` and `members_of` of one model, in one run of its graph."""
-        return self._runners[0].both(videos.pooled[0])
+        mixed, members = self._runners[0].both(videos.pooled[0])
+        check_finite_scores(self.members, videos.video_ids, members)
+        check_finite_scores([_MIXTURE], videos.video_ids, mixed[None])
+        return mixed, members
 
     def writer(
         self, path: str, records: Sequence[str], *, top_k: int | None, force: bool
@@ -100,6 +107,21 @@ class MemberScorer:
 def start_runner(model: OpenModel) -> GraphRunner:
     """Return a session that holds a model's graph and weights."""
     return GraphRunner(model.graph, unmapped(model.source))
+
+
+def finite_mixed(
+    runner: GraphRunner, videos: PooledVideos, members: Sequence[str]
+) -> NDArray[np.float32]:
+    """Return the scores of a model, of a merged one the mixed ones: `(B, C)`.
+
+    Raises:
+        PredictionsError: If some are not finite; names the member that they come from.
+    """
+    scores = runner.mixed(videos.pooled[0])
+    if not np.isfinite(scores).all():
+        check_finite_scores(members, videos.video_ids, runner.members_of(videos.pooled[0]))
+        check_finite_scores([_MIXTURE], videos.video_ids, scores[None])
+    return scores
 
 
 def unmapped(source: TensorSource) -> TensorSource:

@@ -16,7 +16,7 @@ from yt8m_ensemble.packaging.layouts import size_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from yt8m_ensemble.loading.model import OpenModel
+    from yt8m_ensemble.loading.model import OpenedFile, OpenModel
 
 _BOX_WIDTH, _LINE, _GAP, _MARGIN = 230, 18, 60, 20
 _FILLS = {SHARED: "#dbe9f6", MIXTURE: "#e8f3e2"}
@@ -46,6 +46,7 @@ class GraphInspection:
 
     Args:
         path: The model.
+        opened: The file that it turned out to be, and its step.
         inputs: Its input tensor.
         features: Names and sizes of what it reads.
         predictions: Its output tensor.
@@ -60,6 +61,7 @@ class GraphInspection:
     """
 
     path: str
+    opened: OpenedFile
     inputs: str
     features: Mapping[str, int]
     predictions: str
@@ -105,6 +107,7 @@ def _describe(model: OpenModel, *, svg: str | None, num_frames: int) -> GraphIns
     features = model.features
     return GraphInspection(
         path=model.path,
+        opened=model.opened,
         inputs=model.graph.inputs,
         features=dict(zip(features.names, features.sizes, strict=True)),
         predictions=model.graph.predictions,

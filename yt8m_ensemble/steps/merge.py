@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.casting import CastReport
     from yt8m_ensemble.graphs import ModelGraph
-    from yt8m_ensemble.loading.model import OpenModel
+    from yt8m_ensemble.loading.model import OpenedFile, OpenModel
     from yt8m_ensemble.merging import MergePlan
 
 
@@ -42,6 +42,7 @@ class PlannedMerge:
         plan: Where each tensor goes.
         depends_on_chance: Whether the merged model's scores vary from run to run.
         notes: What members' scores depend on besides the video.
+        opened: The file that each member turned out to be, and its step.
     """
 
     directory: str
@@ -51,6 +52,7 @@ class PlannedMerge:
     plan: MergePlan
     depends_on_chance: bool
     notes: tuple[str, ...]
+    opened: tuple[OpenedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,14 @@ def _planned(
         notes = tuple(note for model in opened for note in model.notes)
         is_random = bool(graph.random_operations)
         planned = PlannedMerge(
-            options.out, mixture, plan.nbytes, sizes, plan, depends_on_chance=is_random, notes=notes
+            options.out,
+            mixture,
+            plan.nbytes,
+            sizes,
+            plan,
+            depends_on_chance=is_random,
+            notes=notes,
+            opened=tuple(model.opened for model in opened),
         )
         yield planned, opened, parts, graph
 

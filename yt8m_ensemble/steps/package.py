@@ -6,10 +6,10 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from yt8m_ensemble import files
-from yt8m_ensemble.checkpoints import CheckpointWriter, open_checkpoint
+from yt8m_ensemble.checkpoints import CheckpointWriter, finite_blocks, open_checkpoint
 from yt8m_ensemble.constants import (
     BIAS_VARIABLE,
     FLAGS_FILE,
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.options.shared import Mixture
+
+_BLOCK_VALUES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,28 @@ def plan_package_model(options: PackageOptions) -> PlannedPackage:
     check_exported_graph(
         read_meta_graph(meta), path=meta, allow_operations=options.allow_operations
     )
+    _check_weights(model)
     mixture = None
     if options.weights is not None:
         flags = parse_flags(files.read_bytes(f"{model}/{FLAGS_FILE}"), path=f"{model}/{FLAGS_FILE}")
         mixture = _matching_mixture(flags, options.weights, model=model)
     return PlannedPackage(options.out, sum(sizes.values()), parts.nbytes, mixture)
+
+
+def _check_weights(model: str) -> None:
+    """Read every weight of a model, if it has a checkpoint: nobody would look at them again.
+
+    Raises:
+        CheckpointError: If one is damaged, NaN or infinite.
+    """
+    if not files.exists(f"{model}/{INFERENCE_MODEL}.index"):
+        return
+    with open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source:
+        for name in source.specs():
+            flat = source.read(name).reshape(-1)
+            blocks = (flat[at : at + _BLOCK_VALUES] for at in range(0, flat.size, _BLOCK_VALUES))
+            for _ in finite_blocks(blocks, name=name, place=model):
+                pass
 
 
 def _matching_mixture(

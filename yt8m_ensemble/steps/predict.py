@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.inference import PooledVideos
+    from yt8m_ensemble.loading.model import OpenedFile
     from yt8m_ensemble.storage import PredictionsWriter
 
 
@@ -38,10 +39,12 @@ class PlannedPrediction:
     Args:
         members: Names of the members that would be scored.
         record_files: The files that would be read.
+        opened: The file that each model turned out to be, and its step.
     """
 
     members: tuple[str, ...]
     record_files: tuple[str, ...]
+    opened: tuple[OpenedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class PredictResult:
         csv: The submission, if one was written.
         cache: The prediction file, if one was written.
         num_resumed: Videos among them whose scores an earlier run had left in the cache.
+        depends_on_chance: Whether the scores vary from run to run.
+        opened: The file that each model turned out to be, and its step.
     """
 
     members: tuple[str, ...]
@@ -62,6 +67,7 @@ class PredictResult:
     cache: str | None
     num_resumed: int = 0
     depends_on_chance: bool = False
+    opened: tuple[OpenedFile, ...] = ()
 
 
 @command(PredictOptions)
@@ -101,7 +107,14 @@ def write_scores(options: PredictOptions) -> PredictResult:
         from yt8m_ensemble.scoring.beam import predict_on_beam
 
         done = predict_on_beam(options)
-        return PredictResult(done.members, done.num_videos, None, done.cache)
+        return PredictResult(
+            done.members,
+            done.num_videos,
+            None,
+            done.cache,
+            depends_on_chance=done.depends_on_chance,
+            opened=done.opened,
+        )
     with _scorer(options) as (scorer, paths), ExitStack() as stack:
         result = PredictResult(
             scorer.members,
@@ -109,6 +122,7 @@ def write_scores(options: PredictOptions) -> PredictResult:
             options.csv,
             options.cache,
             depends_on_chance=scorer.depends_on_chance,
+            opened=scorer.opened,
         )
         cache = options.cache
         if cache and options.shard is not None and not options.force:
@@ -145,7 +159,7 @@ def plan_predict_scores(options: PredictOptions) -> PlannedPrediction:
     with _scorer(options) as (scorer, paths):
         if options.cache and options.runner == "local":
             scorer.writer(options.cache, paths, top_k=options.cache_top_k, force=options.force)
-        return PlannedPrediction(scorer.members, tuple(paths))
+        return PlannedPrediction(scorer.members, tuple(paths), scorer.opened)
 
 
 @contextmanager

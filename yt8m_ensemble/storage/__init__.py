@@ -2,6 +2,12 @@
 
 from yt8m_ensemble.storage.digests import predictions_digest
 from yt8m_ensemble.storage.reader import PredictionsFile, open_predictions
-from yt8m_ensemble.storage.writer import PredictionsWriter
+from yt8m_ensemble.storage.writer import PredictionsWriter, check_finite_scores
 
-__all__ = ["PredictionsFile", "PredictionsWriter", "open_predictions", "predictions_digest"]
+__all__ = [
+    "PredictionsFile",
+    "PredictionsWriter",
+    "check_finite_scores",
+    "open_predictions",
+    "predictions_digest",
+]

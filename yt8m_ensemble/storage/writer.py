@@ -159,7 +159,7 @@ class PredictionsWriter:
                 f"{expected[1:]} (members, videos, classes)."
             )
             raise ShapeError(msg, scores=scores.shape, expected=expected)
-        _check_finite(header.members, video_ids, scores)
+        check_finite_scores(header.members, video_ids, scores)
         self._reserve(video_ids, labels)
         file = self._rows(video_ids, has_labels=labels is not None)
         _extend(file["video_ids"], video_ids, at=self._num_videos)
@@ -300,10 +300,15 @@ class PredictionsWriter:
         return False
 
 
-def _check_finite(
+def check_finite_scores(
     members: Sequence[str], video_ids: NDArray[np.bytes_], scores: NDArray[np.floating]
 ) -> None:
     """Refuse scores that are no numbers.
+
+    Args:
+        members: Names of the M members.
+        video_ids: Shape `(B,)`, bytes.
+        scores: Shape `(M, B, ...)`.
 
     Raises:
         PredictionsError: If a member gives one; names it.
