@@ -7,8 +7,7 @@ Bytes equal what TensorFlow writes for the same tensors in the same order. Never
 from __future__ import annotations
 
 import shutil
-import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from yt8m_ensemble.checkpoints.publication import COMPANIONS, publish, recover_c
 from yt8m_ensemble.checkpoints.strings import format_strings
 from yt8m_ensemble.checkpoints.table import format_table
 from yt8m_ensemble.errors import CheckpointError, OutputExistsError
+from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
@@ -63,13 +63,14 @@ class CheckpointWriter:
         self._offset = 0
         self._data: io.FileIO | None = None
         self._part = Path()
+        self._scratch = ExitStack()  # holds the directory of a remote checkpoint's parts
 
     def __enter__(self) -> CheckpointWriter:
         recover_checkpoint(self.prefix)
         files.check_absent(f"{self.prefix}.index", force=self._force)
         with self._explained():
             if files.is_remote(self.prefix):
-                self._part = Path(tempfile.mkdtemp(prefix="yt8m-ens-"))
+                self._part = Path(self._scratch.enter_context(scratch_directory()))
             else:
                 self._part = files.make_part(self.prefix)
                 self._part.mkdir()
@@ -91,6 +92,7 @@ class CheckpointWriter:
                     self._publish()
         finally:
             self._remove_part()
+            self._scratch.close()
 
     def _remove_part(self) -> None:
         # By name first: to list a directory takes a descriptor, and there may be none left.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 import zipfile
 import zlib
@@ -27,6 +26,7 @@ from yt8m_ensemble.loading.keras_files import (
     check_hdf5,
     check_links,
 )
+from yt8m_ensemble.scratch import scratch_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def load_keras_model(
     with ExitStack() as stack:
         local = path
         if files.is_remote(path):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+            folder = stack.enter_context(scratch_directory())
             local = str(Path(folder, path.rpartition("/")[2]))
             files.copy(path, local)
         read = _read_archive if path.endswith(".keras") else _read_legacy
@@ -109,7 +109,7 @@ def _read_legacy(local: str, path: str) -> Any:
                 )
                 raise ModelError(msg, path=path)
             config = check_config(_text(file.attrs["model_config"]), path=path)
-            with tempfile.TemporaryDirectory(prefix="yt8m-ens-") as folder:
+            with scratch_directory() as folder:
                 plain = f"{folder}/model.h5"
                 with h5py.File(plain, "w") as copy:
                     copy.attrs["model_config"] = json.dumps(_modernized(config))

@@ -9,7 +9,6 @@ Runs it only where `OpenModel.predict` is called.
 from __future__ import annotations
 
 import re
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,6 +43,7 @@ from yt8m_ensemble.loading.paths import find_flags, find_prefix, read_flags
 from yt8m_ensemble.models import build_graph, recognize
 from yt8m_ensemble.options import ModelOptions, keywords
 from yt8m_ensemble.packaging import extract_bundle
+from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import (
     CombinedSource,
     DictSource,
@@ -234,7 +234,7 @@ def open_with(path: str, options: ModelOptions) -> Iterator[OpenModel]:
     with ExitStack() as stack:
         where = path
         if path.endswith((".tgz", ".tar.gz")):
-            where = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+            where = stack.enter_context(scratch_directory())
             extract_bundle(path, where)
         opened = _OPENERS[detect_format(where)](where, options, stack)
         if where != path:  # unpacked to where nobody looks

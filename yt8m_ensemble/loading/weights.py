@@ -6,7 +6,6 @@ graphs. Runs no graph; loads TensorFlow only for frozen graphs.
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.loading.formats import detect_format, saved_model_dir
 from yt8m_ensemble.loading.keras_files import WEIGHTS, check_entries
 from yt8m_ensemble.loading.paths import find_prefix
+from yt8m_ensemble.scratch import scratch_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def open_weights(path: str, *, verify: bool = True) -> Iterator[tuple[TensorSour
         elif path.endswith((".h5", ".hdf5")):
             yield stack.enter_context(open_keras_weights(path)), path
         elif path.endswith(".keras"):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+            folder = stack.enter_context(scratch_directory())
             inner = _extract_weights(path, folder)
             yield stack.enter_context(open_keras_weights(inner)), path
         else:
@@ -57,7 +57,7 @@ def _open_graph_weights(path: str, stack: ExitStack, *, verify: bool) -> tuple[T
     if path.endswith((".tgz", ".tar.gz")):
         from yt8m_ensemble.packaging import extract_bundle
 
-        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+        place = stack.enter_context(scratch_directory())
         extract_bundle(path, place)
     if files.exists(f"{place}.index"):  # a prefix may itself be the name of a directory
         prefix = place

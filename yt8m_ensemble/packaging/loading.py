@@ -6,6 +6,7 @@ The process runs `official_client.py` by its path; this side feeds it batches an
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import numpy as np
 from yt8m_ensemble.constants import TIMEOUT_S
 from yt8m_ensemble.errors import BundleError, EnsembleError, MissingDependencyError
 from yt8m_ensemble.packaging import official_client
+from yt8m_ensemble.scratch import scratch_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -174,13 +176,15 @@ def fresh_reader(
         MissingDependencyError: If there is no such interpreter, or it lacks TensorFlow.
     """
     # A file, not a pipe: nobody reads it while batches flow, and a full pipe would block.
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, scratch_directory() as scratch:
         try:
             process = subprocess.Popen(  # noqa: S603 - our own script, no shell
                 [python, "-I", CLIENT_PATH, path, str(max_memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                # It is killed if it hangs, and could not tidy up.
+                env={**os.environ, "TMPDIR": scratch},
             )
         except OSError as error:
             msg = (

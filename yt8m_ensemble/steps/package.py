@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from yt8m_ensemble.packaging import (
 )
 from yt8m_ensemble.packaging.mixture import find_mixture_constants, replace_mixture_constants
 from yt8m_ensemble.provenance import write_provenance
+from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import (
     Bundle,
     MixtureWeights,
@@ -90,7 +90,7 @@ def package_model(options: PackageOptions) -> PackageResult:
     with ExitStack() as stack:
         packed = model
         if mixture is not None:
-            packed = stack.enter_context(tempfile.TemporaryDirectory(prefix="yt8m-ens-"))
+            packed = stack.enter_context(scratch_directory())
             _copy_with_weights(model, packed, mixture, progress=options.progress)
         bundle = write_bundle(packed, options.out, max_size=options.max_size, force=options.force)
     write_provenance(

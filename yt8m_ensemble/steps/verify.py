@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +44,7 @@ from yt8m_ensemble.packaging import (
     read_mixture,
     stored_scores,
 )
+from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import (
     READERS,
     Bundle,
@@ -209,7 +209,7 @@ class _Archive:
 @contextmanager
 def _open_archive(path: str) -> Iterator[_Archive]:
     """Yield the parts of an archive; a remote one is copied, for another process reads it."""
-    with tempfile.TemporaryDirectory(prefix="yt8m-ens-") as directory:
+    with scratch_directory() as directory:
         local = path
         if files.is_remote(path):
             local = f"{directory}/{Path(path).name}"
