@@ -357,6 +357,43 @@ def read_meta_graph(path):
     load_meta_graph(str(path))
 
 
+def make_saved_model(folder):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weight = tf.Variable(tf.ones((8, NUM_CLASSES)))
+    signature = [tf.TensorSpec([None, 8], tf.float32, "x")]
+    module.score = tf.function(lambda x: {"y": x @ module.weight}, input_signature=signature)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.score})
+    return folder / "saved_model.pb"
+
+
+def make_frozen_graph(folder):
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (None, 8), name="x")
+        tf.sigmoid(x @ tf.ones((8, NUM_CLASSES)), name="y")
+    (folder / "m.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    return folder / "m.pb"
+
+
+def make_keras_model(folder):
+    import keras
+
+    layers = [keras.Input((8,)), keras.layers.Dense(NUM_CLASSES, activation="sigmoid")]
+    keras.Sequential(layers).save(folder / "m.keras")
+    return folder / "m.keras"
+
+
+def read_model(path):
+    from yt8m_ensemble.loading.model import open_model
+
+    with open_model(str(path)):
+        pass
+
+
 def make_bundle(folder):
     import tarfile
 
@@ -407,6 +444,9 @@ FORMATS = {
     "state-file": Format(make_state_file, read_state_file),
     "tfrecord": Format(make_records, read_records, mutate_record),
     "meta-graph": Format(make_meta_graph, read_meta_graph),
+    "saved-model": Format(make_saved_model, read_model),
+    "frozen-graph": Format(make_frozen_graph, read_model),
+    "keras-model": Format(make_keras_model, read_model, mutate_zip),
     "tgz": Format(make_bundle, read_bundle, mutate_gzip),
 }
 

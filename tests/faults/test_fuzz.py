@@ -9,11 +9,19 @@ from yt8m_ensemble.errors import EnsembleError
 
 pytestmark = pytest.mark.tf
 
-SLOW = {"tfrecord": 15, "meta-graph": 60, "recipe": 60}
+SLOW = {
+    "tfrecord": 15,
+    "meta-graph": 60,
+    "recipe": 60,
+    "saved-model": 60,
+    "frozen-graph": 60,
+    "keras-model": 60,
+}
 """Formats that take long to open, and how many mutants of them fit into a test."""
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
 @pytest.mark.parametrize("name", FORMATS)
 def test_mutants_open_or_are_refused(name):
     found = fuzz(name, seed=1, count=SLOW.get(name, 300))
