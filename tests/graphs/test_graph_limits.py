@@ -154,3 +154,25 @@ def test_a_missing_attribute_is_named():
     node.attr["T"].type = 0
     with pytest.raises(GraphError, match="Identity 'loop' names no dtype in 'T'"):
         check_attributes(meta, path="m")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "field", "values"),
+    [
+        (tf.float32, "float_val", [1.0] * 3),
+        (tf.string, "string_val", [b"a"] * 3),
+        (tf.float16, "half_val", [1] * 3),
+        (tf.complex64, "scomplex_val", [1.0] * 6),
+    ],
+)
+def test_a_constant_of_more_values_than_its_shape_has_is_refused(dtype, field, values):
+    meta = with_constant()
+    tensor, node = meta.graph_def.node[0].attr["value"].tensor, meta.graph_def.node[0]
+    tensor.Clear()
+    tensor.dtype = node.attr["dtype"].type = dtype.as_datatype_enum
+    tensor.tensor_shape.dim.add().size = 2
+    getattr(tensor, field).extend(values)
+    with pytest.raises(GraphError, match="do not fit each other"):
+        check_limits(meta, path="m")
+    tensor.tensor_shape.dim[0].size = 3
+    check_limits(meta, path="m")

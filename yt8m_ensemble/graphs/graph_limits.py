@@ -193,6 +193,7 @@ def _unfolded_bytes(node: NodeDef, tensor: TensorProto, path: str) -> int:
         min(dims, default=0) < 0
         or (node.op == "Const" and {tensor.dtype} != {value.type for value in dtypes})
         or (itemsize and tensor.tensor_content and len(tensor.tensor_content) != nbytes)
+        or _count_values(tensor) > math.prod(dims)
     ):
         msg = (
             f"'{path}' is damaged: dtype, shape and value of the constant '{node.name}' do not fit "
@@ -229,6 +230,12 @@ def _check_result(name: str, nbytes: float, path: str) -> None:
             f"{MAX_TENSOR_BYTES:,} are allowed."
         )
         raise GraphError(msg, path=path, node=name, nbytes=nbytes, limit=MAX_TENSOR_BYTES)
+
+
+def _count_values(tensor: TensorProto) -> int:
+    """Return how many values are listed one by one; the last one stands for all that follow."""
+    lists = {field.name: len(value) for field, value in tensor.ListFields() if field.is_repeated}
+    return max((n // 2 if "complex" in name else n for name, n in lists.items()), default=0)
 
 
 def _dims(tensor: TensorProto) -> list[int]:
