@@ -161,3 +161,18 @@ def test_a_temperature_is_written_with_a_picture_and_nothing_else_changes(tmp_pa
     truncated = write(tmp_path / "top.h5", [0, 1], top_k=20)
     with pytest.raises(PredictionsError, match="`--calibrated` takes all scores"):
         tune_weights(predictions=[truncated], calibrated=True)
+
+
+def test_thresholds_are_written_and_judged(tmp_path, predictions):
+    path = tmp_path / "t.json"
+    done = tune_weights(
+        predictions=predictions, thresholds=str(path), objective="precision:0.8", holdout=0.4
+    )
+    assert done.thresholds is not None
+    assert json.loads(path.read_text())["thresholds"] == [*done.thresholds.values]
+    assert len(done.thresholds.values) == 60
+    assert [found.videos for found in done.thresholds.labellings] == ["out of fold", "held out"]
+    with pytest.raises(OutputExistsError):
+        tune_weights(predictions=predictions, thresholds=str(path))
+    with pytest.raises(UsageError, match="`--objective` is 'f3'"):
+        tune_weights(predictions=predictions, objective="f3")

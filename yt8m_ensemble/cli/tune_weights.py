@@ -56,5 +56,9 @@ def tune_weights(given: Given) -> None:
     lines += ["The search was interrupted; this is the best so far."] * result.was_interrupted
     lines += [done.certificate.sentence] if done.certificate else []
     lines += [done.calibration.sentence] if done.calibration else []
+    if done.thresholds:
+        given_to = sum(value is not None for value in done.thresholds.values)
+        lines.append(f"{given_to} of {len(done.thresholds.values)} classes have a threshold.")
+        lines += [labelling.sentence for labelling in done.thresholds.labellings]
     lines += [f"Wrote '{done.path}'."] * bool(done.path)
     given.emit(done, tables=tables, text="\n".join(lines))

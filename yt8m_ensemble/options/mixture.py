@@ -71,6 +71,20 @@ class TuneOptions(HoldoutOptions, PredictionSetOptions, OutputOptions):
         str | None,
         option("Picture of how often scores come true, to write.", metavar="OUT.png"),
     ] = None
+    thresholds: Annotated[
+        str | None,
+        option(
+            "Thresholds of the classes, to write: scores from there on are labels.",
+            metavar="T.json",
+        ),
+    ] = None
+    objective: Annotated[
+        str,
+        option(
+            "Thresholds of the highest F1, or of the highest recall at a precision.",
+            metavar="f1|precision:P",
+        ),
+    ] = "f1"
 
     def check(self) -> None:
         """Refuse options that need each other.

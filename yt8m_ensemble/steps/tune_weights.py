@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.options import TuneOptions, command
@@ -13,10 +15,16 @@ from yt8m_ensemble.plotting import draw_reliability, draw_tuning
 from yt8m_ensemble.storage.prediction_set import PredictionSet, open_prediction_set
 from yt8m_ensemble.tuning import Scorer, TuneResult, TuneSettings, split_videos, tune
 from yt8m_ensemble.tuning.calibration import Calibration, calibrate
+from yt8m_ensemble.tuning.splits import split_into_folds
+from yt8m_ensemble.tuning.thresholds import Objective, Thresholds, fit_thresholds
 from yt8m_ensemble.tuning.weight_sweep import sweep_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.values import MixtureWeights
 
 NARROW = 1e-4
 """Below this width the ends of a certified interval are the same GAP for any practical purpose."""
@@ -73,6 +81,7 @@ class TuneWeightsResult:
         result: The mixture and its gains.
         certificate: Bounds of its GAP if the predictions are truncated; else `None`.
         calibration: What its temperature changes; `None` if none was asked for.
+        thresholds: Of the classes; `None` if none were asked for.
     """
 
     path: str | None
@@ -80,6 +89,7 @@ class TuneWeightsResult:
     result: TuneResult
     certificate: Certificate | None = None
     calibration: Calibration | None = None
+    thresholds: Thresholds | None = None
 
 
 @command(TuneOptions)
@@ -96,6 +106,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         PredictionsError: If a file is unfinished, lacks labels, differs in classes, or keeps too
             few scores.
     """
+    objective = Objective.parse(options.objective)
     with _opened(options) as opened:
         by_class = options.per_class or (options.class_bias and options.space == "logit")
         candidates, truncated = opened.candidates(per_class=by_class, progress=options.progress)
@@ -128,6 +139,9 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         if options.calibrated:
             calibration = calibrate(opened.blocks(), result.weights, tuned_on, held_out)
             result = replace(result, weights=calibration.weights)
+        thresholds = None
+        if options.thresholds:
+            thresholds = _thresholds(opened, result.weights, tuned_on, objective, options)
         inner = candidates.select(tuned_on)
         certificate = None
         certifiable = not result.weights.class_bias
@@ -145,7 +159,32 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         draw_tuning(options.plot, sweep, result.trace, title=title, force=options.force)
     if calibration is not None and options.reliability:
         draw_reliability(options.reliability, calibration, force=options.force)
-    return TuneWeightsResult(options.out, result.weights.names, result, certificate, calibration)
+    if options.thresholds and thresholds is not None:
+        files.write_text(options.thresholds, thresholds.to_json(), force=options.force)
+    return TuneWeightsResult(
+        options.out,
+        result.weights.names,
+        result,
+        certificate=certificate,
+        calibration=calibration,
+        thresholds=thresholds,
+    )
+
+
+def _thresholds(
+    opened: PredictionSet,
+    weights: MixtureWeights,
+    tuned_on: NDArray[np.int64],
+    objective: Objective,
+    options: TuneOptions,
+) -> Thresholds:
+    folds = np.full(len(opened.video_ids), -1)
+    parts = split_into_folds(
+        opened.video_ids[tuned_on], num_folds=max(options.folds, 1), seed=options.seed
+    )
+    for number, rows in enumerate(parts):
+        folds[tuned_on[rows]] = number
+    return fit_thresholds(opened.filled_blocks(), weights, objective, folds=folds)
 
 
 @command(TuneOptions)
@@ -161,7 +200,8 @@ def plan_tune_weights(options: TuneOptions) -> PlannedTuning:
 
 @contextmanager
 def _opened(options: TuneOptions) -> Iterator[PredictionSet]:
-    for path in filter(None, (options.out, options.plot, options.reliability)):
+    outputs = (options.out, options.plot, options.reliability, options.thresholds)
+    for path in filter(None, outputs):
         files.check_absent(path, force=options.force)
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
         wants = {"`--per-class`": options.per_class, "`--calibrated`": options.calibrated}

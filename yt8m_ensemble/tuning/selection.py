@@ -14,8 +14,8 @@ import numpy as np
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.tuning.scoring import Scorer
+from yt8m_ensemble.tuning.splits import hash_videos, split_videos
 from yt8m_ensemble.tuning.tuners import search_weights
-from yt8m_ensemble.tuning.validation import hash_videos, split_videos
 from yt8m_ensemble.values import MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ Joins candidates, contenders and scoring; reads no file.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from yt8m_ensemble.tuning.baselines import BASELINES, ScoreFunction, apply_mixtu
 from yt8m_ensemble.tuning.class_bias import allowed_precisions, fit_class_bias, rank_exactly
 from yt8m_ensemble.tuning.scoring import Scorer, paired_differences
 from yt8m_ensemble.tuning.shrinkage import ShrunkFit, fit_shrunk
+from yt8m_ensemble.tuning.splits import split_into_folds, split_videos
 from yt8m_ensemble.values import SPACES, MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:
@@ -167,43 +167,6 @@ class TuneResult:
         return next((j.gap for j in self.judgements if j.name == name), None)
 
 
-def split_videos(
-    video_ids: NDArray[np.bytes_], *, fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split videos into those to tune on and those to hold out, by a seeded hash of their ids.
-
-    The side of a video depends on its id and the seed alone, so more videos never move others.
-
-    Args:
-        video_ids: Shape `(N,)`, bytes.
-        fraction: Share to hold out, in `[0, 1)`; 0 holds out none.
-        seed: Seed of the hash.
-
-    Returns:
-        Rows to tune on and rows to hold out, rising.
-
-    Raises:
-        UsageError: If the fraction leaves a side without a video that should have some.
-    """
-    held_out = hash_videos(video_ids, key=f"hold out {seed}") < fraction
-    tuned, held = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    if not len(tuned) or (fraction > 0 and not len(held)):
-        msg = (
-            f"Holding out {fraction:g} of {len(video_ids)} videos leaves {len(tuned)} to tune on "
-            f"and {len(held)} to judge on. Use more videos, or another `--holdout`."
-        )
-        raise UsageError(msg, num_videos=len(video_ids), holdout=fraction)
-    return tuned, held
-
-
-def hash_videos(video_ids: NDArray[np.bytes_], *, key: str) -> NDArray[np.float64]:
-    """Return a number in `[0, 1)` for each video id, uniform over ids and fixed for a key."""
-    digests = [
-        hashlib.blake2b(i, digest_size=8, key=key.encode()).digest() for i in video_ids.tolist()
-    ]
-    return np.frombuffer(b"".join(digests), "<u8") / 2.0**64
-
-
 @dataclass(frozen=True)
 class TuneSettings:
     """How `tune` fits and judges; fields as in `options.mixture.TuneOptions`."""
@@ -276,9 +239,9 @@ class _Tuning:
         if not self._inner.num_positives:
             msg = f"None of the {len(inner)} videos to tune on has a label; nothing can be scored."
             raise PredictionsError(msg, num_videos=len(inner))
-        # By rank of the hash, so that folds are of one size.
-        order = np.argsort(hash_videos(video_ids[inner], key=f"fold {settings.seed}"))
-        self._folds = [order[fold :: settings.folds] for fold in range(settings.folds)]
+        self._folds = split_into_folds(
+            video_ids[inner], num_folds=settings.folds, seed=settings.seed
+        )
 
     def result(self) -> TuneResult:
         """Fit on all videos to tune on and on all folds but one in turn; choose; judge.
