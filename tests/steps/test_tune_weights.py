@@ -176,3 +176,16 @@ def test_thresholds_are_written_and_judged(tmp_path, predictions):
         tune_weights(predictions=predictions, thresholds=str(path))
     with pytest.raises(UsageError, match="`--objective` is 'f3'"):
         tune_weights(predictions=predictions, objective="f3")
+
+
+@pytest.mark.tf
+def test_videos_that_members_were_trained_on_are_counted(tmp_path, predictions):
+    from yt8m_ensemble.data import encode_means, write_records
+
+    means = {"mean_rgb": np.zeros(3, np.float32)}
+    trained = [*VIDEO_IDS[5:12].tolist(), b"another"]
+    write_records(str(tmp_path / "train.tfrecord"), [encode_means(i, [1], means) for i in trained])
+    words = ["tune-weights", *(f"--predictions={path}" for path in predictions)]
+    told = CliRunner().invoke(cli, [*words, "--train-data", str(tmp_path / "train.tfrecord")])
+    assert "Careful: 7 of these videos are among the training records" in told.output
+    assert "Careful" not in CliRunner().invoke(cli, words).output

@@ -56,6 +56,11 @@ def tune_weights(given: Given) -> None:
     lines += ["The search was interrupted; this is the best so far."] * result.was_interrupted
     lines += [done.certificate.sentence] if done.certificate else []
     lines += [done.calibration.sentence] if done.calibration else []
+    if done.num_trained_on:
+        lines.append(
+            f"Careful: {done.num_trained_on:,} of these videos are among the training records, so "
+            "members look better than they are. Tune on videos that none was trained on."
+        )
     if done.thresholds:
         given_to = sum(value is not None for value in done.thresholds.values)
         lines.append(f"{given_to} of {len(done.thresholds.values)} classes have a threshold.")

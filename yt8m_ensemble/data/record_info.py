@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from yt8m_ensemble.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 ID_KEYS = ("id", "video_id")
 """Names of the id in records of 2018 on and of 2017."""
 
 LABELS_KEY = "labels"
+
+_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,36 @@ def read_record_info(path: str) -> RecordInfo:
         raise DataError(msg, path=path, index=0) from error
     msg = f"'{path}' holds no record. Leave it out of the glob, or write it again."
     raise DataError(msg, path=path, index=0)
+
+
+def read_video_ids(paths: Sequence[str]) -> NDArray[np.bytes_]:
+    """Read the ids of all videos of record files, of either level.
+
+    Args:
+        paths: The files.
+
+    Returns:
+        Shape `(N,)`, bytes, in the order of the records.
+
+    Raises:
+        DataError: If a file is damaged or a record has no id; carries `path`.
+    """
+    wanted = {key: tf.io.FixedLenFeature((), tf.string, default_value="") for key in ID_KEYS}
+    found: list[NDArray[Any]] = []
+    for path in paths:
+        try:
+            for records in tf.data.TFRecordDataset(path).batch(_BATCH):
+                context, *_ = tf.io.parse_sequence_example(records, context_features=wanted)
+                pairs = zip(*(context[key].numpy().tolist() for key in ID_KEYS), strict=True)
+                ids = [first or second for first, second in pairs]
+                found.append(np.array(ids, np.bytes_))
+                if not all(ids):
+                    msg = f"'{path}' holds a record without a video id. Write the file again."
+                    raise DataError(msg, path=path)
+        except tf.errors.OpError as error:
+            msg = f"'{path}' cannot be read as records: {error.message}. Fetch or write it again."
+            raise DataError(msg, path=path) from error
+    return np.concatenate(found) if found else np.zeros(0, "S1")
 
 
 def describe_record(serialized: bytes) -> RecordInfo:

@@ -63,6 +63,13 @@ class TuneOptions(HoldoutOptions, PredictionSetOptions, OutputOptions):
         bool,
         option("Add a temperature that makes scores mean what they say; needs all scores."),
     ] = False
+    train_data: Annotated[
+        str | None,
+        option(
+            "Records that members were trained on, to count the videos that are among them.",
+            metavar="GLOB",
+        ),
+    ] = None
     out: Annotated[str | None, option("Mixture-weights file to write.", metavar="W.json")] = None
     plot: Annotated[
         str | None, option("Picture of GAP over the weights, to write.", metavar="OUT.png")

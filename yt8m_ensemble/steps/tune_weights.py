@@ -82,6 +82,8 @@ class TuneWeightsResult:
         certificate: Bounds of its GAP if the predictions are truncated; else `None`.
         calibration: What its temperature changes; `None` if none was asked for.
         thresholds: Of the classes; `None` if none were asked for.
+        num_trained_on: Videos among the records that members were trained on; `None` if these
+            were not named.
     """
 
     path: str | None
@@ -90,6 +92,7 @@ class TuneWeightsResult:
     certificate: Certificate | None = None
     calibration: Calibration | None = None
     thresholds: Thresholds | None = None
+    num_trained_on: int | None = None
 
 
 @command(TuneOptions)
@@ -142,6 +145,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         thresholds = None
         if options.thresholds:
             thresholds = _thresholds(opened, result.weights, tuned_on, objective, options)
+        num_trained_on = _count_trained_on(opened.video_ids, options.train_data)
         inner = candidates.select(tuned_on)
         certificate = None
         certifiable = not result.weights.class_bias
@@ -168,6 +172,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         certificate=certificate,
         calibration=calibration,
         thresholds=thresholds,
+        num_trained_on=num_trained_on,
     )
 
 
@@ -185,6 +190,16 @@ def _thresholds(
     for number, rows in enumerate(parts):
         folds[tuned_on[rows]] = number
     return fit_thresholds(opened.filled_blocks(), weights, objective, folds=folds)
+
+
+def _count_trained_on(video_ids: NDArray[np.bytes_], train_data: str | None) -> int | None:
+    if train_data is None:
+        return None
+    # Loads TensorFlow, which nothing else here needs.
+    from yt8m_ensemble.data import read_video_ids
+
+    trained = read_video_ids(files.expand_globs(train_data, option="--train-data"))
+    return int(np.isin(video_ids, trained).sum())
 
 
 @command(TuneOptions)
