@@ -129,7 +129,7 @@ def compare_members(
     num_positives = candidates.num_positives
     gaps = {n: average_precision(candidates.hits[p], num_positives) for n, p in pools.items()}
     best_single = max(candidates.names, key=lambda name: gaps[name])
-    tops = {name: _best_candidates(candidates, mixed) for name, mixed in scores.items()}
+    tops = {name: best_candidates(candidates, mixed) for name, mixed in scores.items()}
     right = {name: candidates.hits[top] for name, top in tops.items()}
     positives = np.bincount(labels.class_ids, minlength=labels.num_classes)
     ids = labels.video_ids.astype("U")
@@ -150,7 +150,7 @@ def compare_members(
     )
 
 
-def _best_candidates(candidates: Candidates, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
+def best_candidates(candidates: Candidates, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return each video's best candidate, the lowest class among equals."""
     videos = np.repeat(np.arange(candidates.num_videos), np.diff(candidates.indptr))
     # Videos stay together and classes rise within them, so the first of each video is its best.
