@@ -30,7 +30,7 @@ def compare(given: Given) -> None:
     found = result.comparison
     pairs = [
         (" / ".join(p.members), f"{p.correlation:.3f}", f"{p.disagreement:.3f}",
-         f"{p.only_first:.3f}", f"{p.only_second:.3f}")
+         f"{p.only_first:.3f}", f"{p.only_second:.3f}", f"{p.q:.3f}")
         for p in found.pairs
     ]  # fmt: skip
     bands = [
@@ -53,7 +53,9 @@ def compare(given: Given) -> None:
         tables=[
             Table("GAP", tuple(found.gaps), [[f"{g:.5f}" for g in found.gaps.values()]]),
             Table(
-                "Pairs", ("members", "correlation", "differ", "first right", "second right"), pairs
+                "Pairs",
+                ("members", "correlation", "differ", "first right", "second right", "Q"),
+                pairs,
             ),
             Table("GAP by positives of a class", ("positives", "classes", *found.gaps), bands),
             Table(

@@ -36,6 +36,9 @@ class Pair:
         disagreement: Share of videos whose best class differs.
         only_first: Share of videos where the first alone puts a positive on top.
         only_second: Share of videos where the second alone does.
+        q: Yule's Q of these successes, `(ad - bc) / (ad + bc)` with both right a, both wrong d,
+            one alone b and c: 1 for members that fail on the same videos, 0 for independent ones;
+            `nan` where it is 0 / 0.
     """
 
     members: tuple[str, str]
@@ -43,6 +46,7 @@ class Pair:
     disagreement: float
     only_first: float
     only_second: float
+    q: float
 
 
 @dataclass(frozen=True)
@@ -173,9 +177,16 @@ def _pairs(candidates: Candidates, tops: Mapping[str, NDArray[np.int64]]) -> tup
                     float(np.mean(first != second)),
                     float(np.mean(hit & ~other_hit)),
                     float(np.mean(other_hit & ~hit)),
+                    _yules_q(hit, other_hit),
                 )
             )
     return tuple(pairs)
+
+
+def _yules_q(hit: NDArray[np.bool_], other_hit: NDArray[np.bool_]) -> float:
+    alike = np.sum(hit & other_hit) * float(np.sum(~hit & ~other_hit))
+    unlike = np.sum(hit & ~other_hit) * float(np.sum(other_hit & ~hit))
+    return float((alike - unlike) / (alike + unlike)) if alike + unlike else float("nan")
 
 
 def _bands(
