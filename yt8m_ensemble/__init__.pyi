@@ -161,6 +161,7 @@ from yt8m_ensemble.steps.predict import (
 from yt8m_ensemble.steps.predict import (
     write_scores as write_scores,
 )
+from yt8m_ensemble.steps.report import make_report as make_report
 from yt8m_ensemble.steps.select import (
     plan_select_ensemble as plan_select_ensemble,
 )

@@ -25,6 +25,9 @@ DEQUANTIZE_BIAS: Final = 4.0 / 512.0 - 2.0
 TOP_K: Final = 20
 """Pairs a video that GAP and the submission format keep (challenge rules of 2017 and 2018)."""
 
+EQUIVALENCE_MARGIN: Final = 0.0005
+"""Difference of GAP that counts as none: a tenth of what separated teams of the challenge."""
+
 MAX_BUNDLE_BYTES: Final = 1_000_000_000
 """Uncompressed model size that the 2018 rules allow: 1 GB."""
 

@@ -24,11 +24,15 @@ class Provenance(msgspec.Struct, frozen=True):
 
     Attributes:
         command: The command that made the artefact.
+        inputs: Digest of each input by its path.
+        versions: Of the toolkit and of Python.
         options: Its options by name.
         model_flags: Flags of the model, of an averaged checkpoint.
     """
 
     command: str = ""
+    inputs: dict[str, str] = {}
+    versions: dict[str, str] = {}
     options: dict[str, Any] = {}
     model_flags: dict[str, Any] | None = None
 

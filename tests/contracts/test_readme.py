@@ -17,7 +17,7 @@ EXAMPLES = re.findall(
 
 
 def test_every_example_runs_as_written(tmp_path):
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     shim = tmp_path / "bin" / "yt8m-ens"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m yt8m_ensemble "$@"\n')

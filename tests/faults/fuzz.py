@@ -281,10 +281,11 @@ def read_provenance(path):
 
 def make_run_state(folder):
     from yt8m_ensemble.recipe.run_state import RunState
+    from yt8m_ensemble.reporting.stored import StepResult
 
     (folder / "x").write_text("content")
     state = RunState(str(folder))
-    state.finish("a/train", "key", [str(folder / "x")])
+    state.finish("a/train", "key", [str(folder / "x")], elapsed_s=1.5, result=StepResult())
     return folder / ".steps" / "a.train.json"
 
 

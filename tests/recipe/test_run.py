@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ num_classes = 25
 batch_size = 50
 num_epochs = 2
 save_steps = 2
+log_steps = 2
 
 [ensembles.e.members.a]
 model = "LogisticModel"
@@ -83,6 +85,27 @@ def test_a_run_ends_with_a_report_and_a_verified_bundle(done):
         assert all(0 < gap < 1 for gap in row.gaps)
         assert row.gaps[1] == pytest.approx(row.gaps[2], abs=2e-3)
     assert 0 < report.num_videos < 120
+
+
+def test_a_run_ends_with_a_page_that_needs_no_model_again(done):
+    path, result = done
+    data = json.loads(Path(result.page).with_suffix(".json").read_text())
+    assert "passed all" in data["verdict"]["e"]["sentence"]
+    assert len(data["checks"]["e"]) > 5
+    assert data["recipe"]["e"]["text"] == path.read_text()
+    assert data["sizes"]["e"]["archive_bytes"] == Path(result.reports[0].bundle).stat().st_size
+    packaged = result.reports[0].rows[-1].gaps
+    assert data["steps"]["e"][-1]["gap"] == pytest.approx(packaged[-1], abs=1e-12)
+    for member in data["members"]["e"]:
+        assert len(member["averaged"]) == 2
+        assert list(map(int, member["checkpoint_gaps"])) == member["checkpoints"]
+        assert member["averaged"] == member["checkpoints"][-2:]
+        assert [step for step, _ in member["loss"]] == list(
+            range(2, member["checkpoints"][-1] + 1, 2)
+        )
+        assert member["train_s"] > 0
+        assert data["sizes"]["e"]["members"][member["name"]] > 0
+    assert Path(result.page).read_text().count("<svg") >= 9
 
 
 def test_the_report_weighs_by_class_where_the_weights_do(done, tmp_path):

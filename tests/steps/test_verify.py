@@ -72,6 +72,10 @@ def test_a_sound_archive_agrees_with_what_its_members_predicted(world, archive, 
     assert compared(found).num_videos == 10
     assert compared(found).max_difference <= tolerance
     assert compared(found).gap == pytest.approx(compared(found).stored_gap, abs=1e-3)
+    equivalence = compared(found).equivalence
+    assert equivalence.difference == pytest.approx(
+        compared(found).gap - compared(found).stored_gap, abs=1e-9
+    )
 
 
 def test_other_weights_are_told_by_video_and_class(world, tmp_path):

@@ -73,9 +73,11 @@ def test_a_resample_is_scored_as_if_its_videos_were_copied():
     rows = np.repeat(np.arange(30), copies)
     expected = dense_gap(scores[:, rows], labels[rows], [0.2, 0.3, 0.5], "probability")
     # Copies of a video tie with each other; the resample ranks copies of one pair together.
-    assert ranking.resampled_gap(copies) == pytest.approx(expected, abs=2e-3)
+    assert ranking.resampled_gaps(copies[:, None]) == pytest.approx(expected, abs=2e-3)
     ones = np.ones(30, np.int32)
-    assert ranking.resampled_gap(ones) == pytest.approx(scorer.gap([0.2, 0.3, 0.5]), abs=1e-12)
+    assert ranking.resampled_gaps(ones[:, None]) == pytest.approx(
+        scorer.gap([0.2, 0.3, 0.5]), abs=1e-12
+    )
 
 
 def test_bad_input_is_named():

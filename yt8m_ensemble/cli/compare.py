@@ -8,18 +8,29 @@ from yt8m_ensemble.cli.options import Given, command
 @command(
     "compare",
     "CompareOptions",
-    examples=["yt8m-ens compare --predictions val.h5 --weights weights.json --plot compare.png"],
+    examples=[
+        "yt8m-ens compare --predictions val.h5 --weights weights.json --plot compare.png",
+        "yt8m-ens compare float32.h5 uint8.h5 --margin 0.0005",
+    ],
 )
 def compare(given: Given) -> None:
-    """Show how members differ, and the videos where their mixture is right or wrong instead."""
+    """Show how members differ, and the videos where their mixture is right or wrong instead.
+
+    Of two caches without `--predictions`, test whether members of one name score alike.
+    """
     from yt8m_ensemble.cli.render import Table
     from yt8m_ensemble.steps.compare import compare_predictions
 
     result = given.run(compare_predictions)
+    if result.comparison is None:
+        given.emit(
+            result, text="\n".join(f"{k}: {e.sentence}." for k, e in result.equivalence.items())
+        )
+        return
     found = result.comparison
     pairs = [
         (" / ".join(p.members), f"{p.correlation:.3f}", f"{p.disagreement:.3f}",
-         f"{p.only_first:.3f}", f"{p.only_second:.3f}")
+         f"{p.only_first:.3f}", f"{p.only_second:.3f}", f"{p.q:.3f}")
         for p in found.pairs
     ]  # fmt: skip
     bands = [
@@ -42,7 +53,9 @@ def compare(given: Given) -> None:
         tables=[
             Table("GAP", tuple(found.gaps), [[f"{g:.5f}" for g in found.gaps.values()]]),
             Table(
-                "Pairs", ("members", "correlation", "differ", "first right", "second right"), pairs
+                "Pairs",
+                ("members", "correlation", "differ", "first right", "second right", "Q"),
+                pairs,
             ),
             Table("GAP by positives of a class", ("positives", "classes", *found.gaps), bands),
             Table(

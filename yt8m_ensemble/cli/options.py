@@ -333,7 +333,9 @@ def _parameter(
     kind, settings = _click_type(item)
     if item.spelling.is_argument:
         nargs = -1 if item.spelling.parse == "rest" else 1
-        return click.Argument([name], type=kind, nargs=nargs, required=True, metavar=flag)
+        return click.Argument(
+            [name], type=kind, nargs=nargs, required=item.is_required, metavar=flag
+        )
     settings |= {"default": None, "required": is_required, "hidden": bool(suffix)}
     if kind is bool:
         names = f"{flag}/--no-{flag[2:]}" if is_negatable else flag

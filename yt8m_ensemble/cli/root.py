@@ -29,6 +29,7 @@ from yt8m_ensemble.cli.merge import merge
 from yt8m_ensemble.cli.merge_predictions import merge_predictions
 from yt8m_ensemble.cli.package import package
 from yt8m_ensemble.cli.predict import predict
+from yt8m_ensemble.cli.report import report
 from yt8m_ensemble.cli.run import run
 from yt8m_ensemble.cli.select import select
 from yt8m_ensemble.cli.signals import signals_raised
@@ -88,6 +89,7 @@ cli.add_command(evaluate)
 cli.add_command(merge)
 cli.add_command(package)
 cli.add_command(predict)
+cli.add_command(report)
 cli.add_command(run)
 cli.add_command(synth)
 cli.add_command(train)

@@ -72,6 +72,8 @@ def run(
         )
     tables = [_table(report) for report in result.reports]
     text = "\n".join(map(_closing, result.reports))
+    if result.reports:
+        text += f"\nreport: {result.page}"
     render.emit(result, as_json=as_json, tables=tables, text=text)
 
 

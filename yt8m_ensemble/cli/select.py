@@ -37,4 +37,9 @@ def select(given: Given) -> None:
         tables.append(Table("GAP against bytes", columns, frontier))
         how = "every set considered" if result.selection.is_exact else "greedy with swaps"
         text = f"Chosen ({how}): {describe_choice(result.selection.chosen)}."
+        if any(not variant.is_measured for variant in result.variants):
+            text += (
+                "\nAssumed scores are those of the member itself. Cache those of the stored model "
+                "and test that with `yt8m-ens compare BEFORE.h5 AFTER.h5`."
+            )
     given.emit(result, tables=tables, text=text)

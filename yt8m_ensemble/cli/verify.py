@@ -57,5 +57,11 @@ def verify(given: Given) -> None:
     ]
     if gaps:
         tables.append(Table("GAP", ["TensorFlow", "archive", "stored"], gaps))
+    equivalent = [
+        f"In TensorFlow {model.tensorflow} the archive and the stored scores are "
+        f"{comparison.equivalence.sentence}.\n"
+        for model, comparison in compared
+        if comparison.equivalence
+    ]
     whom = "" if result.reader == "ours" else f" for the reader of {result.reader}"
-    given.emit(result, tables=tables, text=f"{result.path} is sound{whom}.")
+    given.emit(result, tables=tables, text=f"{''.join(equivalent)}{result.path} is sound{whom}.")

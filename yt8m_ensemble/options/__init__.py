@@ -20,6 +20,7 @@ from yt8m_ensemble.options.records import (
     InspectOptions,
     SynthOptions,
 )
+from yt8m_ensemble.options.report import ReportOptions
 from yt8m_ensemble.options.score import (
     EvalModelOptions,
     EvalOptions,
@@ -61,6 +62,7 @@ __all__ = [
     "PackageOptions",
     "PredictOptions",
     "PredictionSetOptions",
+    "ReportOptions",
     "ScoringOptions",
     "SelectOptions",
     "SynthOptions",

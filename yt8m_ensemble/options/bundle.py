@@ -8,7 +8,13 @@ from yt8m_ensemble.constants import MAX_BUNDLE_BYTES, TIMEOUT_S
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Fp16, Naming, Reader, Scheme, Space, Target
 from yt8m_ensemble.options.field import Options, option
-from yt8m_ensemble.options.shared import Mixture, ModelOptions, OutputOptions, PolicyOptions
+from yt8m_ensemble.options.shared import (
+    MarginOptions,
+    Mixture,
+    ModelOptions,
+    OutputOptions,
+    PolicyOptions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +119,7 @@ class PackageOptions(SizeOptions, PolicyOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions(SizeOptions, PolicyOptions):
+class VerifyOptions(MarginOptions, SizeOptions, PolicyOptions):
     """Options of `verify_bundle`.
 
     Raises:

@@ -9,6 +9,7 @@ from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Method, Space, SpaceOrAuto, Storage
 from yt8m_ensemble.options.field import option
 from yt8m_ensemble.options.shared import (
+    MarginOptions,
     ModelOptions,
     OutputOptions,
     PredictionSetOptions,
@@ -154,9 +155,27 @@ class SelectOptions(HoldoutOptions, ModelOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(PredictionSetOptions, OutputOptions):
+class CompareOptions(PredictionSetOptions, MarginOptions, SeedOptions, OutputOptions):
     """Options of `compare_predictions`."""
 
+    before_and_after: Annotated[
+        Sequence[str],
+        option(
+            "Two prediction caches instead of `--predictions`: members of one name are tested "
+            "for equivalence.",
+            metavar="[BEFORE.h5 AFTER.h5]",
+            parse="rest",
+            is_argument=True,
+        ),
+    ] = ()
+    predictions: Annotated[
+        Sequence[str],
+        option(
+            "Prediction caches of the same videos; all their members are compared.",
+            metavar="H5",
+            parse="repeat",
+        ),
+    ] = ()
     weights: Annotated[
         str | None,
         option("Mixture weights.", metavar="W.json", default="all members count alike"),
@@ -168,3 +187,22 @@ class CompareOptions(PredictionSetOptions, OutputOptions):
         str | None,
         option("Picture of disagreements and of frequency bands, to write.", metavar="OUT.png"),
     ] = None
+
+    def check(self) -> None:
+        """Refuse any other number of caches to test for equivalence than two.
+
+        Raises:
+            UsageError: If there is one, or caches of both kinds, or none.
+        """
+        if len(self.before_and_after) not in {0, 2} or bool(self.before_and_after) == bool(
+            self.predictions
+        ):
+            msg = (
+                f"{len(self.before_and_after)} caches to test for equivalence and "
+                f"{len(self.predictions)} of `--predictions` are given. Give two caches, or "
+                "`--predictions` alone."
+            )
+            raise UsageError(msg, before_and_after=self.before_and_after)
+        if self.before_and_after and self.plot:
+            msg = "`--plot` draws how members differ. Give their caches as `--predictions`."
+            raise UsageError(msg, option="--plot")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
 
-from yt8m_ensemble.constants import NUM_CLASSES_2018
+from yt8m_ensemble.constants import EQUIVALENCE_MARGIN, NUM_CLASSES_2018
 from yt8m_ensemble.options.choices import Level
 from yt8m_ensemble.options.field import Options, option
 
@@ -144,6 +144,20 @@ class PredictionSetOptions(Options):
     intersect: Annotated[
         bool, option("Keep the videos that all files hold; otherwise they must hold the same.")
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginOptions(Options):
+    """Which difference of GAP counts as none."""
+
+    margin: Annotated[
+        float,
+        option(
+            "Difference of GAP that counts as none: two models are equivalent if the paired 90 % "
+            "interval of theirs lies inside plus and minus this.",
+            gt=0,
+        ),
+    ] = EQUIVALENCE_MARGIN
 
 
 @dataclass(frozen=True, kw_only=True)

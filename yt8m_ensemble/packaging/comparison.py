@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from yt8m_ensemble import files
+from yt8m_ensemble.constants import EQUIVALENCE_MARGIN
 from yt8m_ensemble.errors import AlignmentError, PredictionsError
 from yt8m_ensemble.metrics import EvaluationMetrics
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.storage import PredictionsFile, open_predictions
+from yt8m_ensemble.tuning.equivalence import BestPairs, Equivalence, assess_equivalence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,6 +46,7 @@ class Comparison:
         class_id: Its class.
         gap: GAP of the model's scores; `None` if the records carry no labels.
         stored_gap: GAP of the stored scores; `None` as before.
+        equivalence: Whether the model's GAP is that of the stored scores; `None` as before.
     """
 
     num_videos: int
@@ -52,6 +55,7 @@ class Comparison:
     class_id: int
     gap: float | None
     stored_gap: float | None
+    equivalence: Equivalence | None = None
 
 
 class Comparer:
@@ -60,10 +64,18 @@ class Comparer:
     Args:
         expected: The stored scores; `None` if there are none, for the GAP alone.
         num_classes: C.
+        margin: Difference of GAP that counts as none.
     """
 
-    def __init__(self, expected: Expected | None, *, num_classes: int) -> None:
-        self._expected = expected
+    def __init__(
+        self,
+        expected: Expected | None,
+        *,
+        num_classes: int,
+        margin: float = EQUIVALENCE_MARGIN,
+    ) -> None:
+        self._expected, self._margin = expected, margin
+        self._best = BestPairs(), BestPairs()
         self._metrics = EvaluationMetrics(num_classes), EvaluationMetrics(num_classes)
         self._num_videos, self._num_positives = 0, 0
         self._worst: tuple[float, str, int] = (0.0, "", -1)
@@ -88,6 +100,8 @@ class Comparer:
             return
         stored, bound = self._expected(video_ids)
         self._metrics[1].update(np.nan_to_num(stored), labels)
+        for best, side in zip(self._best, (np.nan_to_num(stored), scores), strict=True):
+            best.update(side, labels)
         excess = np.maximum(scores - bound[:, None], 0)
         differences = np.where(np.isnan(stored), excess, np.abs(scores - stored))
         row, class_id = np.unravel_index(int(differences.argmax()), differences.shape)
@@ -102,7 +116,11 @@ class Comparer:
             gaps = [metrics.result().gap for metrics in self._metrics]
         if self._expected is None:
             gaps[1] = None
-        return Comparison(self._num_videos, *self._worst, *gaps)
+        equivalence = None
+        if None not in gaps:
+            first, second = (best.candidates() for best in self._best)
+            equivalence = assess_equivalence(first, second, margin=self._margin)
+        return Comparison(self._num_videos, *self._worst, gaps[0], gaps[1], equivalence)
 
 
 @contextmanager

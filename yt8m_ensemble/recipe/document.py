@@ -85,12 +85,16 @@ class Recipe:
         out: Where all artifacts go.
         synth: By name, the options of `synth`.
         ensembles: The ensembles in order.
+        text: The file's text.
+        overrides: What replaced values of it.
     """
 
     path: str
     out: str
     synth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ensembles: tuple[EnsembleTable, ...] = ()
+    text: str = ""
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_recipe(path: str, overrides: Mapping[str, str] | None = None) -> Recipe:
@@ -111,7 +115,8 @@ def load_recipe(path: str, overrides: Mapping[str, str] | None = None) -> Recipe
     if not files.exists(path):
         msg = f"There is no recipe '{path}'. Recipes to start from are in `recipes/`."
         raise RecipeError(msg, path=path)
-    document = _parse(files.read_bytes(path), path=path)
+    content = files.read_bytes(path)
+    document = _parse(content, path=path)
     for key, value in (overrides or {}).items():
         _override(document, key, value)
     names = {key: value for key, value in document.items() if isinstance(value, str)}
@@ -135,6 +140,8 @@ def load_recipe(path: str, overrides: Mapping[str, str] | None = None) -> Recipe
         document["out"],
         synth,
         tuple(_ensemble(name, table, seed=seed) for name, table in ensembles.items()),
+        content.decode("utf-8-sig"),
+        overrides or {},
     )
 
 

@@ -5,6 +5,7 @@ Pure: names files, runs nothing.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from yt8m_ensemble.loading.formats import detect_format, identity_file
 from yt8m_ensemble.loading.paths import find_prefix
 from yt8m_ensemble.options import ModelOptions
 from yt8m_ensemble.options.field import fields_of
+from yt8m_ensemble.reporting.stored import StepResult, StoredCheck
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
+from yt8m_ensemble.steps.eval import evaluate_models
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
 from yt8m_ensemble.steps.predict import write_scores
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.recipe.document import EnsembleTable, Recipe
     from yt8m_ensemble.values import Progress
+
+
+_CURVE_SHARDS = 2
+"""Record files that checkpoints are compared on: enough for a curve, not to choose by."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,15 @@ class Step:
         inputs: Lists the files that it reads; called once the steps before it are done.
         outputs: Lists the files that it has written.
         run: Executes it.
+        summarize: Turns what `run` returned into what a report needs of it beside its files.
     """
 
     name: str
     options: Mapping[str, Any]
     inputs: Callable[[], list[str]]
     outputs: Callable[[], list[str]]
-    run: Callable[[Call], object]
+    run: Callable[[Call], Any]
+    summarize: Callable[[Any], StepResult] = lambda _: StepResult()
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,9 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
             against=layout.stored,
             progress=call.progress,
         ),
+        lambda proof: StepResult(
+            checks=tuple(StoredCheck(c.name, c.is_ok, c.detail) for c in proof.checks)
+        ),
     )
 
 
@@ -204,12 +216,10 @@ def _synth(name: str, options: Mapping[str, Any], directory: str) -> Step:
 def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directory: str) -> Step:
     training, model_options = split_settings(settings)
     features = table.features
-    return Step(
-        f"{table.name}/train/{name}",
-        {**settings, "num_classes": table.num_classes, "features": asdict(table.features)},
-        lambda: _globs(table.train_data),
-        lambda: _train_files(directory),
-        lambda call: train_model(
+
+    def run(call: Call) -> StepResult:
+        started = time.monotonic()
+        train_model(
             model=settings["model"],
             train_data=str(table.train_data),
             train_dir=directory,
@@ -221,8 +231,38 @@ def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directo
             start_new_model=call.force and not call.resume,
             progress=call.progress,
             **training,
-        ),
+        )
+        return _checkpoint_gaps(
+            table, directory, seed=settings["seed"], started=started, progress=call.progress
+        )
+
+    return Step(
+        f"{table.name}/train/{name}",
+        {**settings, "num_classes": table.num_classes, "features": asdict(table.features)},
+        lambda: _globs(table.train_data),
+        lambda: _train_files(directory),
+        run,
+        lambda result: result,
     )
+
+
+def _checkpoint_gaps(
+    table: EnsembleTable, directory: str, *, seed: int, started: float, progress: Progress
+) -> StepResult:
+    """Return the GAP of every checkpoint of a member that was just trained, for the report."""
+    train_s = time.monotonic() - started
+    found = evaluate_models(
+        models=[directory],
+        data=table.validate_data,
+        all_checkpoints=True,
+        sample=_CURVE_SHARDS,
+        seed=seed,
+        batch_size=table.batch_size,
+        progress=progress,
+    ).evaluations
+    gaps = {e.global_step: e.report.metrics.gap for e in found if e.global_step is not None}
+    num_videos = found[0].report.metrics.num_videos if found else 0
+    return StepResult(gaps=gaps, num_videos=num_videos, train_s=train_s)
 
 
 def _average(table: EnsembleTable, name: str, source: str, target: str) -> Step:

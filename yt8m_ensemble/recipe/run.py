@@ -6,10 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from yt8m_ensemble import __version__, files
 from yt8m_ensemble.errors import OutputExistsError, RecipeError
 from yt8m_ensemble.recipe.plan import Call, Layout, Step, plan_steps
 from yt8m_ensemble.recipe.report import EnsembleReport, report_ensemble
 from yt8m_ensemble.recipe.run_state import RunState
+from yt8m_ensemble.reporting.stored import RunRecord
+from yt8m_ensemble.steps.report import make_report
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -44,12 +47,14 @@ class RecipeResult:
         out: Where its artefacts are.
         steps: What became of each step.
         reports: What each ensemble achieved; empty on a dry run.
+        page: The report of the whole run, as `yt8m-ens report` writes it; not on a dry run.
     """
 
     recipe: str
     out: str
     steps: tuple[StepOutcome, ...]
     reports: tuple[EnsembleReport, ...]
+    page: str
 
 
 def run_recipe(
@@ -88,6 +93,16 @@ def run_recipe(
         raise RecipeError(msg, step=from_step, steps=names)
     start = names.index(from_step) if from_step is not None else len(names)
     state = RunState(recipe.out)
+    if not dry_run:
+        state.note_run(
+            RunRecord(
+                recipe=recipe.path,
+                text=recipe.text,
+                overrides=dict(recipe.overrides),
+                ensembles=tuple(table.name for table in recipe.ensembles),
+                version=__version__,
+            )
+        )
     outcomes: list[StepOutcome] = []
     pending = False
     for position, step in enumerate(steps):
@@ -107,13 +122,17 @@ def run_recipe(
         outcomes.append(outcome)
         on_step(outcome)
     reports: tuple[EnsembleReport, ...] = ()
+    out = recipe.out.rstrip("/")
+    page = f"{out}/report.html"
     if not dry_run:
-        out = recipe.out.rstrip("/")
         reports = tuple(
             report_ensemble(table, Layout(f"{out}/{table.name}", table.name))
             for table in recipe.ensembles
         )
-    return RecipeResult(recipe.path, recipe.out, tuple(outcomes), reports)
+        if any(outcome.status == "ran" for outcome in outcomes) or not files.exists(page):
+            progress("report", 0, None)
+            make_report(runs=[out], out=page, force=True)
+    return RecipeResult(recipe.path, recipe.out, tuple(outcomes), reports, page)
 
 
 def _run_step(
@@ -142,6 +161,7 @@ def _run_step(
     state.start(step.name, key)
     started = time.monotonic()
     # What a step of the same key left behind is its own and may be replaced.
-    step.run(Call(force=force or resume, resume=resume, progress=progress))
-    state.finish(step.name, key, step.outputs())
-    return StepOutcome(step.name, "ran", time.monotonic() - started)
+    result = step.run(Call(force=force or resume, resume=resume, progress=progress))
+    elapsed = time.monotonic() - started
+    state.finish(step.name, key, step.outputs(), elapsed_s=elapsed, result=step.summarize(result))
+    return StepOutcome(step.name, "ran", elapsed)

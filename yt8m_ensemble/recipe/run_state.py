@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from yt8m_ensemble import files
-from yt8m_ensemble.decoding import decode_json
-from yt8m_ensemble.errors import RecipeError
 from yt8m_ensemble.recipe.document import describe
+from yt8m_ensemble.reporting.stored import (
+    FORMAT,
+    RUN_FILE,
+    RunRecord,
+    StepRecord,
+    StepResult,
+    read_record,
+    record_path,
+)
 from yt8m_ensemble.storage import predictions_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-T = TypeVar("T")
-
-
-class _Record(msgspec.Struct, frozen=True):
-    """What is kept of a step: the digest of what went in, and of every file that came out."""
-
-    key: str = ""
-    outputs: dict[str, str] | None = None
 
 
 class RunState:
@@ -41,8 +40,9 @@ class RunState:
 
     def __init__(self, out: str) -> None:
         self._directory = f"{out.rstrip('/')}/.steps"
+        self._out = out
         path = f"{self._directory}/digests.json"
-        self._known = _read(path, dict[str, tuple[int, int, str]], default={})
+        self._known = read_record(path, dict[str, tuple[int, int, str]], default={})
 
     def key(self, options: Mapping[str, Any], inputs: Iterable[str]) -> str:
         """Return the digest of a step's options and of the content of its input files."""
@@ -71,11 +71,19 @@ class RunState:
 
     def start(self, step: str, key: str) -> None:
         """Note that a step begins."""
-        self._write(step, {"key": key})
+        self._write(step, StepRecord(FORMAT, key))
 
-    def finish(self, step: str, key: str, outputs: Iterable[str]) -> None:
+    def finish(
+        self, step: str, key: str, outputs: Iterable[str], *, elapsed_s: float, result: StepResult
+    ) -> None:
         """Note that a step is done."""
-        self._write(step, {"key": key, "outputs": {path: self._digest(path) for path in outputs}})
+        digests = {path: self._digest(path) for path in outputs}
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write(step, StepRecord(FORMAT, key, digests, elapsed_s, finished, result))
+
+    def note_run(self, record: RunRecord) -> None:
+        """Note what is being run."""
+        files.write_text(record_path(self._out, RUN_FILE), _format(record), force=True)
 
     def _digest(self, path: str) -> str:
         if files.is_remote(path):
@@ -88,19 +96,13 @@ class RunState:
             known = self._known[path] = (*stamp, digest(path))
         return str(known[2])
 
-    def _path(self, step: str) -> str:
-        return f"{self._directory}/{step.replace('/', '.')}.json"
+    def _read(self, step: str) -> StepRecord:
+        return read_record(record_path(self._out, step), StepRecord, default=StepRecord())
 
-    def _read(self, step: str) -> _Record:
-        return _read(self._path(step), _Record, default=_Record())
-
-    def _write(self, step: str, record: Mapping[str, Any]) -> None:
-        files.write_text(self._path(step), json.dumps(record, indent=2), force=True)
+    def _write(self, step: str, record: StepRecord) -> None:
+        files.write_text(record_path(self._out, step), _format(record), force=True)
         files.write_text(f"{self._directory}/digests.json", json.dumps(self._known), force=True)
 
 
-def _read(path: str, kind: type[T], *, default: T) -> T:
-    if not files.exists(path):
-        return default
-    advice = "Remove the file: the step it belongs to then runs again."
-    return decode_json(files.read_bytes(path), kind, path=path, error=RecipeError, advice=advice)
+def _format(record: StepRecord | RunRecord) -> str:
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()

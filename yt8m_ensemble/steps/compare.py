@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
+from yt8m_ensemble.errors import PredictionsError
+from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.options import CompareOptions, command
 from yt8m_ensemble.plotting import draw_comparison
-from yt8m_ensemble.storage.prediction_set import open_prediction_set
-from yt8m_ensemble.tuning.diversity import Comparison, compare_members
-from yt8m_ensemble.values import MixtureWeights
+from yt8m_ensemble.storage.prediction_set import (
+    PredictionSet,
+    open_prediction_pair,
+    open_prediction_set,
+)
+from yt8m_ensemble.tuning.diversity import MIXTURE, Comparison, compare_members
+from yt8m_ensemble.tuning.equivalence import BestPairs, Equivalence, assess_equivalence
+from yt8m_ensemble.values import MixtureWeights, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -17,29 +28,37 @@ class CompareResult:
     """Result of `compare_predictions`.
 
     Args:
-        weights: The mixture compared with.
-        comparison: The comparison.
+        weights: The mixture compared with; `None` where two caches were tested without weights.
+        comparison: The comparison; `None` where two caches were tested.
         plot: The picture, if one was drawn.
         gap_interval: Bounds that hold for the mixture's GAP with all scores, if the predictions
             are truncated and every number here an estimate; else `None`.
+        equivalence: By pair, whether the second cache scores like the first: members of one name,
+            `A -> B` where each cache has one member of another name, and the mixture of `weights`.
     """
 
-    weights: MixtureWeights
-    comparison: Comparison
+    weights: MixtureWeights | None
+    comparison: Comparison | None
     plot: str | None
     gap_interval: tuple[float, float] | None
+    equivalence: Mapping[str, Equivalence] = field(default_factory=dict)
 
 
 @command(CompareOptions)
 def compare_predictions(options: CompareOptions) -> CompareResult:
     """Compare the members of prediction files with each other and with their mixture.
 
+    Of two files `before_and_after`, pair members of one name and test them for equivalence instead.
+
     Returns:
         The comparison.
 
     Raises:
         MixtureWeightsError: If the weights name other members.
+        PredictionsError: If two files share no member's name and hold several.
     """
+    if options.before_and_after:
+        return _test_pairs(options)
     if options.plot:
         files.check_absent(options.plot, force=options.force)
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
@@ -60,3 +79,63 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
     if options.plot:
         draw_comparison(options.plot, comparison, force=options.force)
     return CompareResult(mixture, comparison, options.plot, interval)
+
+
+def _test_pairs(options: CompareOptions) -> CompareResult:
+    """Return the equivalence of two files' members, pair by pair."""
+    before, after = options.before_and_after
+    with open_prediction_pair(before, after, intersect=options.intersect) as sets:
+        pairs = _pair_members(*sets)
+        mixture = sets[0].read_weights(options.weights) if options.weights else None
+        best = [
+            _best_pairs(opened, [pair[side] for pair in pairs], mixture, options.progress)
+            for side, opened in enumerate(sets)
+        ]
+    labels = [one if one == other else f"{one} -> {other}" for one, other in pairs]
+    found = {
+        label: assess_equivalence(
+            first.candidates(), second.candidates(), margin=options.margin, seed=options.seed
+        )
+        for label, first, second in zip(
+            [*labels, *([MIXTURE] if mixture else [])], *best, strict=True
+        )
+    }
+    return CompareResult(mixture, None, None, None, found)
+
+
+def _pair_members(first: PredictionSet, second: PredictionSet) -> list[tuple[str, str]]:
+    """Return the members to compare with each other.
+
+    Raises:
+        PredictionsError: If no name is in both, and there are several to choose from.
+    """
+    shared = [(name, name) for name in first.members if name in second.members]
+    if shared:
+        return shared
+    if len(first.members) == len(second.members) == 1:
+        return [(first.members[0], second.members[0])]
+    paths = (first.opened[0].path, second.opened[0].path)
+    msg = (
+        f"'{paths[0]}' holds {', '.join(first.members)}, '{paths[1]}' holds "
+        f"{', '.join(second.members)}, and no member of one name is in both. Name models "
+        "to compare alike with `yt8m-ens predict --model NAME=PATH`."
+    )
+    raise PredictionsError(msg, paths=paths)
+
+
+def _best_pairs(
+    opened: PredictionSet,
+    members: Sequence[str],
+    mixture: MixtureWeights | None,
+    progress: Progress,
+) -> list[BestPairs]:
+    """Return the best pairs of members, and of the mixture if there is one."""
+    best = [BestPairs() for _ in range(len(members) + bool(mixture))]
+    places = [opened.members.index(name) for name in members]
+    mixed = [opened.members.index(name) for name in mixture.names] if mixture else []
+    for scores, labels in opened.filled_blocks(progress):
+        for gathered, place in zip(best, places, strict=False):
+            gathered.update(scores[place], labels)
+        if mixture:
+            best[-1].update(mix([scores[place] for place in mixed], mixture), labels)
+    return best

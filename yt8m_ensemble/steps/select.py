@@ -88,6 +88,15 @@ def select_ensemble(options: SelectOptions) -> SelectResult:
             "gap_in_sample": chosen.gap_in_sample,
             "gap_out_of_fold": chosen.gap_out_of_fold,
             "gap_held_out": chosen.gap_held_out,
+            "frontier": [
+                {
+                    "members": [variant.name for variant in choice.variants],
+                    "size_bytes": choice.size_bytes,
+                    "gap_out_of_fold": choice.gap_out_of_fold,
+                    "gap_held_out": choice.gap_held_out,
+                }
+                for choice in selection.frontier
+            ],
             "seed": options.seed,
             "holdout": options.holdout,
             "predictions": digests,

@@ -148,6 +148,7 @@ def verify_bundle(options: VerifyOptions) -> Verification:
                 options.batch_size,
                 options.timeout,
                 _chance(opened, report),
+                options.margin,
                 options.progress,
             )
             run, found = _run(trial, against=options.against, tolerance=tolerance)
@@ -272,6 +273,7 @@ class _Trial:
     batch_size: int
     timeout: float
     chance: Chance
+    margin: float
     progress: Progress
 
 
@@ -322,7 +324,7 @@ def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comp
             expected = stack.enter_context(
                 stored_scores(against, num_classes=num_classes, mixture=trial.archive.mixture)
             )
-        comparer = Comparer(expected, num_classes=num_classes)
+        comparer = Comparer(expected, num_classes=num_classes, margin=trial.margin)
         done = 0
         for batch in read_batches(
             trial.records,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -147,17 +147,22 @@ class PredictionSet:
             ]
             yield np.stack(scores), self.labels.to_dense(start, stop)
 
-    def filled_blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    def filled_blocks(
+        self, progress: Progress = no_progress
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
         """Yield the scores of all members, those that were not kept guessed, and the labels.
+
+        Args:
+            progress: Called with the number of videos read.
 
         Yields:
             Scores `(M, B, C)` and labels `(B, C)`. A score that was not kept counts as half of the
             lowest that its member kept of that video.
         """
         if self.top_k is None:
-            yield from self.blocks()
+            yield from self.blocks(progress)
             return
-        for kept, labels in self._kept_blocks(self.top_k, no_progress):
+        for kept, labels in self._kept_blocks(self.top_k, progress):
             borders = np.stack([values.min(axis=1, keepdims=True) for _, values in kept])
             scores = np.broadcast_to(borders * GUESS, (len(kept), *labels.shape)).copy()
             for member, (class_ids, values) in enumerate(kept):
@@ -202,28 +207,65 @@ def open_prediction_set(
     """
     with ExitStack() as stack:
         opened = tuple(stack.enter_context(open_predictions(path)) for path in paths)
-        _check(opened)
-        rows: tuple[NDArray[np.int64] | None, ...] = (None,) * len(opened)
-        video_ids = opened[0].video_ids
-        if intersect:
-            video_ids = reduce(np.intersect1d, (file.video_ids for file in opened))
-            rows = tuple(_places(file.video_ids, video_ids) for file in opened)
-        else:
-            for file in opened[1:]:
-                check_aligned(video_ids, file.video_ids, names=(opened[0].path, file.path))
-        if not len(video_ids):
-            msg = f"The {len(opened)} prediction files hold no video in common."
-            raise AlignmentError(msg, paths=tuple(paths))
-        labels = _labels(opened, rows)
-        yield PredictionSet(opened, rows, video_ids, labels)
+        members = [name for file in opened for name in file.members]
+        twice = sorted({name for name in members if members.count(name) > 1})
+        if twice:
+            msg = (
+                f"Member '{twice[0]}' is listed twice. Give each prediction file once; what "
+                "tells two files with members of one name apart is `yt8m-ens compare A.h5 B.h5`."
+            )
+            raise PredictionsError(msg, members=twice)
+        yield _share(opened, intersect=intersect)
+
+
+@contextmanager
+def open_prediction_pair(
+    first: str, second: str, *, intersect: bool = False
+) -> Iterator[tuple[PredictionSet, PredictionSet]]:
+    """Open two prediction files of the same videos, whose members may have the same names.
+
+    Args:
+        first: A file.
+        second: Another.
+        intersect: Keep the videos that both hold, instead of refusing files that differ.
+
+    Yields:
+        A set for each, over the same videos in the same order.
+
+    Raises:
+        AlignmentError: If they hold different videos, or no video in common.
+        PredictionsError: If a file is unfinished or both are unlabelled, or classes differ.
+    """
+    with open_predictions(first) as one, open_predictions(second) as other:
+        shared = _share((one, other), intersect=intersect)
+        yield (
+            replace(shared, opened=shared.opened[:1], rows=shared.rows[:1]),
+            replace(shared, opened=shared.opened[1:], rows=shared.rows[1:]),
+        )
+
+
+def _share(opened: tuple[PredictionsFile, ...], *, intersect: bool) -> PredictionSet:
+    """Return the files over the videos that they share.
+
+    Raises:
+        AlignmentError: If they hold different videos, or no video in common.
+    """
+    _check(opened)
+    rows: tuple[NDArray[np.int64] | None, ...] = (None,) * len(opened)
+    video_ids = opened[0].video_ids
+    if intersect:
+        video_ids = reduce(np.intersect1d, (file.video_ids for file in opened))
+        rows = tuple(_places(file.video_ids, video_ids) for file in opened)
+    else:
+        for file in opened[1:]:
+            check_aligned(video_ids, file.video_ids, names=(opened[0].path, file.path))
+    if not len(video_ids):
+        msg = f"The {len(opened)} prediction files hold no video in common."
+        raise AlignmentError(msg, paths=tuple(file.path for file in opened))
+    return PredictionSet(opened, rows, video_ids, _labels(opened, rows))
 
 
 def _check(opened: Sequence[PredictionsFile]) -> None:
-    members = [name for file in opened for name in file.members]
-    twice = sorted({name for name in members if members.count(name) > 1})
-    if twice:
-        msg = f"Member '{twice[0]}' is listed twice. Give each prediction file once."
-        raise PredictionsError(msg, members=twice)
     first = opened[0]
     for file in opened:
         if not file.is_complete:

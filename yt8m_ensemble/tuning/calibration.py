@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.mixing import mix_in_space
+from yt8m_ensemble.mixing import mix, mix_in_space, to_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -134,6 +134,49 @@ def calibrate(
         (judged.brier(1.0), judged.brier(temperature)),
         (judged.reliability(1.0), judged.reliability(temperature)),
     )
+
+
+@dataclass(frozen=True)
+class ReliabilityOf:
+    """How well the scores of one mixture mean what they say.
+
+    Args:
+        log_loss: Nats a video, summed over classes.
+        brier: Squared error a video, summed over classes.
+        reliability: How often scores come true.
+    """
+
+    log_loss: float
+    brier: float
+    reliability: Reliability
+
+
+def measure_reliability(
+    blocks: Iterable[Block], mixtures: Mapping[str, MixtureWeights], rows: NDArray[np.integer]
+) -> dict[str, ReliabilityOf]:
+    """Judge the scores of several mixtures as probabilities.
+
+    Args:
+        blocks: As of `calibrate`.
+        mixtures: Mixtures by name, members as in the blocks.
+        rows: Rows to judge on.
+
+    Returns:
+        By name, what was found.
+    """
+    counted = {name: _Bins() for name in mixtures}
+    start = 0
+    for scores, labels in blocks:
+        own = np.isin(np.arange(start, start + len(labels)), rows)
+        start += len(labels)
+        if own.any():
+            for name, weights in mixtures.items():
+                mixed = mix([member[own] for member in scores], weights)
+                counted[name].add(to_space(mixed, "logit"), labels[own])
+    return {
+        name: ReliabilityOf(bins.log_loss(1.0), bins.brier(1.0), bins.reliability(1.0))
+        for name, bins in counted.items()
+    }
 
 
 class _Bins:

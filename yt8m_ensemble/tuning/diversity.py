@@ -36,6 +36,9 @@ class Pair:
         disagreement: Share of videos whose best class differs.
         only_first: Share of videos where the first alone puts a positive on top.
         only_second: Share of videos where the second alone does.
+        q: Yule's Q of these successes, `(ad - bc) / (ad + bc)` with both right a, both wrong d,
+            one alone b and c: 1 for members that fail on the same videos, 0 for independent ones;
+            `nan` where it is 0 / 0.
     """
 
     members: tuple[str, str]
@@ -43,6 +46,7 @@ class Pair:
     disagreement: float
     only_first: float
     only_second: float
+    q: float
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def compare_members(
     num_positives = candidates.num_positives
     gaps = {n: average_precision(candidates.hits[p], num_positives) for n, p in pools.items()}
     best_single = max(candidates.names, key=lambda name: gaps[name])
-    tops = {name: _best_candidates(candidates, mixed) for name, mixed in scores.items()}
+    tops = {name: best_candidates(candidates, mixed) for name, mixed in scores.items()}
     right = {name: candidates.hits[top] for name, top in tops.items()}
     positives = np.bincount(labels.class_ids, minlength=labels.num_classes)
     ids = labels.video_ids.astype("U")
@@ -150,7 +154,7 @@ def compare_members(
     )
 
 
-def _best_candidates(candidates: Candidates, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
+def best_candidates(candidates: Candidates, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return each video's best candidate, the lowest class among equals."""
     videos = np.repeat(np.arange(candidates.num_videos), np.diff(candidates.indptr))
     # Videos stay together and classes rise within them, so the first of each video is its best.
@@ -173,9 +177,16 @@ def _pairs(candidates: Candidates, tops: Mapping[str, NDArray[np.int64]]) -> tup
                     float(np.mean(first != second)),
                     float(np.mean(hit & ~other_hit)),
                     float(np.mean(other_hit & ~hit)),
+                    _yules_q(hit, other_hit),
                 )
             )
     return tuple(pairs)
+
+
+def _yules_q(hit: NDArray[np.bool_], other_hit: NDArray[np.bool_]) -> float:
+    alike = np.sum(hit & other_hit) * float(np.sum(~hit & ~other_hit))
+    unlike = np.sum(hit & ~other_hit) * float(np.sum(other_hit & ~hit))
+    return float((alike - unlike) / (alike + unlike)) if alike + unlike else float("nan")
 
 
 def _bands(

@@ -196,30 +196,32 @@ def sum_precisions(pool: Any) -> float:
 
 
 @compiled
-def sum_resampled_precisions(videos: Any, hits: Any, copies: Any) -> float:
-    """Return `sum_precisions` of a resample in which video n occurs `copies[n]` times.
+def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, totals: Any) -> None:
+    """Compute `sum_precisions` of resamples; the r-th holds `copies[n, r]` times video n.
+
+    Copies of one pair take consecutive ranks.
 
     Args:
         videos: Video of each ranked pair of the original videos, int32.
         hits: Whether it is a positive.
-        copies: Shape `(N,)`, int32.
-
-    Returns:
-        The sum in float64; copies of one pair take consecutive ranks.
+        copies: Shape `(N, R)`, int32.
+        totals: Output, `(R,)`, float64.
     """
-    total = 0.0
-    rank = 0
-    num_hits = 0
+    num_resamples = copies.shape[1]
+    ranks = np.zeros(num_resamples, np.int64)
+    num_hits = np.zeros(num_resamples, np.int64)
+    totals[:] = 0.0
     for i in range(len(videos)):
-        times = copies[videos[i]]
+        video = videos[i]
         if hits[i]:
-            for _ in range(times):
-                rank += 1
-                num_hits += 1
-                total += num_hits / rank
+            for r in range(num_resamples):
+                for _ in range(copies[video, r]):
+                    ranks[r] += 1
+                    num_hits[r] += 1
+                    totals[r] += num_hits[r] / ranks[r]
         else:
-            rank += times
-    return total
+            for r in range(num_resamples):
+                ranks[r] += copies[video, r]
 
 
 @compiled

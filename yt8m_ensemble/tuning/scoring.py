@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,12 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.tuning.candidates import Candidates
     from yt8m_ensemble.values import Space
+
+
+_RESAMPLES = 16
+"""Resamples scored in one pass over the ranked pairs."""
+
+_WAITING = 8
 
 
 class Scorer:
@@ -118,19 +127,23 @@ class Ranking:
     hits: NDArray[np.bool_]
     positives: NDArray[np.int64]
 
-    def resampled_gap(self, copies: NDArray[np.int32]) -> float:
-        """Return GAP over a resample of the videos.
+    def resampled_gaps(self, copies: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return GAP over resamples of the videos.
 
         Args:
-            copies: How often each video occurs, shape `(N,)`, int32.
+            copies: How often each video occurs in each resample, shape `(N, R)`, int32.
 
         Returns:
-            A fraction in `[0, 1]`; `nan` if the resample has no positive.
+            Fractions in `[0, 1]`, shape `(R,)`, float64; `nan` where a resample has no positive.
         """
         from yt8m_ensemble.tuning import kernels
 
-        precisions = kernels.sum_resampled_precisions(self.videos, self.hits, copies)
-        return _ratio(precisions, int(copies @ self.positives))
+        precisions = np.empty(copies.shape[1])
+        kernels.sum_resampled_precisions(self.videos, self.hits, copies, precisions)
+        positives = self.positives @ copies
+        found = np.full(len(positives), np.nan)
+        np.divide(precisions, positives, out=found, where=positives > 0)
+        return found
 
 
 def paired_differences(
@@ -150,10 +163,24 @@ def paired_differences(
     rankings = [scorer.ranking(values) for scorer, values in scorers]
     num_videos = scorers[0][0].candidates.num_videos
     gaps = np.empty((len(rankings), num_resamples))
-    for resample in range(num_resamples):
-        drawn = rng.integers(num_videos, size=num_videos)
-        copies = np.bincount(drawn, minlength=num_videos).astype(np.int32)
-        gaps[:, resample] = [ranking.resampled_gap(copies) for ranking in rankings]
+
+    def score(start: int, copies: NDArray[np.int32]) -> None:
+        for row, ranking in zip(gaps, rankings, strict=True):
+            row[start : start + copies.shape[1]] = ranking.resampled_gaps(copies)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[Future[None]] = deque()
+        for start in range(0, num_resamples, _RESAMPLES):
+            copies = np.empty((num_videos, min(_RESAMPLES, num_resamples - start)), np.int32)
+            for resample in range(copies.shape[1]):
+                drawn = rng.integers(num_videos, size=num_videos)
+                copies[:, resample] = np.bincount(drawn, minlength=num_videos)
+            waiting.append(pool.submit(score, start, copies))
+            # Draws are quicker than scores: those that wait must not pile up in memory.
+            if len(waiting) > _WAITING:
+                waiting.popleft().result()
+        for left in waiting:
+            left.result()
     return gaps
 
 

@@ -39,7 +39,7 @@ def split_videos(
     if not len(tuned) or (fraction > 0 and not len(held)):
         msg = (
             f"Holding out {fraction:g} of {len(video_ids)} videos leaves {len(tuned)} to tune on "
-            f"and {len(held)} to judge on. Use more videos, or another `--holdout`."
+            f"and {len(held)} to judge on. Use more videos, or hold out another share."
         )
         raise UsageError(msg, num_videos=len(video_ids), holdout=fraction)
     return tuned, held

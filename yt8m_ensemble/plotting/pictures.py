@@ -1,8 +1,4 @@
-"""Pictures of tuning, selecting, averaging and comparing, as PNG.
-
-The only module that loads matplotlib, and only when it draws. Draws onto figures of its own, so
-that no window system or global state is touched.
-"""
+"""Pictures of tuning, selecting, averaging and comparing, as PNG."""
 
 from __future__ import annotations
 
@@ -39,7 +35,7 @@ def draw_tuning(
     """
     figure, (left, right) = _figure(title, columns=2)
     if len(sweep.grid):
-        _draw_triangle(figure, left, sweep)
+        draw_triangle(figure, left, sweep)
     else:
         _draw_slices(left, sweep)
     evaluations, gaps = zip(*trace, strict=True)
@@ -164,11 +160,12 @@ def _figure(title: str, *, columns: int) -> tuple[Any, Any]:
     return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 
-def _draw_triangle(figure: Any, axes: Any, sweep: WeightSweep) -> None:
+def draw_triangle(figure: Any, axes: Any, sweep: WeightSweep) -> None:
+    """Draw GAP over the weights of three members."""
     points = sweep.grid @ _CORNERS
     levels = np.linspace(np.quantile(sweep.grid_gaps, 0.25), sweep.grid_gaps.max(), 25)
     colors = axes.tricontourf(*points.T, sweep.grid_gaps, levels=levels, extend="min")
-    figure.colorbar(colors, ax=axes, label="GAP", shrink=0.8)
+    figure.colorbar(colors, ax=axes, label="GAP", shrink=0.8, format="%.4f")
     axes.plot(*_CORNERS[[0, 1, 2, 0]].T, color="black", lw=0.8)
     best = sweep.best @ _CORNERS
     shares = ", ".join(f"{w:.2f}" for w in sweep.best)
