@@ -62,6 +62,6 @@ def test_weights_may_name_some_members_in_any_order(tmp_path, predictions):
     result = compare_predictions(predictions=[predictions], weights=str(path))
     assert list(result.comparison.gaps) == ["c", "a", "mixture"]
     path.write_text(MixtureWeights.uniform("ax").to_json())
-    with pytest.raises(MixtureWeightsError, match="weighs x, which no prediction file") as absent:
+    with pytest.raises(MixtureWeightsError, match="over a, x, the members are a, b, c") as absent:
         compare_predictions(predictions=[predictions], weights=str(path))
-    assert absent.value.details == {"absent": ["x"]}
+    assert absent.value.details["absent"] == ["x"]

@@ -147,6 +147,22 @@ class PredictionSetOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightsOptions(Options):
+    """How much each member counts."""
+
+    weights: Annotated[
+        str | Sequence[float] | Mixture | None,
+        option(
+            "A mixture-weights file, or a number for each member in order.",
+            metavar="FILE|a,b,…",
+            parse="numbers",
+            default="all members count alike",
+        ),
+    ] = None
+    normalize: Annotated[bool, option("Rescale numbers that do not sum to one.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class VocabularyOptions(Options):
     """How many classes there are."""
 

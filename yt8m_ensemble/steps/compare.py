@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.options import CompareOptions, command
 from yt8m_ensemble.plotting import draw_comparison
+from yt8m_ensemble.storage.mixtures import choose_mixture
 from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning.diversity import Comparison, compare_members
-from yt8m_ensemble.values import MixtureWeights
+
+if TYPE_CHECKING:
+    from yt8m_ensemble.values import MixtureWeights
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,13 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
     if options.plot:
         files.check_absent(options.plot, force=options.force)
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
-        mixture = MixtureWeights.uniform(opened.members, space=options.space)
-        if options.weights:
-            mixture = opened.read_weights(options.weights)
+        mixture = choose_mixture(
+            opened.members,
+            options,
+            space=options.space,
+            may_leave_out=True,
+            advice="Cache predictions of all of the mixture's members.",
+        )
         candidates, truncated = opened.candidates(
             per_class=bool(mixture.class_values),
             bias=mixture.class_bias,

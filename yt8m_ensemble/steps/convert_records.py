@@ -16,13 +16,13 @@ from yt8m_ensemble.data.conversion import (
     parse_cloud_prediction,
 )
 from yt8m_ensemble.errors import DataError
-from yt8m_ensemble.inference import SUBMISSION_HEADER
 from yt8m_ensemble.options import (
     ConvertFeaturesOptions,
     ConvertPredictionsOptions,
     ConvertRecordsOptions,
     command,
 )
+from yt8m_ensemble.storage.submission import SUBMISSION_HEADER
 from yt8m_ensemble.values import FeatureSpec
 
 if TYPE_CHECKING:

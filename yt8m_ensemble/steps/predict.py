@@ -11,15 +11,12 @@ import numpy as np
 from yt8m_ensemble import files
 from yt8m_ensemble.data import shard_paths
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.inference import (
-    SUBMISSION_HEADER,
-    format_submission,
-    score_ahead,
-)
+from yt8m_ensemble.inference import score_ahead
 from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.options import PredictOptions, command
 from yt8m_ensemble.scoring.members import MemberScorer, shard_name
 from yt8m_ensemble.storage import open_predictions
+from yt8m_ensemble.storage.submission import SUBMISSION_HEADER, format_submission
 from yt8m_ensemble.values import Labels, Predictions, check_distinct
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
             candidates,
             opened.video_ids,
             TuneSettings(**{name: getattr(options, name) for name in names}),
-            blocks=opened.filled_blocks,
+            blocks=opened.blocks,
             progress=options.progress,
         )
         details = {
