@@ -234,6 +234,12 @@ def read_submission(path):
         expected(np.array([b"a", b"bc"]))
 
 
+def read_vocabulary(path):
+    from yt8m_ensemble.storage.vocabulary import read_vocabulary as read
+
+    read(str(path))
+
+
 def read_scores(path):
     from yt8m_ensemble.storage.score_files import open_score_files
 
@@ -453,6 +459,9 @@ FORMATS = {
     "submission-csv": Format(
         text("s.csv", b"VideoId,LabelConfidencePairs\na,1 0.5 0 0.25\nbc,4 0.5 3 0.1\n"),
         read_submission,
+    ),
+    "vocabulary": Format(
+        text("v.csv", b'Index,Name\r\n0,"Guitar, ""electric"""\r\n1,Game\r\n'), read_vocabulary
     ),
     "scores-csv": Format(
         text(

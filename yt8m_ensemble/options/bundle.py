@@ -9,6 +9,7 @@ from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Fp16, Naming, Reader, Scheme, Space, Target
 from yt8m_ensemble.options.field import Options, option
 from yt8m_ensemble.options.shared import (
+    ClassNamesOptions,
     Mixture,
     ModelOptions,
     OutputOptions,
@@ -109,7 +110,7 @@ class PackageOptions(SizeOptions, PolicyOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions(SizeOptions, PolicyOptions):
+class VerifyOptions(ClassNamesOptions, SizeOptions, PolicyOptions):
     """Options of `verify_bundle`.
 
     Raises:

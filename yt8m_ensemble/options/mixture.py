@@ -9,6 +9,7 @@ from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Method, Space, SpaceOrAuto, Storage
 from yt8m_ensemble.options.field import option
 from yt8m_ensemble.options.shared import (
+    ClassNamesOptions,
     ModelOptions,
     OutputOptions,
     PredictionSetOptions,
@@ -149,7 +150,7 @@ class SelectOptions(HoldoutOptions, ModelOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(WeightsOptions, PredictionSetOptions, OutputOptions):
+class CompareOptions(ClassNamesOptions, WeightsOptions, PredictionSetOptions, OutputOptions):
     """Options of `compare_predictions`."""
 
     space: Annotated[

@@ -163,6 +163,19 @@ class WeightsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassNamesOptions(Options):
+    """What classes are called."""
+
+    vocabulary: Annotated[
+        str | None,
+        option(
+            "Names of classes: a CSV file with columns `Index` and `Name`, as YouTube-8M's.",
+            metavar="CSV",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class VocabularyOptions(Options):
     """How many classes there are."""
 

@@ -60,6 +60,7 @@ class Comparison:
         class_id: Its class.
         gap: GAP of the model's scores; `None` if the records carry no labels.
         stored_gap: GAP of the stored scores; `None` as before.
+        name: What that class is called; empty if that is not known.
     """
 
     num_videos: int
@@ -68,6 +69,7 @@ class Comparison:
     class_id: int
     gap: float | None
     stored_gap: float | None
+    name: str = ""
 
 
 class Comparer:
@@ -118,7 +120,7 @@ class Comparer:
             gaps = [metrics.result().gap for metrics in self._metrics]
         if self._expected is None:
             gaps[1] = None
-        return Comparison(self._num_videos, *self._worst, *gaps)
+        return Comparison(self._num_videos, *self._worst, gaps[0], gaps[1])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from yt8m_ensemble.options import CompareOptions, command
 from yt8m_ensemble.plotting import draw_comparison
 from yt8m_ensemble.storage.mixtures import choose_mixture
 from yt8m_ensemble.storage.prediction_set import open_prediction_set
+from yt8m_ensemble.storage.vocabulary import read_vocabulary
 from yt8m_ensemble.tuning.diversity import Comparison, compare_members
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
     """
     if options.plot:
         files.check_absent(options.plot, force=options.force)
+    names = read_vocabulary(options.vocabulary)
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
         mixture = choose_mixture(
             opened.members,
@@ -62,6 +64,8 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]
         comparison = compare_members(candidates.select_members(members), labels, mixture)
+        named = (replace(one, name=names.get(one.class_id, "")) for one in comparison.classes)
+        comparison = replace(comparison, classes=tuple(named))
         interval = None
         if truncated is not None:
             interval = truncated.gap_interval(mixture)
