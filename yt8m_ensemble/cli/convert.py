@@ -73,8 +73,9 @@ def features(given: Given) -> None:
     text = (
         f"{done.videos:,} {done.level}-level videos in {done.out}; "
         f"{done.clipped_values:,} values clipped, {done.cut_frames:,} frames cut"
+        f"{f', scaled by {done.scale:g}' if done.scale != 1 else ''}"
     )
-    given.emit(done, text=text)
+    given.emit(done, text="\n".join((text, *done.warnings)))
 
 
 @command(
@@ -89,7 +90,8 @@ def records(given: Given) -> None:
 
     run = steps.plan_convert_records if given.dry_run else steps.convert_records
     done = given.run(run)
-    given.emit(done, text=f"{done.videos:,} {done.level}-level videos in {done.out}")
+    text = f"{done.videos:,} {done.level}-level videos in {done.out}"
+    given.emit(done, text="\n".join((text, *done.warnings)))
 
 
 @command(

@@ -80,8 +80,9 @@ def _evaluate_models(given: Given) -> None:
     result = given.run(evaluate_models, **more)
     title = f"Over {len(result.record_files)} record files"
     table = Table(title, ["file", "step", *METRICS], [_row(found) for found in result.evaluations])
-    text = f"Best: {result.best}" if len(result.evaluations) > 1 else ""
-    given.emit(result, tables=[table], text=text)
+    lines = [f"Best: {result.best}"] if len(result.evaluations) > 1 else []
+    lines += dict.fromkeys(text for found in result.evaluations for text in found.warnings)
+    given.emit(result, tables=[table], text="\n".join(lines))
 
 
 def _row(found: Evaluation) -> list[str]:

@@ -56,6 +56,7 @@ class PredictResult:
         num_resumed: Videos among them whose scores an earlier run had left in the cache.
         depends_on_chance: Whether the scores vary from run to run.
         opened: The file that each model turned out to be, and its step.
+        warnings: What the records hold that may not be expected.
     """
 
     members: tuple[str, ...]
@@ -65,6 +66,7 @@ class PredictResult:
     num_resumed: int = 0
     depends_on_chance: bool = False
     opened: tuple[OpenedFile, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @command(PredictOptions)
@@ -139,7 +141,12 @@ def write_scores(options: PredictOptions) -> PredictResult:
         stack.enter_context(scorer)
         stack.enter_context(sinks)
         videos, resumed = _score(scorer, paths, sinks, options)
-        return replace(result, num_videos=videos, num_resumed=max(resumed, result.num_resumed))
+        return replace(
+            result,
+            num_videos=videos,
+            num_resumed=max(resumed, result.num_resumed),
+            warnings=scorer.warnings,
+        )
 
 
 @command(PredictOptions)

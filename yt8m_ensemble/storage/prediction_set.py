@@ -209,10 +209,12 @@ def _labels(opened: Sequence[PredictionsFile], rows: Sequence[NDArray[np.int64] 
     for file, chosen in zip(opened, rows, strict=True):
         labels = file.labels
         if labels is not None:
-            return labels if chosen is None else labels.select(chosen)
+            found = labels if chosen is None else labels.select(chosen)
+            if found.num_positives:
+                return found
     msg = (
-        f"'{opened[0].path}' holds no labels (the test split has none), so nothing can be scored. "
-        "Predict labelled records."
+        f"'{opened[0].path}' holds no labels (the test split has none), so nothing can be judged. "
+        "Predict labeled records; `yt8m-ens blend` mixes others."
     )
     raise PredictionsError(msg, path=opened[0].path)
 
