@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
 
-from yt8m_ensemble.constants import NUM_CLASSES_2018
+from yt8m_ensemble.constants import MAX_FRAME_LIMIT, MAX_FRAMES, NUM_CLASSES_2018
 from yt8m_ensemble.options.choices import Level
 from yt8m_ensemble.options.field import Options, option
 
@@ -195,3 +195,11 @@ class FeatureOptions(Options):
         str | None,
         option("Values of each feature.", metavar="A,B,…", default="those of YouTube-8M"),
     ] = None
+    max_frames: Annotated[
+        int,
+        option(
+            "Frames kept of a video, at frame level; stored with the model.",
+            ge=1,
+            le=MAX_FRAME_LIMIT,
+        ),
+    ] = MAX_FRAMES
