@@ -95,7 +95,7 @@ def test_merged_and_packaged_models_keep_it(world, short, usual, records):
     package_model(model=merged, out=bundle)
     # Of a model this small one check fails, and it has nothing to do with frames.
     with pytest.raises(
-        BundleError, match=r"fails 1 of \d+ checks\. 20 classes .* loads and scores"
+        BundleError, match=r"fails 1 of .* 20 classes .* loads and scores"
     ):
         verify_bundle(path=bundle, data=records)
     before, after = (evaluate_model(model=m, data=records) for m in (short, bundle))
