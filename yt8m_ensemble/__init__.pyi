@@ -46,7 +46,13 @@ from yt8m_ensemble.options import (
     AverageOptions as AverageOptions,
 )
 from yt8m_ensemble.options import (
+    BlendOptions as BlendOptions,
+)
+from yt8m_ensemble.options import (
     CompareOptions as CompareOptions,
+)
+from yt8m_ensemble.options import (
+    ConvertScoresOptions as ConvertScoresOptions,
 )
 from yt8m_ensemble.options import (
     EvalOptions as EvalOptions,
@@ -91,6 +97,8 @@ from yt8m_ensemble.steps.avg_ckpt import (
 from yt8m_ensemble.steps.avg_ckpt import (
     plan_average_checkpoints as plan_average_checkpoints,
 )
+from yt8m_ensemble.steps.blend import blend_scores as blend_scores
+from yt8m_ensemble.steps.blend import plan_blend_scores as plan_blend_scores
 from yt8m_ensemble.steps.compare import compare_predictions as compare_predictions
 from yt8m_ensemble.steps.convert_checkpoint import (
     convert_checkpoint as convert_checkpoint,
@@ -116,6 +124,8 @@ from yt8m_ensemble.steps.convert_records import (
 from yt8m_ensemble.steps.convert_records import (
     plan_convert_records as plan_convert_records,
 )
+from yt8m_ensemble.steps.convert_scores import convert_scores as convert_scores
+from yt8m_ensemble.steps.convert_scores import plan_convert_scores as plan_convert_scores
 from yt8m_ensemble.steps.edit import edit_weights as edit_weights
 from yt8m_ensemble.steps.edit import plan_edit_weights as plan_edit_weights
 from yt8m_ensemble.steps.eval import (
@@ -188,6 +198,7 @@ from yt8m_ensemble.steps.tune_weights import (
 )
 from yt8m_ensemble.steps.verify import verify_bundle as verify_bundle
 from yt8m_ensemble.storage import open_predictions as open_predictions
+from yt8m_ensemble.storage.arrays import write_predictions as write_predictions
 from yt8m_ensemble.values import (
     CombinedSource as CombinedSource,
 )

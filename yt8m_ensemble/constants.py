@@ -16,6 +16,9 @@ FEATURE_SIZES: Final = {"rgb": 1024, "audio": 128, "mean_rgb": 1024, "mean_audio
 MAX_FRAMES: Final = 300
 """Frames kept of a video, one a second (same source)."""
 
+MAX_FRAME_LIMIT: Final = 36_000
+"""Most frames that a model may be told to keep of a video: ten hours, 166 MB in float32."""
+
 DEQUANTIZE_SCALE: Final = 4.0 / 255.0
 """A byte q stands for q * 4/255 + 4/512 - 2 (starter code, `utils.Dequantize`)."""
 

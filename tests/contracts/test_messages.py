@@ -262,7 +262,12 @@ def test_the_guard_sees_what_does_not_exist(text, fault):
     ("module", "old", "new", "commands"),
     [
         ("options.bundle", "Give the records", "Give the `--member`, the records", "verify"),
-        ("storage.reader", "There is no", "Set `--out`; there is no", "compare, eval"),
+        (
+            "storage.reader",
+            "There is no",
+            "Set `--out`; there is no",
+            "blend, compare, convert scores, eval",
+        ),
         ("recipe.run", "Pass `--force`", "Pass `--folds`", "run"),
         ("options.bundle", "Records to score.", "Records; see `--folds`.", "verify"),
         ("cli.select", '    """Choose', '    """As `--folds` says, choose', "select"),

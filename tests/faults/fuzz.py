@@ -234,6 +234,37 @@ def read_submission(path):
         expected(np.array([b"a", b"bc"]))
 
 
+def read_vocabulary(path):
+    from yt8m_ensemble.storage.vocabulary import read_vocabulary as read
+
+    read(str(path))
+
+
+def read_scores(path):
+    from yt8m_ensemble.storage.score_files import open_score_files
+
+    with open_score_files({"a": str(path)}) as opened:
+        file = opened["a"]
+        file.filled(np.arange(len(file.video_ids)), file.least_classes)
+
+
+def make_scores(suffix):
+    def make(folder):
+        path = folder / f"s{suffix}"
+        scores = np.array([[0.5, 0.25, 1.0], [0.0, 0.125, 0.75]], np.float32)
+        if suffix == ".npz":
+            np.savez(path, video_ids=np.array([b"a", b"bc"]), scores=scores)
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            columns = {"video_ids": ["a", "bc"], "scores": scores.tolist()}
+            pq.write_table(pa.table(columns), path)
+        return path
+
+    return make
+
+
 def read_cloud(path):
     from yt8m_ensemble.steps.convert_records import convert_predictions
 
@@ -430,6 +461,19 @@ FORMATS = {
         text("s.csv", b"VideoId,LabelConfidencePairs\na,1 0.5 0 0.25\nbc,4 0.5 3 0.1\n"),
         read_submission,
     ),
+    "vocabulary": Format(
+        text("v.csv", b'Index,Name\r\n0,"Guitar, ""electric"""\r\n1,Game\r\n'), read_vocabulary
+    ),
+    "scores-csv": Format(
+        text(
+            "s.csv",
+            b"\xef\xbb\xbfVideoId,LabelConfidencePairs\r\n"
+            b'"bc",4 0.100000 3 1e-07\r\na,1 0.5 0 0\r\n',
+        ),
+        read_scores,
+    ),
+    "scores-npz": Format(make_scores(".npz"), read_scores, mutate_zip),
+    "scores-parquet": Format(make_scores(".parquet"), read_scores),
     "cloud-json": Format(text("c.json", CLOUD), read_cloud),
     "weights": Format(make_weights, read_weights),
     "flags": Format(make_flags, read_flags),

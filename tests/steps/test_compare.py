@@ -69,9 +69,9 @@ def test_weights_may_name_some_members_in_any_order(tmp_path, predictions):
     assert result.comparison is not None
     assert list(result.comparison.gaps) == ["c", "a", "mixture"]
     path.write_text(MixtureWeights.uniform("ax").to_json())
-    with pytest.raises(MixtureWeightsError, match="weighs x, which no prediction file") as absent:
+    with pytest.raises(MixtureWeightsError, match="over a, x, the members are a, b, c") as absent:
         compare_predictions(predictions=[predictions], weights=str(path))
-    assert absent.value.details == {"absent": ["x"]}
+    assert absent.value.details["absent"] == ["x"]
 
 
 def other(path, *, members="abc", shift=0.0, order=slice(None)):
@@ -122,3 +122,18 @@ def test_what_cannot_be_paired_is_refused(tmp_path, predictions):
         compare_predictions()
     with pytest.raises(UsageError, match="`--plot` draws"):
         compare_predictions(before_and_after=[predictions, strange], plot="x.png")
+
+
+def test_classes_are_called_by_their_names(predictions, tmp_path):
+    vocabulary = tmp_path / "v.csv"
+    vocabulary.write_text("Index,Name\n" + "".join(f'{n},"No. {n}, ö"\n' for n in range(1000)))
+    arguments = ["compare", "--predictions", predictions]
+    done = CliRunner().invoke(cli, [*arguments, "--vocabulary", str(vocabulary), "--json"])
+    assert done.exit_code == 0, done.output
+    classes = json.loads(done.stdout)["comparison"]["classes"]
+    assert classes
+    for found in classes:
+        assert found["name"] == f"No. {found['class_id']}, ö"
+        assert f"{found['class_id']} {found['name']}" in done.stderr
+    unnamed = CliRunner().invoke(cli, arguments)
+    assert "No." not in unnamed.output

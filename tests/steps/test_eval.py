@@ -2,7 +2,10 @@ import re
 
 import pytest
 
+from yt8m_ensemble.errors import DataError, PredictionsError
 from yt8m_ensemble.steps.eval import evaluate_model
+from yt8m_ensemble.steps.eval_predictions import evaluate_predictions
+from yt8m_ensemble.steps.predict import write_scores
 
 pytestmark = pytest.mark.tf
 
@@ -43,3 +46,19 @@ def test_the_originals_archive_evaluates_as_its_members_mixture(fixtures):
         data=str(fixtures / "data_const/frame/validate*.tfrecord"),
     )
     assert found.report.metrics.gap == pytest.approx(gap, abs=1e-4)
+
+
+def test_records_without_labels_are_refused_and_empty_files_named(fixtures, tmp_path):
+    (model,) = map(str, (fixtures / "google2018/LogisticModel").glob("*.tgz"))
+    for path in (fixtures / "data_const/video").glob("*.tfrecord"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "validate_empty.tfrecord").touch()
+    with pytest.raises(DataError, match=r"None of the 80 videos of '.*test\*' has a label"):
+        evaluate_model(model=model, data=str(tmp_path / "test*"))
+    (warning,) = evaluate_model(model=model, data=str(tmp_path / "validate*")).warnings
+    assert re.match(r"1 of \d+ files holds no records: '.*validate_empty\.tfrecord'\.", warning)
+    cache = str(tmp_path / "p.h5")
+    done = write_scores(models=[model], data=str(tmp_path / "test*"), cache=cache)
+    assert (done.num_videos, done.warnings) == (80, ())
+    with pytest.raises(PredictionsError, match="holds no labels"):
+        evaluate_predictions(predictions=[cache])

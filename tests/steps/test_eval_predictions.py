@@ -81,7 +81,7 @@ def test_bad_input_is_named(tmp_path):
         evaluate_predictions(predictions=[few])
     foreign = tmp_path / "f.json"
     foreign.write_text(MixtureWeights.uniform("ax").to_json())
-    with pytest.raises(MixtureWeightsError, match="weighs x, which no prediction file holds"):
+    with pytest.raises(MixtureWeightsError, match="over a, x, the members are a, b, c"):
         evaluate_predictions(predictions=[few], weights=str(foreign))
 
 

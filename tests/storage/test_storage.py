@@ -86,14 +86,17 @@ def test_top_k_keeps_the_highest_scores(tmp_path):
     scores = np.concatenate([batch(1)[1], batch(2)[1]], axis=1)
     with open_predictions(path) as file:
         assert file.top_k == 7
-        class_ids, values = file.kept("c", 1, 9)
+        class_ids, values, bounds = file.kept("c", 1, 9)
         kept = np.take_along_axis(scores[1, 1:9], class_ids, axis=1)
         np.testing.assert_array_equal(values, kept.astype(np.float16))
         assert np.all(np.diff(class_ids, axis=1) > 0)
         np.testing.assert_array_equal(np.sort(kept), np.sort(scores[1, 1:9])[:, -7:])
         dense = file.scores(1, 1, 9)
         np.testing.assert_array_equal(np.take_along_axis(dense, class_ids, axis=1), values)
-        assert np.count_nonzero(dense) == 7 * 8
+        np.testing.assert_array_equal(bounds, values.min(axis=1))
+        np.put_along_axis(dense, class_ids, -1, axis=1)
+        others = dense[dense >= 0].reshape(8, -1)  # each half of the lowest kept of its video
+        np.testing.assert_array_equal(others, np.repeat(bounds[:, None] / 2, others.shape[1], 1))
 
 
 def test_an_error_leaves_whole_shards_and_the_next_run_continues(tmp_path):

@@ -13,14 +13,14 @@ from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.tuning.candidates import collect_candidates
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.top_k_bounds import collect_top_k_bounds
-from yt8m_ensemble.values import SPACES, MixtureWeights
+from yt8m_ensemble.values import SPACES, Kept, MixtureWeights
 
 
 def truncate(scores, labels, kept, *, top_k=20):
     members = []
     for member in scores:
         class_ids = top_k_classes(member, kept)
-        members.append((class_ids, np.take_along_axis(member, class_ids, axis=1)))
+        members.append(Kept.exact(class_ids, np.take_along_axis(member, class_ids, axis=1)))
     return collect_top_k_bounds([(members, labels)], names="abc"[: len(scores)], top_k=top_k)
 
 
@@ -90,6 +90,6 @@ def test_bad_input_is_named():
     with pytest.raises(PredictionsError, match=r"'a' keeps the top 10 .* GAP@20 needs 20") as few:
         truncate(scores, labels, 10)
     assert few.value.details == {"member": "a", "kept": 10, "top_k": 20}
-    kept = [(np.zeros((5, 60), np.int32), np.full((5, 60), np.nan, np.float32))]
+    kept = [Kept.exact(np.zeros((5, 60), np.int32), np.full((5, 60), np.nan, np.float32))]
     with pytest.raises(PredictionsError, match="'a' scores a class of a video as nan"):
         collect_top_k_bounds([(kept, labels)], names="a")

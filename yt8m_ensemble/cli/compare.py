@@ -10,6 +10,7 @@ from yt8m_ensemble.cli.options import Given, command
     "CompareOptions",
     examples=[
         "yt8m-ens compare --predictions val.h5 --weights weights.json --plot compare.png",
+        "yt8m-ens compare --predictions val.h5 --vocabulary vocabulary.csv",
         "yt8m-ens compare float32.h5 uint8.h5 --margin 0.0005",
     ],
 )
@@ -38,9 +39,10 @@ def compare(given: Given) -> None:
         for b in found.bands
     ]
     classes = [
-        (str(c.class_id), str(c.num_positives), f"{c.best_single:.4f}", f"{c.mixture:.4f}")
+        (f"{c.class_id} {c.name}".rstrip(), str(c.num_positives), f"{c.best_single:.4f}",
+         f"{c.mixture:.4f}")
         for c in found.classes
-    ]
+    ]  # fmt: skip
     truncated = ""
     if result.gap_interval:
         low, high = result.gap_interval

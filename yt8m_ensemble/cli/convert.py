@@ -73,8 +73,9 @@ def features(given: Given) -> None:
     text = (
         f"{done.videos:,} {done.level}-level videos in {done.out}; "
         f"{done.clipped_values:,} values clipped, {done.cut_frames:,} frames cut"
+        f"{f', scaled by {done.scale:g}' if done.scale != 1 else ''}"
     )
-    given.emit(done, text=text)
+    given.emit(done, text="\n".join((text, *done.warnings)))
 
 
 @command(
@@ -89,8 +90,36 @@ def records(given: Given) -> None:
 
     run = steps.plan_convert_records if given.dry_run else steps.convert_records
     done = given.run(run)
-    given.emit(done, text=f"{done.videos:,} {done.level}-level videos in {done.out}")
+    text = f"{done.videos:,} {done.level}-level videos in {done.out}"
+    given.emit(done, text="\n".join((text, *done.warnings)))
 
 
-for subcommand in (features, predictions, records, checkpoint):
+@command(
+    "scores",
+    "ConvertScoresOptions",
+    dry_run=True,
+    examples=(
+        "yt8m-ens convert scores a=a.csv b=b.csv val.h5 --labels 'yt8m/validate*.tfrecord'",
+        "yt8m-ens convert scores torch=own.npz val.h5 --labels labels.csv --num-classes 3862",
+    ),
+)
+def scores(given: Given) -> None:
+    """Turn scores of any origin into a prediction cache, as `predict --cache` writes it.
+
+    NAME=FILE is a Kaggle CSV, a .npz or .parquet of `video_ids` and `scores`, or a cache. Videos
+    come in the order of the labels.
+    """
+    from yt8m_ensemble.steps.convert_scores import convert_scores, plan_convert_scores
+
+    done = given.run(plan_convert_scores if given.dry_run else convert_scores)
+    kept = f"the top {done.top_k} of" if done.top_k else "all"
+    labels = "no labels" if done.num_positives is None else f"{done.num_positives:,} labels"
+    text = (
+        f"{done.num_videos:,} videos with {labels} in {done.out}: of {', '.join(done.members)} "
+        f"{kept} {done.num_classes:,} classes."
+    )
+    given.emit(done, text=text)
+
+
+for subcommand in (features, predictions, records, scores, checkpoint):
     convert.add_command(subcommand)

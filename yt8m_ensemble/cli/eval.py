@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 import click
@@ -64,8 +65,9 @@ def _evaluate_predictions(given: Given) -> None:
     if result.top_k:
         columns.append("GAP certified")
         text = (
-            f"Of each member the top {result.top_k} are known; the others count as 0. With all "
-            'scores GAP lies within "GAP certified"; the loss would be higher.'
+            f"Of each member the top {result.top_k} are known; the others count as half of the "
+            "lowest of these, and the loss is not known. With all scores GAP lies within "
+            '"GAP certified".'
         )
     given.emit(result, tables=[Table("Cached scores", columns, rows)], text=text)
 
@@ -78,8 +80,9 @@ def _evaluate_models(given: Given) -> None:
     result = given.run(evaluate_models, **more)
     title = f"Over {len(result.record_files)} record files"
     table = Table(title, ["file", "step", *METRICS], [_row(found) for found in result.evaluations])
-    text = f"Best: {result.best}" if len(result.evaluations) > 1 else ""
-    given.emit(result, tables=[table], text=text)
+    lines = [f"Best: {result.best}"] if len(result.evaluations) > 1 else []
+    lines += dict.fromkeys(text for found in result.evaluations for text in found.warnings)
+    given.emit(result, tables=[table], text="\n".join(lines))
 
 
 def _row(found: Evaluation) -> list[str]:
@@ -97,7 +100,8 @@ def _metrics(report: Report) -> list[str]:
         metrics.mean_average_precision_all_classes,
         report.loss,
     ]
-    return [*(f"{n:.5f}" for n in numbers), f"{metrics.num_videos:,}"]
+    texts = ["-" if isnan(number) else f"{number:.5f}" for number in numbers]
+    return [*texts, f"{metrics.num_videos:,}"]
 
 
 def _report(found: Evaluation) -> None:

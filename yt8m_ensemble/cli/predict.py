@@ -40,7 +40,7 @@ def predict(given: Given) -> None:
     text = f"{result.num_videos} videos, {len(result.members)} members: {', '.join(result.members)}"
     if result.num_resumed:
         text += f". Scores of {result.num_resumed} videos were there from an earlier run."
-    given.emit(result, text="\n".join((text, *_opened(result.opened))))
+    given.emit(result, text="\n".join((text, *_opened(result.opened), *result.warnings)))
 
 
 def _opened(found: Sequence[OpenedFile]) -> list[str]:

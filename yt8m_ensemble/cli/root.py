@@ -19,6 +19,7 @@ import click
 
 from yt8m_ensemble import __version__
 from yt8m_ensemble.cli.avg_ckpt import avg_ckpt
+from yt8m_ensemble.cli.blend import blend
 from yt8m_ensemble.cli.compare import compare
 from yt8m_ensemble.cli.convert import convert
 from yt8m_ensemble.cli.edit import edit
@@ -81,6 +82,7 @@ cli.add_command(select)
 cli.add_command(compare)
 cli.add_command(merge_predictions)
 cli.add_command(avg_ckpt)
+cli.add_command(blend)
 cli.add_command(convert)
 cli.add_command(edit)
 cli.add_command(extract)

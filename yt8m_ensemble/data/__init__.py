@@ -15,6 +15,7 @@ from yt8m_ensemble.data.reading import (
     training_dataset,
 )
 from yt8m_ensemble.data.record_info import RecordInfo, read_record_info, read_video_ids
+from yt8m_ensemble.data.record_labels import read_labels
 from yt8m_ensemble.data.shards import sample_shards, shard_paths
 from yt8m_ensemble.data.synthesis import (
     BYTE_RANGE,
@@ -50,6 +51,7 @@ __all__ = [
     "read_batches",
     "read_custom_features",
     "read_ground_truth_csv",
+    "read_labels",
     "read_record_info",
     "read_video_ids",
     "sample_shards",

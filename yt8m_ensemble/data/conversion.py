@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from yt8m_ensemble.constants import MAX_FRAMES
+from yt8m_ensemble.data.census import few_classes
 from yt8m_ensemble.data.ground_truth import read_ground_truth_csv
 from yt8m_ensemble.data.quantization import dequantize, quantize
-from yt8m_ensemble.data.reading import read_batches
+from yt8m_ensemble.data.reading import BatchReader
 from yt8m_ensemble.data.synthesis import BYTE_RANGE
 from yt8m_ensemble.data.writing import encode_frames, encode_means
 from yt8m_ensemble.decoding import convert_json, decode_json
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yt8m_ensemble.data.census import Census
     from yt8m_ensemble.data.custom_features import CustomVideo
     from yt8m_ensemble.values import FeatureSpec, Progress
 
@@ -34,7 +37,7 @@ _FLOAT_KINDS = "fiu"
 
 def collect_arrays(
     paths: Sequence[str], spec: FeatureSpec, num_classes: int, progress: Progress
-) -> dict[str, NDArray[Any]]:
+) -> tuple[dict[str, NDArray[Any]], Census]:
     """Read records into the arrays of one npz file, as `read_custom_features` describes it.
 
     Args:
@@ -44,13 +47,12 @@ def collect_arrays(
         progress: Called with the number of videos read.
 
     Returns:
-        Arrays by their names in the file.
+        Arrays by their names in the file, and what was met.
     """
     ids, lengths, counts, classes = [], [], [], []
     vectors: list[NDArray[Any]] = []
-    for batch in read_batches(
-        paths, features=spec, num_classes=num_classes, batch_size=_READ_BATCH
-    ):
+    reader = BatchReader(paths, features=spec, num_classes=num_classes, batch_size=_READ_BATCH)
+    for batch in reader:
         ids.append(batch.video_ids)
         lengths.append(batch.num_frames)
         counts.append(batch.labels.sum(axis=1))
@@ -70,7 +72,7 @@ def collect_arrays(
     if spec.frame_level:
         arrays["frames_indptr"] = _indptr(lengths)
     columns = np.split(np.concatenate(vectors), np.cumsum(spec.sizes)[:-1], axis=1)
-    return arrays | dict(zip(spec.names, columns, strict=True))
+    return arrays | dict(zip(spec.names, columns, strict=True)), reader.census
 
 
 def _indptr(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
@@ -80,11 +82,20 @@ def _indptr(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
 class RecordEncoder:
     """Turn videos into records, all with the features of the first, and count what is cut."""
 
-    def __init__(self, num_classes: int, truth: Mapping[bytes, tuple[int, ...]] | None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        truth: Mapping[bytes, tuple[int, ...]] | None,
+        *,
+        scale: float = 1.0,
+    ) -> None:
         self._num_classes, self._truth = num_classes, truth
+        self._scale = scale
+        self._by_class = np.zeros(num_classes, np.int64)
         self.sizes: dict[str, int] = {}
         self.frame_level = False
-        self.videos = self.clipped = self.cut = 0
+        self.videos = self.clipped = self.values = self.cut = self.long = 0
+        self.largest = 0.0
 
     def encode(self, path: str, video: CustomVideo) -> bytes:
         """Encode one video as a record.
@@ -115,20 +126,50 @@ class RecordEncoder:
             )
             raise DataError(msg, path=path, video_id=name, label=beyond[0])
         self.videos += 1
+        self._by_class[list(set(labels))] += 1
         if not self.frame_level:
-            means = {key: _as_floats(values) for key, values in video.features.items()}
+            means = {key: self._scaled(values) for key, values in video.features.items()}
             return encode_means(video.video_id, labels, means)
         frames = min(map(len, video.features.values()))
         self.cut += sum(len(values) - frames for values in video.features.values())
+        self.long += frames > MAX_FRAMES
         quantized = {key: self._quantize(v[:frames]) for key, v in video.features.items()}
         return encode_frames(video.video_id, labels, quantized)
 
     def _quantize(self, frames: NDArray[Any]) -> NDArray[np.uint8]:
-        if frames.dtype == np.uint8:
+        if frames.dtype == np.uint8 and self._scale == 1:
             return frames
+        scaled = self._scaled(frames)
         low, high = BYTE_RANGE
-        self.clipped += int(np.count_nonzero((frames < low) | (frames > high)))
-        return quantize(frames)
+        self.values += scaled.size
+        self.clipped += int(np.count_nonzero((scaled < low) | (scaled > high)))
+        self.largest = max(self.largest, float(np.abs(scaled).max(initial=0)))
+        return quantize(scaled)
+
+    def _scaled(self, values: NDArray[Any]) -> NDArray[np.floating]:
+        floats = _as_floats(values)
+        return floats if self._scale == 1 else floats * np.float32(self._scale)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to tell the user, a sentence or two each."""
+        found = []
+        if self.long:
+            found.append(
+                f"{self.long:,} of {self.videos:,} videos have more than {MAX_FRAMES} frames; all "
+                f"are written, but models read the first {MAX_FRAMES}."
+            )
+        if self.clipped:
+            # A fit leaves room for the step between bytes.
+            fit = self._scale * float(BYTE_RANGE[1]) / self.largest
+            found.append(
+                f"{self.clipped:,} of {self.values:,} values lie outside {BYTE_RANGE[0]:.3g} to "
+                f"{BYTE_RANGE[1]:.3g}, which bytes stand for, and were clipped; the largest is "
+                f"{self.largest:.4g}. `--scale {_round_down(fit):g}` makes all fit."
+            )
+        if (few := few_classes(self._by_class, self._num_classes)) is not None:
+            found.append(few)
+        return tuple(found)
 
     def _check_features(self, path: str, name: str, features: Mapping[str, NDArray[Any]]) -> None:
         frame_level = next(iter(features.values())).ndim == 2  # noqa: PLR2004 - (T, F)
@@ -154,6 +195,17 @@ class RecordEncoder:
                 f"Video '{name}' in '{path}' {fault}. Extract its features again, or leave it out."
             )
             raise DataError(msg, path=path, video_id=name)
+
+
+def _round_down(value: float) -> float:
+    """Return a number cut to two digits, so that what it scales fits.
+
+    Examples:
+        >>> _round_down(0.06789), _round_down(2.0)
+        (0.067, 2.0)
+    """
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return round(math.floor(value / unit + 1e-9) * unit, 12)
 
 
 def _as_floats(values: NDArray[Any]) -> NDArray[np.floating]:

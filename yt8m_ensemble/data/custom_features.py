@@ -10,10 +10,6 @@ list of class ids), and one column a feature: a list of F values, or a list of T
 
 from __future__ import annotations
 
-import struct
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePath
@@ -23,8 +19,9 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from yt8m_ensemble.errors import DataError, EnsembleError, MissingDependencyError
-from yt8m_ensemble.files import open_binary, read_bytes
+from yt8m_ensemble.columns import encode_ids, explain_damage, parquet_ids, read_npz, read_parquet
+from yt8m_ensemble.errors import DataError
+from yt8m_ensemble.files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,14 +35,6 @@ _MEDIAPIPE_IDS = ("id", "video_id", "clip/media_id", "clip/data_path")
 _MEDIAPIPE_LABELS = ("labels", "clip/label/index")
 _NOT_FEATURES = {"video_ids", "labels", "labels_indptr", "labels_class_ids", "frames_indptr"}
 _NOT_FEATURES |= {"num_classes"}
-_PARQUET_ROWS = 256
-_LOCAL_HEADER_BYTES, _NAME_LENGTH_AT, _DESCRIPTOR_BYTES = 30, 26, 24  # of the zip format
-_DAMAGES = (
-    *(OSError, EOFError, ValueError, KeyError, NotImplementedError, IndexError, RuntimeError),
-    *(tokenize.TokenError, SyntaxError, MemoryError, OverflowError, TypeError),
-    *(struct.error, zlib.error, zipfile.BadZipFile, DecodeError, tf.errors.OpError),
-)
-"""What numpy, pyarrow, protocol buffers and TensorFlow raise on damaged files."""
 
 
 @dataclass(frozen=True)
@@ -79,36 +68,21 @@ def read_custom_features(path: str) -> Iterator[CustomVideo]:
     """
     suffix = PurePath(path).suffix
     readers = {".npz": _read_npz, ".parquet": _read_parquet, ".tfrecord": _read_mediapipe_records}
-    try:
+    more = (DecodeError, tf.errors.OpError)
+    with explain_damage(path, kind=suffix or "MediaPipe", more=more):
         yield from readers.get(suffix, _read_mediapipe)(path)
-    except EnsembleError:
-        raise
-    except _DAMAGES as error:
-        kind = suffix or "MediaPipe"
-        msg = f"'{path}' is no whole {kind} file: {error}. Fetch or write it again."
-        raise DataError(msg, path=path) from error
 
 
 def _read_npz(path: str) -> Iterator[CustomVideo]:
-    with open_binary(path) as file:
-        with zipfile.ZipFile(file) as archive:
-            _check_directory(archive)
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as arrays:
-            held = {name: arrays[name] for name in arrays.files}
-    for name, array in held.items():
-        if not isinstance(array, np.ndarray):  # numpy hands out what it does not know as bytes
-            msg = f"its member '{name}' is no array"
-            raise TypeError(msg)
-    ids = held.get("video_ids")
+    held = read_npz(path)
+    ids = encode_ids(held.get("video_ids"))
     features = {name: array for name, array in held.items() if name not in _NOT_FEATURES}
-    if ids is None or ids.dtype.kind not in "SU" or not features:
+    if ids is None or not features:
         msg = (
             f"'{path}' must hold text `video_ids` and at least one feature array; it holds "
             f"{', '.join(f'{name} {array.dtype}' for name, array in sorted(held.items()))}."
         )
         raise DataError(msg, path=path, found=tuple(held))
-    ids = np.char.encode(ids, "utf-8") if ids.dtype.kind == "U" else ids
     bounds = held.get("frames_indptr", np.arange(len(ids) + 1))
     if len(bounds) != len(ids) + 1 or bounds[0] != 0 or np.any(np.diff(bounds) < 0):
         msg = f"`frames_indptr` in '{path}' must rise from 0 in {len(ids) + 1} steps."
@@ -125,27 +99,6 @@ def _read_npz(path: str) -> Iterator[CustomVideo]:
         part = slice(int(bounds[n]), int(bounds[n + 1])) if "frames_indptr" in held else n
         videos = {name: array[part] for name, array in features.items()}
         yield CustomVideo(video_id, labels[n] if labels else None, videos)
-
-
-def _check_directory(archive: zipfile.ZipFile) -> None:
-    """Refuse an archive whose directory does not list all that lies in it.
-
-    Raises:
-        ValueError: If there are bytes that belong to no listed member.
-    """
-    file: Any = archive.fp
-    end = 0
-    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
-        if not 0 <= info.header_offset - end <= _DESCRIPTOR_BYTES:
-            break
-        file.seek(info.header_offset + _NAME_LENGTH_AT)
-        lengths = struct.unpack("<HH", file.read(4))  # of the name and the extra field
-        end = info.header_offset + _LOCAL_HEADER_BYTES + sum(lengths) + info.compress_size
-    else:
-        if 0 <= archive.start_dir - end <= _DESCRIPTOR_BYTES:
-            return
-    msg = f"its directory lists {len(archive.infolist())} members, but there are bytes of others"
-    raise ValueError(msg)
 
 
 def _npz_labels(
@@ -166,15 +119,8 @@ def _npz_labels(
 
 
 def _read_parquet(path: str) -> Iterator[CustomVideo]:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        msg = "Reading parquet needs pyarrow. Install it with `pip install yt8m-ensemble[parquet]`."
-        raise MissingDependencyError(msg, package="pyarrow") from error
-    with open_binary(path) as file:
-        for batch in pq.ParquetFile(file).iter_batches(_PARQUET_ROWS):
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            yield from _parquet_videos(path, columns)
+    for columns in read_parquet(path):
+        yield from _parquet_videos(path, columns)
 
 
 def _parquet_videos(path: str, columns: dict[str, Any]) -> Iterator[CustomVideo]:
@@ -187,14 +133,10 @@ def _parquet_videos(path: str, columns: dict[str, Any]) -> Iterator[CustomVideo]
             f"its columns are {', '.join(names)}."
         )
         raise DataError(msg, path=path, found=names)
-    for n, video_id in enumerate(ids.to_pylist()):
-        if not isinstance(video_id, (str, bytes)):
-            msg = f"Column `id` of '{path}' holds {video_id!r}, expected text. Name each video."
-            raise DataError(msg, path=path, found=video_id)
+    for n, video_id in enumerate(parquet_ids(ids, path=path, name="id")):
         features = {name: _parquet_value(path, name, column[n]) for name, column in columns.items()}
         classes = None if labels is None else tuple(labels[n].as_py() or ())
-        whole = video_id.encode() if isinstance(video_id, str) else video_id
-        yield CustomVideo(whole, classes, features)
+        yield CustomVideo(video_id, classes, features)
 
 
 def _parquet_value(path: str, name: str, value: Any) -> NDArray[Any]:

@@ -14,12 +14,20 @@ from yt8m_ensemble.constants import DEQUANTIZE_BIAS, DEQUANTIZE_SCALE
 if TYPE_CHECKING:
     from yt8m_ensemble.values import FeatureSpec
 
+SEGMENT_KEY = "segment_labels"
+"""Labels of segments, in the records of 2019."""
+
 READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 """What reading raises; TensorFlow quotes bytes of a bad record that Python may fail to decode."""
 
 
 def parse_records(
-    serialized: tf.Tensor, *, features: FeatureSpec, num_classes: int, keep_bytes: bool = False
+    serialized: tf.Tensor,
+    *,
+    features: FeatureSpec,
+    num_classes: int,
+    keep_bytes: bool = False,
+    for_census: bool = False,
 ) -> dict[str, tf.Tensor]:
     """Parse a batch of serialized records; runs inside a dataset.
 
@@ -28,6 +36,7 @@ def parse_records(
         features: Which features to read, and at which level.
         num_classes: C.
         keep_bytes: Leave frames as the uint8 that they are recorded in, padded with zero bytes.
+        for_census: Also return what a `Census` counts: `is_cut` and `has_segments`, `(B,)` bool.
 
     Returns:
         Tensors by the names of `Batch`'s fields, without `shards`; a record that does not fit
@@ -37,11 +46,13 @@ def parse_records(
         "id": tf.io.FixedLenFeature([], tf.string, ""),
         "video_id": tf.io.FixedLenFeature([], tf.string, ""),
         "labels": tf.io.VarLenFeature(tf.int64),
+        **({SEGMENT_KEY: tf.io.VarLenFeature(tf.int64)} if for_census else {}),
     }
     if features.frame_level:
-        parsed, vectors, num_frames = _parse_frames(serialized, context, features, keep_bytes)
+        parsed, vectors, lengths = _parse_frames(serialized, context, features, keep_bytes)
     else:
-        parsed, vectors, num_frames = _parse_means(serialized, context, features)
+        parsed, vectors, lengths = _parse_means(serialized, context, features)
+    num_frames = tf.minimum(lengths, features.max_frames)
     video_ids = tf.where(parsed["id"] != "", parsed["id"], parsed["video_id"])
     labels = parsed["labels"]
     positions = tf.stack([labels.indices[:, 0], labels.values], axis=1)
@@ -57,11 +68,21 @@ def parse_records(
         dense = tf.tensor_scatter_nd_update(
             tf.zeros(shape, tf.bool), positions, tf.ones_like(labels.values, tf.bool)
         )
+    counted = {}
+    if for_census:
+        segmented = parsed[SEGMENT_KEY].indices[:, :1]
+        none = tf.zeros_like(lengths, tf.bool)
+        all_of_them = tf.ones_like(segmented[:, 0], tf.bool)
+        counted = {
+            "is_cut": lengths > num_frames,
+            "has_segments": tf.tensor_scatter_nd_update(none, segmented, all_of_them),
+        }
     return {
         "video_ids": video_ids,
         "features": vectors,
         "num_frames": num_frames,
         "labels": tf.ensure_shape(dense, [None, num_classes]),
+        **counted,
     }
 
 
@@ -107,5 +128,8 @@ def _parse_frames(
         )
     rows = tf.RaggedTensor.from_row_lengths(vectors, lengths[0], validate=False)
     shape = [None, features.max_frames, features.total_size]
-    num_frames = tf.minimum(tf.cast(lengths[0], tf.int32), features.max_frames)
-    return parsed, tf.ensure_shape(rows.to_tensor(shape=shape), shape), num_frames
+    return (
+        parsed,
+        tf.ensure_shape(rows.to_tensor(shape=shape), shape),
+        tf.cast(lengths[0], tf.int32),
+    )

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble import files
+from yt8m_ensemble.data.census import Census
 from yt8m_ensemble.data.diagnosis import RECORD_OVERHEAD, check_records, check_size
 from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
 from yt8m_ensemble.errors import DataError
@@ -86,6 +87,8 @@ def read_batches(
 class BatchReader:
     """Read the same records any number of times with one pipeline; see `read_batches`.
 
+    `census` counts what the last pass has met.
+
     Args:
         paths: TFRecord files, local or of TensorFlow's file layer.
         features: Which features to read, and at which level.
@@ -107,6 +110,7 @@ class BatchReader:
         keep_bytes: bool = False,
     ) -> None:
         self._paths, self._features, self._num_classes = list(paths), features, num_classes
+        self.census = Census(self._paths, features, num_classes)
 
         def tagged(path: tf.Tensor, shard: tf.Tensor) -> tf.data.Dataset:
             tag = tf.data.Dataset.from_tensors(shard).repeat()
@@ -126,6 +130,7 @@ class BatchReader:
                         features=features,
                         num_classes=num_classes,
                         keep_bytes=keep_bytes,
+                        for_census=True,
                     ),
                     "shards": shards,
                     "sizes": tf.strings.length(serialized),
@@ -148,11 +153,16 @@ class BatchReader:
         """
         reached = 0
         read = _BytesRead(self._paths)
+        self.census = Census(self._paths, self._features, self._num_classes)
         try:
             for fields in self._dataset.as_numpy_iterator():
                 read.add(fields["shards"], fields.pop("sizes"))
                 reached = int(fields["shards"][-1])
-                yield Batch(**{**fields, "video_ids": fields["video_ids"].astype(np.bytes_)})
+                self.census.add(fields)
+                yield Batch(
+                    fields["video_ids"].astype(np.bytes_),
+                    *(fields[name] for name in ("features", "num_frames", "labels", "shards")),
+                )
         except READ_ERRORS as error:
             check_records(
                 self._paths[reached:], features=self._features, num_classes=self._num_classes
@@ -161,6 +171,7 @@ class BatchReader:
             msg = f"Cannot read '{path}' or a file after it: {error}"
             raise DataError(msg, path=path) from error
         read.check(len(self._paths))
+        self.census.finish()
 
 
 class _BytesRead:

@@ -115,13 +115,10 @@ def _blocks(member: Member, tensor: PlannedTensor) -> Iterator[NDArray[Any]]:
 
 
 def _flags(members: Sequence[Member], plan: MergePlan) -> str:
-    features = members[0].features
     return json.dumps(
         {
             "model": "Ensemble",
-            "feature_names": ",".join(features.names),
-            "feature_sizes": ",".join(map(str, features.sizes)),
-            "frame_features": features.frame_level,
+            **members[0].features.to_flags(),
             "label_loss": "CrossEntropyLoss",
             "num_classes": members[0].num_classes,
             "members": list(plan.weights.names),

@@ -219,7 +219,8 @@ def _check_fit(members: Sequence[Member]) -> None:
 def _describe(features: FeatureSpec) -> str:
     level = "frame" if features.frame_level else "video"
     pairs = zip(features.names, features.sizes, strict=True)
-    return f"{', '.join(f'{name} {size}' for name, size in pairs)} ({level} level)"
+    limit = f", {features.max_frames} frames" if features.frame_level else ""
+    return f"{', '.join(f'{name} {size}' for name, size in pairs)} ({level} level{limit})"
 
 
 def _check_variables(member: Member) -> dict[str, TensorSpec]:

@@ -9,7 +9,13 @@ from yt8m_ensemble.options.average import AverageOptions
 from yt8m_ensemble.options.bundle import MergeOptions, PackageOptions, VerifyOptions
 from yt8m_ensemble.options.command import Command, command, keywords
 from yt8m_ensemble.options.field import Field, Options, checked, fields_of, option
-from yt8m_ensemble.options.mixture import CompareOptions, SelectOptions, TuneOptions
+from yt8m_ensemble.options.mixture import (
+    BlendOptions,
+    CompareOptions,
+    ConvertScoresOptions,
+    SelectOptions,
+    TuneOptions,
+)
 from yt8m_ensemble.options.records import (
     ConvertFeaturesOptions,
     ConvertOptions,
@@ -39,12 +45,14 @@ from yt8m_ensemble.options.train import TrainingOptions, TrainOptions
 
 __all__ = [
     "AverageOptions",
+    "BlendOptions",
     "Command",
     "CompareOptions",
     "ConvertFeaturesOptions",
     "ConvertOptions",
     "ConvertPredictionsOptions",
     "ConvertRecordsOptions",
+    "ConvertScoresOptions",
     "DiffOptions",
     "EditOptions",
     "EvalModelOptions",

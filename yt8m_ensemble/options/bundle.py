@@ -9,11 +9,13 @@ from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Fp16, Naming, Reader, Scheme, Space, Target
 from yt8m_ensemble.options.field import Options, option
 from yt8m_ensemble.options.shared import (
+    ClassNamesOptions,
     MarginOptions,
     Mixture,
     ModelOptions,
     OutputOptions,
     PolicyOptions,
+    WeightsOptions,
 )
 
 
@@ -33,7 +35,7 @@ class SizeOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MergeOptions(ModelOptions, OutputOptions):
+class MergeOptions(WeightsOptions, ModelOptions, OutputOptions):
     """Options of `merge_models`.
 
     Raises:
@@ -49,16 +51,6 @@ class MergeOptions(ModelOptions, OutputOptions):
             parse="repeat",
         ),
     ]
-    weights: Annotated[
-        str | Sequence[float] | Mixture | None,
-        option(
-            "A mixture-weights file, or a number for each member in order.",
-            metavar="FILE|a,b,…",
-            parse="numbers",
-            default="all members count alike",
-        ),
-    ] = None
-    normalize: Annotated[bool, option("Rescale numbers that do not sum to one.")] = False
     mix: Annotated[
         Space | None,
         option("Where members are averaged.", default="as the weights file, else probability"),
@@ -119,7 +111,7 @@ class PackageOptions(SizeOptions, PolicyOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions(MarginOptions, SizeOptions, PolicyOptions):
+class VerifyOptions(ClassNamesOptions, MarginOptions, SizeOptions, PolicyOptions):
     """Options of `verify_bundle`.
 
     Raises:

@@ -1,19 +1,22 @@
-"""Options of `tune-weights`, `select` and `compare`: everything that reads prediction caches."""
+"""Options of `tune-weights`, `select`, `compare`, `blend`, `convert scores`: scores come in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from yt8m_ensemble.constants import MAX_BUNDLE_BYTES
+from yt8m_ensemble.constants import MAX_BUNDLE_BYTES, TOP_K
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Method, Space, SpaceOrAuto, Storage
 from yt8m_ensemble.options.field import option
 from yt8m_ensemble.options.shared import (
+    ClassNamesOptions,
     MarginOptions,
     ModelOptions,
     OutputOptions,
     PredictionSetOptions,
     SeedOptions,
+    VocabularyOptions,
+    WeightsOptions,
 )
 
 
@@ -155,7 +158,14 @@ class SelectOptions(HoldoutOptions, ModelOptions, OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(PredictionSetOptions, MarginOptions, SeedOptions, OutputOptions):
+class CompareOptions(
+    ClassNamesOptions,
+    WeightsOptions,
+    PredictionSetOptions,
+    MarginOptions,
+    SeedOptions,
+    OutputOptions,
+):
     """Options of `compare_predictions`."""
 
     before_and_after: Annotated[
@@ -176,13 +186,10 @@ class CompareOptions(PredictionSetOptions, MarginOptions, SeedOptions, OutputOpt
             parse="repeat",
         ),
     ] = ()
-    weights: Annotated[
-        str | None,
-        option("Mixture weights.", metavar="W.json", default="all members count alike"),
+    space: Annotated[
+        Space | None,
+        option("Where members are averaged.", default="as the weights file, else probability"),
     ] = None
-    space: Annotated[Space, option("Where members are averaged, without `--weights`.")] = (
-        "probability"
-    )
     plot: Annotated[
         str | None,
         option("Picture of disagreements and of frequency bands, to write.", metavar="OUT.png"),
@@ -206,3 +213,65 @@ class CompareOptions(PredictionSetOptions, MarginOptions, SeedOptions, OutputOpt
         if self.before_and_after and self.plot:
             msg = "`--plot` draws how members differ. Give their caches as `--predictions`."
             raise UsageError(msg, option="--plot")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreFilesOptions(OutputOptions):
+    """Whose scores are read, from files of any origin."""
+
+    scores: Annotated[
+        Sequence[str],
+        option(
+            "A member's scores: Kaggle CSV, npz, parquet or prediction cache; repeat for each.",
+            metavar="NAME=FILE",
+            parse="repeat",
+        ),
+    ]
+    intersect: Annotated[
+        bool, option("Keep the videos that all files hold; otherwise they must hold the same.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertScoresOptions(VocabularyOptions, ScoreFilesOptions):
+    """Options of `convert_scores`."""
+
+    scores: Annotated[
+        Sequence[str],
+        option(
+            "A member's scores: Kaggle CSV, npz, parquet or prediction cache.",
+            metavar="NAME=FILE...",
+            parse="rest",
+            is_argument=True,
+        ),
+    ]
+    out: Annotated[str, option("Prediction cache to write.", metavar="OUT.h5", is_argument=True)]
+    labels: Annotated[
+        str | None,
+        option(
+            "Labeled records, or lines VIDEO_ID,LABEL1 LABEL2 in a `.csv`; they order the videos.",
+            metavar="GLOB|CSV",
+            default="none, in the order of the first file",
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        option(
+            "Scores kept of a video and member.",
+            ge=1,
+            metavar="K",
+            default="as many as the shortest list has; all without lists",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendOptions(WeightsOptions, ScoreFilesOptions):
+    """Options of `blend_scores`."""
+
+    csv: Annotated[str, option("Kaggle submission to write.", metavar="OUT")]
+    space: Annotated[
+        Space | None,
+        option("Where members are averaged.", default="as the weights file, else probability"),
+    ] = None
+    top_k: Annotated[int, option("Pairs a video in the submission.", ge=1)] = TOP_K

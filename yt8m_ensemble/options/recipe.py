@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from yt8m_ensemble.constants import MAX_FRAME_LIMIT, MAX_FRAMES
 from yt8m_ensemble.errors import RecipeError, UsageError
 from yt8m_ensemble.options.architectures import architecture_fields
 from yt8m_ensemble.options.average import AverageOptions
@@ -42,6 +43,9 @@ class EnsembleOptions(ScoringOptions):
         str | None, option("Features to read, in this order, comma-separated.")
     ] = None
     feature_sizes: Annotated[str | None, option("Values of each feature, comma-separated.")] = None
+    max_frames: Annotated[
+        int, option("Frames kept of a video, at frame level.", ge=1, le=MAX_FRAME_LIMIT)
+    ] = MAX_FRAMES
     num_classes: Annotated[int, option("Size of the vocabulary.", ge=1)]
 
 

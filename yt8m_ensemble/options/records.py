@@ -117,6 +117,13 @@ class ConvertFeaturesOptions(VocabularyOptions, OutputOptions):
         option("Lines VIDEO_ID,LABEL1 LABEL2 that replace the files' own labels.", metavar="CSV"),
     ] = None
     prefix: Annotated[str, option("Start of the file names.")] = "own"
+    scale: Annotated[
+        float,
+        option(
+            "Multiply all values by this, so that frames fit what bytes stand for: -1.99 to 2.01.",
+            gt=0,
+        ),
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

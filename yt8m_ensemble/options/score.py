@@ -9,11 +9,13 @@ from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.choices import Runner
 from yt8m_ensemble.options.field import Options, option
 from yt8m_ensemble.options.shared import (
+    Mixture,
     ModelOptions,
     OutputOptions,
     PredictionSetOptions,
     ScoringOptions,
     SeedOptions,
+    WeightsOptions,
 )
 
 
@@ -84,11 +86,16 @@ class EvalOptions(TopKOptions, SeedOptions, ScoringOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalPredictionsOptions(TopKOptions, PredictionSetOptions):
-    """Options of `evaluate_predictions`."""
+class EvalPredictionsOptions(WeightsOptions, TopKOptions, PredictionSetOptions):
+    """Options of `evaluate_predictions`; with weights, their mixture is evaluated, too."""
 
     weights: Annotated[
-        str | None, option("Mixture weights: evaluate this mixture too.", metavar="W.json")
+        str | Sequence[float] | Mixture | None,
+        option(
+            "Evaluate this mixture too: a mixture-weights file, or a number for each member.",
+            metavar="FILE|a,b,…",
+            parse="numbers",
+        ),
     ] = None
 
 

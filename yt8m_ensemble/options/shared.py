@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
 
-from yt8m_ensemble.constants import EQUIVALENCE_MARGIN, NUM_CLASSES_2018
+from yt8m_ensemble.constants import (
+    EQUIVALENCE_MARGIN,
+    MAX_FRAME_LIMIT,
+    MAX_FRAMES,
+    NUM_CLASSES_2018,
+)
 from yt8m_ensemble.options.choices import Level
 from yt8m_ensemble.options.field import Options, option
 
@@ -161,6 +166,35 @@ class MarginOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightsOptions(Options):
+    """How much each member counts."""
+
+    weights: Annotated[
+        str | Sequence[float] | Mixture | None,
+        option(
+            "A mixture-weights file, or a number for each member in order.",
+            metavar="FILE|a,b,…",
+            parse="numbers",
+            default="all members count alike",
+        ),
+    ] = None
+    normalize: Annotated[bool, option("Rescale numbers that do not sum to one.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassNamesOptions(Options):
+    """What classes are called."""
+
+    vocabulary: Annotated[
+        str | None,
+        option(
+            "Names of classes: a CSV file with columns `Index` and `Name`, as YouTube-8M's.",
+            metavar="CSV",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class VocabularyOptions(Options):
     """How many classes there are."""
 
@@ -180,3 +214,11 @@ class FeatureOptions(Options):
         str | None,
         option("Values of each feature.", metavar="A,B,…", default="those of YouTube-8M"),
     ] = None
+    max_frames: Annotated[
+        int,
+        option(
+            "Frames kept of a video, at frame level; stored with the model.",
+            ge=1,
+            le=MAX_FRAME_LIMIT,
+        ),
+    ] = MAX_FRAMES

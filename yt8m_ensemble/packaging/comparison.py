@@ -1,7 +1,8 @@
 """Compare a model's scores with scores that were stored before: a cache or a Kaggle submission.
 
 Both kinds may leave scores out (a submission keeps 20 pairs a video). What is left out is only
-compared with a bound: it may not be above the lowest score that was kept.
+compared with a bound: it may not be above the lowest score that was kept. For GAP it counts as
+`Kept` says.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from yt8m_ensemble import files
 from yt8m_ensemble.constants import EQUIVALENCE_MARGIN
 from yt8m_ensemble.errors import AlignmentError, PredictionsError
 from yt8m_ensemble.metrics import EvaluationMetrics
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.storage import PredictionsFile, open_predictions
+from yt8m_ensemble.storage.submission import read_submission
 from yt8m_ensemble.tuning.equivalence import BestPairs, Equivalence, assess_equivalence
 
 if TYPE_CHECKING:
@@ -30,8 +31,23 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 3
 
-Expected = Callable[["NDArray[np.bytes_]"], tuple["NDArray[np.float32]", "NDArray[np.float32]"]]
-"""From video ids (B,) to stored scores (B, C), nan where left out, and the bound (B,) of those."""
+
+class Stored(NamedTuple):
+    """Stored scores of B videos.
+
+    Attributes:
+        scores: Shape `(B, C)`, those left out as `Kept` counts them.
+        left_out: Which are left out, shape `(B, C)`, bool.
+        bounds: What no score left out is above, shape `(B,)`.
+    """
+
+    scores: NDArray[np.float32]
+    left_out: NDArray[np.bool_]
+    bounds: NDArray[np.float32]
+
+
+Expected = Callable[["NDArray[np.bytes_]"], Stored]
+"""From video ids (B,) to their stored scores."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class Comparison:
         gap: GAP of the model's scores; `None` if the records carry no labels.
         stored_gap: GAP of the stored scores; `None` as before.
         equivalence: Whether the model's GAP is that of the stored scores; `None` as before.
+        name: What that class is called; empty if that is not known.
     """
 
     num_videos: int
@@ -56,6 +73,7 @@ class Comparison:
     gap: float | None
     stored_gap: float | None
     equivalence: Equivalence | None = None
+    name: str = ""
 
 
 class Comparer:
@@ -98,12 +116,12 @@ class Comparer:
         self._metrics[0].update(scores, labels)
         if self._expected is None:
             return
-        stored, bound = self._expected(video_ids)
-        self._metrics[1].update(np.nan_to_num(stored), labels)
-        for best, side in zip(self._best, (np.nan_to_num(stored), scores), strict=True):
+        stored = self._expected(video_ids)
+        self._metrics[1].update(stored.scores, labels)
+        for best, side in zip(self._best, (stored.scores, scores), strict=True):
             best.update(side, labels)
-        excess = np.maximum(scores - bound[:, None], 0)
-        differences = np.where(np.isnan(stored), excess, np.abs(scores - stored))
+        excess = np.maximum(scores - stored.bounds[:, None], 0)
+        differences = np.where(stored.left_out, excess, np.abs(scores - stored.scores))
         row, class_id = np.unravel_index(int(differences.argmax()), differences.shape)
         largest = float(differences[row, class_id])
         if largest > self._worst[0] or not self._worst[1]:
@@ -169,20 +187,17 @@ def _from_cache(
         raise PredictionsError(msg, path=cache.path, found=cache.num_classes, expected=num_classes)
     positions = {video_id: n for n, video_id in enumerate(cache.video_ids.tolist())}
 
-    def expected(video_ids: NDArray[np.bytes_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def expected(video_ids: NDArray[np.bytes_]) -> Stored:
         rows = _positions(positions, video_ids, path=cache.path)
         # Records are mostly read in the cache's order: one block, then put into the batch's order.
         start, stop = min(rows), max(rows) + 1
         picked = np.array(rows) - start
         members = [cache.scores(name, start, stop)[picked] for name in wanted]
         mixed = mix(members, mixture) if mixture else members[0]
-        if cache.top_k:
-            for name in wanted:
-                classes = cache.kept(name, start, stop)[0][picked]
-                left_out = np.ones(mixed.shape, np.bool_)
-                np.put_along_axis(left_out, classes, values=False, axis=1)
-                mixed[left_out] = np.nan
-        return mixed, np.full(len(rows), np.inf, np.float32)
+        left_out = np.zeros(mixed.shape, np.bool_)
+        for name in wanted if cache.top_k else ():
+            left_out |= _left_out(cache.kept(name, start, stop).class_ids[picked], num_classes)
+        return Stored(mixed, left_out, np.full(len(rows), np.inf, np.float32))
 
     return expected
 
@@ -191,39 +206,25 @@ def _from_submission(path: str, *, num_classes: int) -> Expected:
     """Return the pairs of a submission.
 
     Raises:
-        DataError: If it is no CSV file.
-        PredictionsError: If a line is no row of a submission.
+        DataError: If it is no submission.
     """
-    rows: dict[bytes, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
-    for number, line in files.read_csv(path):
-        if number == 1 and line[:1] == ["VideoId"]:
-            continue
-        try:
-            video_id, pairs = line
-            numbers = pairs.split()
-            classes = np.array(numbers[::2], np.int64)
-            scores = np.array(numbers[1::2], np.float32)
-            fits = len(classes) == len(scores) and 0 <= classes.min() <= classes.max() < num_classes
-        except (ValueError, OverflowError):
-            fits = False
-        if not fits:
-            msg = (
-                f"Line {number} of '{path}' is no row `VideoId,class score class score …` with "
-                f"classes below {num_classes}. Give a submission that this model could have made."
-            )
-            raise PredictionsError(msg, path=path, line=number)
-        rows[video_id.encode()] = classes, scores
-    positions = {video_id: n for n, video_id in enumerate(rows)}
-    listed = list(rows.values())
+    lists = read_submission(path, num_classes=num_classes)
+    positions = {video_id: n for n, video_id in enumerate(lists.video_ids.tolist())}
 
-    def expected(video_ids: NDArray[np.bytes_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        found = [listed[n] for n in _positions(positions, video_ids, path=path)]
-        stored = np.full((len(found), num_classes), np.nan, np.float32)
-        for row, (classes, scores) in zip(stored, found, strict=True):
-            row[classes] = scores
-        return stored, np.nanmin(stored, axis=1)
+    def expected(video_ids: NDArray[np.bytes_]) -> Stored:
+        rows = np.array(_positions(positions, video_ids, path=path))
+        listed = lists.listed(rows, num_classes)
+        scores = lists.filled(rows, num_classes)
+        lowest = np.where(listed, scores, np.inf).min(axis=1)
+        return Stored(scores, ~listed, lists.bounds(lowest.astype(np.float32)))
 
     return expected
+
+
+def _left_out(class_ids: NDArray[np.int32], num_classes: int) -> NDArray[np.bool_]:
+    left_out = np.ones((len(class_ids), num_classes), np.bool_)
+    np.put_along_axis(left_out, class_ids, values=False, axis=1)
+    return left_out
 
 
 def _positions(

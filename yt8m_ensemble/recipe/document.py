@@ -221,7 +221,7 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
 
 
 def _features(own: Mapping[str, Any], *, where: str) -> FeatureSpec:
-    keys = ("features", "feature_names", "feature_sizes")
+    keys = ("features", "feature_names", "feature_sizes", "max_frames")
     try:
         return choose_features(FeatureOptions(**{k: own[k] for k in keys if k in own}))
     except EnsembleError as error:

@@ -226,6 +226,7 @@ def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directo
             features="frame" if features.frame_level else "video",
             feature_names=",".join(features.names),
             feature_sizes=",".join(map(str, features.sizes)),
+            max_frames=features.max_frames,
             num_classes=table.num_classes,
             model_options=model_options,
             start_new_model=call.force and not call.resume,

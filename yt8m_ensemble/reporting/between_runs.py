@@ -132,7 +132,7 @@ def _mixture_candidates(side: Sources, shared: Sequence[bytes]) -> Candidates:
     best = BestPairs()
     with open_judged(side, bundle=True) as (opened, weights, _):
         places = [opened.members.index(name) for name in weights.names]
-        for scores, labels in opened.filled_blocks():
+        for scores, labels in opened.blocks():
             best.update(mix([scores[place] for place in places], weights), labels)
         order = np.argsort(opened.video_ids, kind="stable")
         rows = order[np.searchsorted(opened.video_ids, shared, sorter=order)]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.mixing import mix
+from yt8m_ensemble.options.shared import WeightsOptions
 from yt8m_ensemble.storage import open_predictions
+from yt8m_ensemble.storage.mixtures import choose_mixture
 from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning import Scorer, split_videos
 from yt8m_ensemble.tuning.calibration import ReliabilityOf, measure_reliability
@@ -135,7 +137,8 @@ def open_judged(
     with open_prediction_set(paths) as opened:
         weights = MixtureWeights.uniform(opened.members, space="logit")
         if sources.weights:
-            weights = opened.read_weights(sources.weights)
+            given = WeightsOptions(weights=sources.weights)
+            weights = choose_mixture(opened.members, given, may_leave_out=True)
         rows = np.arange(len(opened.video_ids))
         holdout = weights.details.get("holdout")
         if holdout:

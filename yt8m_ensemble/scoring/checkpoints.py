@@ -12,7 +12,7 @@ from yt8m_ensemble.inference import GraphRunner
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.metrics import evaluate
 from yt8m_ensemble.models import recognize
-from yt8m_ensemble.scoring.evaluation import scored_batches
+from yt8m_ensemble.scoring.evaluation import check_labeled, scored_batches
 from yt8m_ensemble.training import estimate_batch_norm
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class CheckpointScorer:
     """
 
     def __init__(self, model: OpenModel, data: str, *, batch_size: int, progress: Progress) -> None:
-        self._model = model
+        self._model, self._data = model, data
         self._paths = files.expand_globs(data, option="--eval-data")
         self._batch_size = batch_size
         self._progress = progress
@@ -51,7 +51,9 @@ class CheckpointScorer:
                 batch_size=self._batch_size,
                 progress=self._progress,
             )
-            return float(evaluate(batches, num_classes=self._model.num_classes).metrics.gap)
+            metrics = evaluate(batches, num_classes=self._model.num_classes).metrics
+        check_labeled(metrics.num_positives, metrics.num_videos, self._data)
+        return float(metrics.gap)
 
     def estimate_batch_norm(
         self, source: TensorSource, data: str

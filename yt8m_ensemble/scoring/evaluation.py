@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from yt8m_ensemble.checkpoints import open_checkpoint
+from yt8m_ensemble.errors import DataError
 from yt8m_ensemble.inference import GraphRunner, pool_batches, score_ahead
 from yt8m_ensemble.loading.checkpoints import index_digest, saved_step
 from yt8m_ensemble.loading.model import OpenModel, open_with
@@ -37,6 +38,7 @@ class Evaluation:
         global_step: Of its checkpoint; `None` if that holds none.
         depends_on_chance: Whether its scores vary from run to run.
         file: What was opened: of a train directory, its newest checkpoint's prefix.
+        warnings: What the records hold that may not be expected.
     """
 
     path: str
@@ -46,6 +48,27 @@ class Evaluation:
     global_step: int | None = None
     depends_on_chance: bool = False
     file: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def check_labeled(num_labels: int, num_videos: int, where: str) -> None:
+    """Refuse to judge scores by videos without labels.
+
+    Args:
+        num_labels: Labels read.
+        num_videos: Videos read.
+        where: The records, for the message.
+
+    Raises:
+        DataError: If there is no label.
+    """
+    if not num_labels:
+        msg = (
+            f"None of the {num_videos:,} videos of '{where}' has a label (the test split carries "
+            "none), so no score can be judged. Give labeled records; `yt8m-ens predict` scores "
+            "others."
+        )
+        raise DataError(msg, path=where, num_videos=num_videos)
 
 
 def scored_batches(
@@ -132,8 +155,17 @@ class Evaluator:
             num_classes=model.num_classes,
             top_k=self._options.top_k,
         )
+        census = self._readers[key].census
+        check_labeled(census.num_labels, census.num_videos, self._options.data)
         return Evaluation(
-            target.path, model.architecture, digest, report, step, model.depends_on_chance, file
+            target.path,
+            model.architecture,
+            digest,
+            report,
+            step,
+            model.depends_on_chance,
+            file,
+            census.warnings,
         )
 
     def _open(self, target: Target) -> tuple[OpenModel, GraphRunner]:

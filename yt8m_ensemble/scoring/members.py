@@ -48,6 +48,7 @@ class MemberScorer:
                 )
                 raise ModelError(msg, models=(first.name, other.name))
         self._models = models
+        self._reader: BatchReader | None = None
         self.features, self.num_classes = first.features, first.num_classes
         self.members = tuple(name for model in models for name in model.members)
         self.depends_on_chance = any(model.depends_on_chance for model in models)
@@ -68,7 +69,13 @@ class MemberScorer:
         if not paths:  # a cache that lacks no more than its name
             return iter(())
         reader = scoring_reader(paths, self._models[0], self._runners, batch_size=batch_size)
+        self._reader = reader
         return pool_batches(reader, self._runners)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the records just read hold that may not be expected."""
+        return self._reader.census.warnings if self._reader else ()
 
     def mixed(self, videos: PooledVideos) -> NDArray[np.float32]:
         """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""

@@ -10,17 +10,20 @@ from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.options import CompareOptions, command
 from yt8m_ensemble.plotting import draw_comparison
+from yt8m_ensemble.storage.mixtures import choose_mixture
 from yt8m_ensemble.storage.prediction_set import (
     PredictionSet,
     open_prediction_pair,
     open_prediction_set,
 )
+from yt8m_ensemble.storage.vocabulary import read_vocabulary
 from yt8m_ensemble.tuning.diversity import MIXTURE, Comparison, compare_members
 from yt8m_ensemble.tuning.equivalence import BestPairs, Equivalence, assess_equivalence
-from yt8m_ensemble.values import MixtureWeights, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from yt8m_ensemble.values import MixtureWeights, Progress
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,9 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
         return _test_pairs(options)
     if options.plot:
         files.check_absent(options.plot, force=options.force)
+    names = read_vocabulary(options.vocabulary)
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
-        mixture = MixtureWeights.uniform(opened.members, space=options.space)
-        if options.weights:
-            mixture = opened.read_weights(options.weights)
+        mixture = _mixture(opened, options)
         candidates, truncated = opened.candidates(
             per_class=bool(mixture.class_values),
             bias=mixture.class_bias,
@@ -73,6 +75,8 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]
         comparison = compare_members(candidates.select_members(members), labels, mixture)
+        named = (replace(one, name=names.get(one.class_id, "")) for one in comparison.classes)
+        comparison = replace(comparison, classes=tuple(named))
         interval = None
         if truncated is not None:
             interval = truncated.gap_interval(mixture)
@@ -86,7 +90,7 @@ def _test_pairs(options: CompareOptions) -> CompareResult:
     before, after = options.before_and_after
     with open_prediction_pair(before, after, intersect=options.intersect) as sets:
         pairs = _pair_members(*sets)
-        mixture = sets[0].read_weights(options.weights) if options.weights else None
+        mixture = _mixture(sets[0], options) if options.weights is not None else None
         best = [
             _best_pairs(opened, [pair[side] for pair in pairs], mixture, options.progress)
             for side, opened in enumerate(sets)
@@ -101,6 +105,16 @@ def _test_pairs(options: CompareOptions) -> CompareResult:
         )
     }
     return CompareResult(mixture, None, None, None, found)
+
+
+def _mixture(opened: PredictionSet, options: CompareOptions) -> MixtureWeights:
+    return choose_mixture(
+        opened.members,
+        options,
+        space=options.space,
+        may_leave_out=True,
+        advice="Cache predictions of all of the mixture's members.",
+    )
 
 
 def _pair_members(first: PredictionSet, second: PredictionSet) -> list[tuple[str, str]]:
@@ -133,7 +147,7 @@ def _best_pairs(
     best = [BestPairs() for _ in range(len(members) + bool(mixture))]
     places = [opened.members.index(name) for name in members]
     mixed = [opened.members.index(name) for name in mixture.names] if mixture else []
-    for scores, labels in opened.filled_blocks(progress):
+    for scores, labels in opened.blocks(progress):
         for gathered, place in zip(best, places, strict=False):
             gathered.update(scores[place], labels)
         if mixture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,13 @@ from yt8m_ensemble.data.conversion import (
     parse_cloud_prediction,
 )
 from yt8m_ensemble.errors import DataError
-from yt8m_ensemble.inference import SUBMISSION_HEADER
 from yt8m_ensemble.options import (
     ConvertFeaturesOptions,
     ConvertPredictionsOptions,
     ConvertRecordsOptions,
     command,
 )
+from yt8m_ensemble.storage.submission import SUBMISSION_HEADER
 from yt8m_ensemble.values import FeatureSpec
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class Converted:
         feature_sizes: Values of each feature by name; empty for predictions.
         clipped_values: Values that no byte stands for, moved to the end of the range.
         cut_frames: Frames cut because another feature of the video has fewer.
+        scale: What all values were multiplied by.
+        long_videos: Videos of more frames than models read; `convert_records` cuts these.
+        warnings: What the input holds that may not be expected.
     """
 
     out: str
@@ -54,6 +57,9 @@ class Converted:
     feature_sizes: Mapping[str, int] = field(default_factory=dict)
     clipped_values: int = 0
     cut_frames: int = 0
+    scale: float = 1.0
+    long_videos: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @command(ConvertPredictionsOptions)
@@ -116,7 +122,7 @@ def convert_features(options: ConvertFeaturesOptions) -> Converted:
     """
     paths, out = _checked(options.features, options), options.out
     truth = labels_by_id(options.labels, options.num_classes) if options.labels else None
-    encoder = RecordEncoder(options.num_classes, truth)
+    encoder = RecordEncoder(options.num_classes, truth, scale=options.scale)
     records = (
         encoder.encode(path, video) for path in paths for video in data.read_custom_features(path)
     )
@@ -138,6 +144,9 @@ def convert_features(options: ConvertFeaturesOptions) -> Converted:
         encoder.sizes,
         encoder.clipped,
         encoder.cut,
+        options.scale,
+        encoder.long,
+        encoder.warnings,
     )
 
 
@@ -165,13 +174,14 @@ def convert_records(options: ConvertRecordsOptions) -> Converted:
         What was written.
     """
     paths, spec = _records(options)
-    arrays = collect_arrays(paths, spec, options.num_classes, options.progress)
+    arrays, census = collect_arrays(paths, spec, options.num_classes, options.progress)
     with (
         files.atomic_file(options.out, force=options.force) as part,
         files.open_binary(part, "wb") as file,
     ):
         np.savez(file, **arrays)  # type: ignore[arg-type]  # names, not its options
-    return _described(options, spec, videos=len(arrays["video_ids"]))
+    described = _described(options, spec, videos=len(arrays["video_ids"]))
+    return replace(described, long_videos=census.num_cut, warnings=census.warnings)
 
 
 @command(ConvertRecordsOptions)

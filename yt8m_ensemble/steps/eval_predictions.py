@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.options import EvalPredictionsOptions, command
+from yt8m_ensemble.storage.mixtures import choose_mixture
 from yt8m_ensemble.storage.prediction_set import open_prediction_set
 from yt8m_ensemble.tuning import check_kept
 from yt8m_ensemble.values import MixtureWeights
 
 MIXTURE = "mixture"
+ADVICE = "Cache predictions of all of the mixture's members."
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,9 @@ class CachedEvaluation:
 
     Args:
         name: The member, or `mixture`.
-        report: Metrics and loss. Of truncated predictions the scores that were not kept count as
-            0, so the loss is too low and the metrics of a mixture are estimates.
+        report: Metrics and loss. Of truncated predictions the metrics of a mixture are estimates,
+            in which scores that were not kept count as `Kept` says, and the loss is nan: it is made
+            of all scores.
         gap_interval: Bounds that hold for GAP with all scores: both the GAP itself if nothing that
             matters is missing.
     """
@@ -66,14 +69,20 @@ def evaluate_predictions(options: EvalPredictionsOptions) -> CachedEvaluations:
     """
     top_k, progress = options.top_k, options.progress
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
-        mixture = opened.read_weights(options.weights) if options.weights else None
+        mixture = (
+            choose_mixture(opened.members, options, may_leave_out=True, advice=ADVICE)
+            if options.weights
+            else None
+        )
         # A mixture of one member is that member bit for bit.
         wanted = [(name, MixtureWeights.uniform([name])) for name in opened.members]
         wanted += [(MIXTURE, mixture)] if mixture else []
         num_classes = opened.labels.num_classes
+        is_truncated = set()
         for file in opened.opened:
             for name in file.members if file.top_k else ():
                 check_kept(name, file.top_k or 0, num_classes=num_classes, top_k=top_k)
+                is_truncated.add(name)
         found = []
         for name, mixed in wanted:
             # One after the other, so that the pairs of one ranking are in memory at a time.
@@ -85,6 +94,8 @@ def evaluate_predictions(options: EvalPredictionsOptions) -> CachedEvaluations:
                 num_classes=num_classes,
                 top_k=top_k,
             )
+            if is_truncated & set(mixed.names):
+                report = replace(report, loss=float("nan"))
             gap = report.metrics.gap
             # A member's best are among those kept; of a mixture any class may be.
             truncated = (

@@ -164,13 +164,10 @@ def _scope(name: str, position: int, graph: ModelGraph) -> tuple[str, str] | Non
 
 def _flags(model: OpenModel, graph: ModelGraph) -> dict[str, Any]:
     """Return the flags of a member: those of the ensemble, without what speaks of a mixture."""
-    features = model.features
     flags = {k: v for k, v in model.flags.items() if k not in {"members", "mix", "naming"}}
     flags |= {
         "model": "ExportedGraph",
-        "feature_names": ",".join(features.names),
-        "feature_sizes": ",".join(map(str, features.sizes)),
-        "frame_features": features.frame_level,
+        **model.features.to_flags(),
         "num_classes": model.num_classes,
     }
     specs = {node: TensorSpec(node, s.shape, s.dtype) for node, s in graph.variables.items()}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import GraphError, MixtureWeightsError
@@ -19,15 +19,16 @@ from yt8m_ensemble.merging import (
 from yt8m_ensemble.options import MergeOptions, command
 from yt8m_ensemble.packaging import check_operations, member_of
 from yt8m_ensemble.provenance import write_provenance
-from yt8m_ensemble.values import MixtureWeights
+from yt8m_ensemble.storage.mixtures import choose_mixture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from yt8m_ensemble.casting import CastReport
     from yt8m_ensemble.graphs import ModelGraph
     from yt8m_ensemble.loading.model import OpenedFile, OpenModel
     from yt8m_ensemble.merging import MergePlan
+    from yt8m_ensemble.values import MixtureWeights
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,12 @@ def _planned(
     files.check_absent(options.out, force=options.force)
     with open_models(options.members, options) as opened:
         names = [model.name for model in opened]
-        mixture = _mixture(names, options)
+        mixture = choose_mixture(
+            names,
+            options,
+            space=options.mix,
+            advice="Name members as the mixture does: `--member NAME=PATH`.",
+        )
         _check_classes(mixture, opened[0].num_classes)
         parts = [
             Member(
@@ -187,30 +193,3 @@ def _check_classes(mixture: MixtureWeights, num_classes: int) -> None:
             "Tune weights on predictions of these members."
         )
         raise MixtureWeightsError(msg, mixture=mixture.num_classes, members=num_classes)
-
-
-def _mixture(names: Sequence[str], options: MergeOptions) -> MixtureWeights:
-    """Return the mixture over the members in their order, from any form it may come in.
-
-    Raises:
-        MixtureWeightsError: If it is over other members, or no mixture.
-    """
-    weights, mix = options.weights, options.mix
-    if weights is None:
-        return MixtureWeights.uniform(names, space=mix or "probability")
-    if isinstance(weights, str):
-        weights = MixtureWeights.parse(files.read_bytes(weights), path=weights)
-    if isinstance(weights, MixtureWeights):
-        if set(weights.names) != set(names):
-            msg = (
-                f"The mixture is over {', '.join(weights.names)}, the members are "
-                f"{', '.join(names)}. Name members as the mixture does: `--member NAME=PATH`."
-            )
-            raise MixtureWeightsError(msg, mixture=weights.names, members=tuple(names))
-        return replace(weights.reordered(names), space=mix or weights.space)
-    make = MixtureWeights.normalized if options.normalize else MixtureWeights
-    return make(
-        tuple(names),
-        tuple(map(float, cast("Sequence[float]", weights))),
-        space=mix or "probability",
-    )

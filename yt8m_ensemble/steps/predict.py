@@ -11,15 +11,12 @@ import numpy as np
 from yt8m_ensemble import files
 from yt8m_ensemble.data import shard_paths
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.inference import (
-    SUBMISSION_HEADER,
-    format_submission,
-    score_ahead,
-)
+from yt8m_ensemble.inference import score_ahead
 from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.options import PredictOptions, command
 from yt8m_ensemble.scoring.members import MemberScorer, shard_name
 from yt8m_ensemble.storage import open_predictions
+from yt8m_ensemble.storage.submission import SUBMISSION_HEADER, format_submission
 from yt8m_ensemble.values import Labels, Predictions, check_distinct
 
 if TYPE_CHECKING:
@@ -59,6 +56,7 @@ class PredictResult:
         num_resumed: Videos among them whose scores an earlier run had left in the cache.
         depends_on_chance: Whether the scores vary from run to run.
         opened: The file that each model turned out to be, and its step.
+        warnings: What the records hold that may not be expected.
     """
 
     members: tuple[str, ...]
@@ -68,6 +66,7 @@ class PredictResult:
     num_resumed: int = 0
     depends_on_chance: bool = False
     opened: tuple[OpenedFile, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @command(PredictOptions)
@@ -142,7 +141,12 @@ def write_scores(options: PredictOptions) -> PredictResult:
         stack.enter_context(scorer)
         stack.enter_context(sinks)
         videos, resumed = _score(scorer, paths, sinks, options)
-        return replace(result, num_videos=videos, num_resumed=max(resumed, result.num_resumed))
+        return replace(
+            result,
+            num_videos=videos,
+            num_resumed=max(resumed, result.num_resumed),
+            warnings=scorer.warnings,
+        )
 
 
 @command(PredictOptions)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps
-from yt8m_ensemble.constants import FEATURE_SIZES, FLAGS_FILE
+from yt8m_ensemble.constants import FEATURE_SIZES, FLAGS_FILE, MAX_FRAMES
 from yt8m_ensemble.errors import ModelError, TrainingError, UsageError
 from yt8m_ensemble.locks import lock
 from yt8m_ensemble.models import declare_variables, make_model, model_options
@@ -184,7 +184,13 @@ def choose_features(options: FeatureOptions) -> FeatureSpec:
             msg = f"The size of feature '{unknown[0]}' is not known. Set `--feature-sizes`."
             raise UsageError(msg, option="--feature-sizes", names=unknown)
         sizes = ",".join(str(FEATURE_SIZES[name.strip()]) for name in names.split(","))
-    return FeatureSpec.parse(names, sizes, frame_level=options.features == "frame")
+    is_frame_level = options.features == "frame"
+    if not is_frame_level and options.max_frames != MAX_FRAMES:
+        msg = "`--max-frames` cuts frames; these features are of whole videos. Leave it out."
+        raise UsageError(msg, option="--max-frames")
+    return FeatureSpec.parse(
+        names, sizes, frame_level=is_frame_level, max_frames=options.max_frames
+    )
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -209,6 +215,10 @@ def _check_same_model(flags: ModelFlags, found: Mapping[str, Any], train_dir: st
         ModelError: If an option differs; carries `different`, old and new value by name.
     """
     wanted = json.loads(flags.to_json())
+    if flags.features.frame_level:
+        # Only another limit than that of the official readers is written down.
+        wanted = {"max_frames": MAX_FRAMES, **wanted}
+        found = {"max_frames": MAX_FRAMES, **found}
     # The starter code writes few keys, and its `model` may be a default that was never used.
     own = "num_classes" in found
     different = {

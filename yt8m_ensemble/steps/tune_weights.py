@@ -118,7 +118,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
             candidates,
             opened.video_ids,
             TuneSettings(**{name: getattr(options, name) for name in names}),
-            blocks=opened.filled_blocks,
+            blocks=opened.blocks,
             progress=options.progress,
         )
         details = {
@@ -189,7 +189,7 @@ def _thresholds(
     )
     for number, rows in enumerate(parts):
         folds[tuned_on[rows]] = number
-    return fit_thresholds(opened.filled_blocks(), weights, objective, folds=folds)
+    return fit_thresholds(opened.blocks(), weights, objective, folds=folds)
 
 
 def _count_trained_on(video_ids: NDArray[np.bytes_], train_data: str | None) -> int | None:

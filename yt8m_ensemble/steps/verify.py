@@ -45,6 +45,7 @@ from yt8m_ensemble.packaging import (
     stored_scores,
 )
 from yt8m_ensemble.scratch import scratch_directory
+from yt8m_ensemble.storage.vocabulary import describe_class, read_vocabulary
 from yt8m_ensemble.values import (
     READERS,
     Bundle,
@@ -131,6 +132,7 @@ def verify_bundle(options: VerifyOptions) -> Verification:
     """
     path, tolerance = options.path, options.tolerance
     records = files.expand_globs(options.data, option="--data") if options.data else []
+    class_names = read_vocabulary(options.vocabulary)
     with _open_archive(path) as opened:
         report, policy = _check_policy(opened, options.allow_operations)
         checks = [*_check_structure(opened, max_size=options.max_size), policy]
@@ -149,6 +151,7 @@ def verify_bundle(options: VerifyOptions) -> Verification:
                 options.timeout,
                 _chance(opened, report),
                 options.margin,
+                class_names,
                 options.progress,
             )
             run, found = _run(trial, against=options.against, tolerance=tolerance)
@@ -274,6 +277,7 @@ class _Trial:
     timeout: float
     chance: Chance
     margin: float
+    class_names: Mapping[int, str]
     progress: Progress
 
 
@@ -295,12 +299,15 @@ def _run(trial: _Trial, *, against: str | None, tolerance: float) -> tuple[Run |
             if not trial.records or not all(check.is_ok for check in checks):
                 return Run(model, None), checks
             comparison = _compare(reader, trial, against=against)
+            name = trial.class_names.get(comparison.class_id, "")
+            comparison = replace(comparison, name=name)
     except BundleError as error:
         return None, [Check(f"runs in {trial.python}", is_ok=False, detail=str(error))]
     if against:
         detail = (
             f"{comparison.max_difference:.3g} of {tolerance:g} allowed, in class "
-            f"{comparison.class_id} of video {comparison.video_id}"
+            f"{describe_class(comparison.class_id, trial.class_names)} of video "
+            f"{comparison.video_id}"
         )
         agrees = comparison.max_difference <= tolerance
         checks.append(Check(f"agrees with {against} in {where}", agrees, detail))

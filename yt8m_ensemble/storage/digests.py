@@ -26,7 +26,8 @@ def predictions_digest(path: str) -> str:
         if labels is not None:
             digest.update(labels.indptr.tobytes())
             digest.update(labels.class_ids.tobytes())
-        groups = ("scores", "class_ids") if opened.top_k else ("scores",)
+        groups = ["scores", *(["class_ids"] if opened.top_k else [])]
+        groups += ["bounds"] if opened.header.has_bounds else []
         for group in groups:
             for member in range(len(opened.members)):
                 for rows in opened.stored(group, member, rows=_ROW_BLOCK):

@@ -130,6 +130,7 @@ def _writer(
         digests=header.digests,
         num_classes=header.num_classes,
         top_k=header.top_k or None,
+        has_bounds=header.has_bounds,
         dtype=header.dtype,
         command="merge-predictions",
         shards=[span.name for span in spans],
@@ -142,11 +143,12 @@ def _copy(span: _Span, writer: PredictionsWriter) -> None:
     labels = part.labels
     for start in range(span.start, span.stop, _ROWS):
         stop = min(start + _ROWS, span.stop)
-        writer.append(
-            part.video_ids[start:stop],
-            np.stack([part.scores(m, start, stop) for m in range(len(part.members))]),
-            None if labels is None else labels.to_dense(start, stop),
-        )
+        ids, members = part.video_ids[start:stop], range(len(part.members))
+        dense = None if labels is None else labels.to_dense(start, stop)
+        if part.top_k:
+            writer.append_kept(ids, [part.kept(m, start, stop) for m in members], dense)
+        else:
+            writer.append(ids, np.stack([part.scores(m, start, stop) for m in members]), dense)
 
 
 def _check(opened: Sequence[PredictionsFile]) -> None:

@@ -5,6 +5,7 @@
     /video_ids             (N,) bytes
     /scores/<member>       (N, C) dense, or (N, K): the K highest, beside
     /class_ids/<member>    (N, K) their classes, rising along a row; only if top_k > 0
+    /bounds/<member>       (N,) what no score left out is above; only where kept scores are rounded
     /labels/indptr         (N,) end of each video's classes; row n starts where row n - 1 ends
     /labels/class_ids      (number of positives,)
     /shards/names, /ends   one entry a whole shard; rows past the last end do not count
@@ -16,7 +17,7 @@ checksum (Fletcher-32); files of version 0.1 have none, and are read as they are
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ FORMAT = "yt8m-ensemble predictions 1"
 CHUNK_BYTES = 1 << 20
 SHARD_NAME_BYTES = 256
 CLASS_ID_DTYPE = np.dtype(np.int32)
+BOUND_DTYPE = np.dtype(np.float32)
 _CHUNK_ENTRY_BYTES = 64  # a chunk's checksum and its place in the index of chunks
 _MAX_CLASSES = 10_000_000
 
@@ -44,6 +46,7 @@ class Header:
         num_classes: Classes `C`.
         top_k: Scores kept a video and member; 0 keeps all.
         dtype: `float32` or `float16`.
+        has_bounds: Whether kept scores were rounded, so that bounds of the rest stand beside them.
     """
 
     members: tuple[str, ...]
@@ -51,6 +54,8 @@ class Header:
     num_classes: int
     top_k: int = 0
     dtype: str = "float32"
+    # Not shown: the digests of files without bounds, which are of this text, stay what they were.
+    has_bounds: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.members or len(self.members) != len(self.digests):
@@ -84,6 +89,7 @@ class Header:
             "num_classes": self.num_classes,
             "top_k": self.top_k,
             "dtype": self.dtype,
+            **({"has_bounds": True} if self.has_bounds else {}),
             "command": command,
             "complete": False,
         }
@@ -120,6 +126,7 @@ class Header:
             num_classes=num_classes,
             top_k=int(attributes["top_k"]),
             dtype=str(attributes["dtype"]),
+            has_bounds=bool(attributes.get("has_bounds", False)),
         )
 
 
@@ -137,6 +144,8 @@ def plan_rows(
         rows[f"scores/{member}"] = ((width,), dtype)
         if header.top_k:
             rows[f"class_ids/{member}"] = ((width,), CLASS_ID_DTYPE)
+        if header.has_bounds:
+            rows[f"bounds/{member}"] = ((), BOUND_DTYPE)
     if has_labels:
         rows["labels/indptr"] = ((), np.dtype(np.int64))
         rows["labels/class_ids"] = ((), CLASS_ID_DTYPE)

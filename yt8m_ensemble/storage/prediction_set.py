@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble import files
 from yt8m_ensemble.constants import TOP_K
-from yt8m_ensemble.errors import AlignmentError, MixtureWeightsError, PredictionsError
+from yt8m_ensemble.errors import AlignmentError, PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
 from yt8m_ensemble.tuning import Candidates, TopKBounds, collect_candidates, collect_top_k_bounds
-from yt8m_ensemble.tuning.top_k_bounds import GUESS
 from yt8m_ensemble.values import (
+    Kept,
     Labels,
-    MixtureWeights,
     Progress,
     check_aligned,
     no_progress,
@@ -58,22 +56,6 @@ class PredictionSet:
         """The most scores that a truncated file keeps; `None` if every file is dense."""
         kept = [file.top_k for file in self.opened if file.top_k]
         return max(kept) if kept else None
-
-    def read_weights(self, path: str) -> MixtureWeights:
-        """Return the mixture of some or all of the members that a file describes.
-
-        Raises:
-            MixtureWeightsError: If the file is no mixture, or of other members.
-        """
-        weights = MixtureWeights.parse(files.read_text(path), path=path)
-        absent = sorted(set(weights.names) - set(self.members))
-        if absent:
-            msg = (
-                f"'{path}' weighs {', '.join(absent)}, which no prediction file holds; "
-                f"these hold {', '.join(self.members)}."
-            )
-            raise MixtureWeightsError(msg, absent=absent)
-        return weights
 
     def digests(self) -> dict[str, str]:
         """Return the digest of what each file says, by its path."""
@@ -133,7 +115,7 @@ class PredictionSet:
             names: Members to read, in this order; `None` for all.
 
         Yields:
-            Scores `(M, B, C)`, unkept ones 0, and labels `(B, C)`.
+            Scores `(M, B, C)` and labels `(B, C)`. A score that was not kept counts as `Kept` says.
         """
         holders = {
             name: (file, rows)
@@ -147,31 +129,9 @@ class PredictionSet:
             ]
             yield np.stack(scores), self.labels.to_dense(start, stop)
 
-    def filled_blocks(
-        self, progress: Progress = no_progress
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        """Yield the scores of all members, those that were not kept guessed, and the labels.
-
-        Args:
-            progress: Called with the number of videos read.
-
-        Yields:
-            Scores `(M, B, C)` and labels `(B, C)`. A score that was not kept counts as half of the
-            lowest that its member kept of that video.
-        """
-        if self.top_k is None:
-            yield from self.blocks(progress)
-            return
-        for kept, labels in self._kept_blocks(self.top_k, progress):
-            borders = np.stack([values.min(axis=1, keepdims=True) for _, values in kept])
-            scores = np.broadcast_to(borders * GUESS, (len(kept), *labels.shape)).copy()
-            for member, (class_ids, values) in enumerate(kept):
-                np.put_along_axis(scores[member], class_ids, values, axis=1)
-            yield scores, labels
-
     def _kept_blocks(
         self, top_k: int, progress: Progress
-    ) -> Iterator[tuple[list[tuple[NDArray[np.int32], NDArray[np.float32]]], NDArray[np.bool_]]]:
+    ) -> Iterator[tuple[list[Kept], NDArray[np.bool_]]]:
         for start, stop in self._spans(progress):
             kept = [
                 _read_kept(file, member, rows, start, stop, top_k)
@@ -286,10 +246,12 @@ def _labels(opened: Sequence[PredictionsFile], rows: Sequence[NDArray[np.int64] 
     for file, chosen in zip(opened, rows, strict=True):
         labels = file.labels
         if labels is not None:
-            return labels if chosen is None else labels.select(chosen)
+            found = labels if chosen is None else labels.select(chosen)
+            if found.num_positives:
+                return found
     msg = (
-        f"'{opened[0].path}' holds no labels (the test split has none), so nothing can be scored. "
-        "Predict labelled records."
+        f"'{opened[0].path}' holds no labels (the test split has none), so nothing can be judged. "
+        "Predict labeled records; `yt8m-ens blend` mixes others."
     )
     raise PredictionsError(msg, path=opened[0].path)
 
@@ -315,13 +277,12 @@ def _read_kept(  # noqa: PLR0917 - as `_read`, and how much to keep of a dense f
     start: int,
     stop: int,
     top_k: int,
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+) -> Kept:
     if file.top_k is None:
         # A dense member beside truncated ones is cut to as many scores as they keep.
         scores = _read(file, member, rows, start, stop)
         class_ids = top_k_classes(scores, top_k)
-        return class_ids, np.take_along_axis(scores, class_ids, axis=1)
+        return Kept.exact(class_ids, np.take_along_axis(scores, class_ids, axis=1))
     if rows is None:
         return file.kept(member, start, stop)
-    single = [file.kept(member, row, row + 1) for row in rows[start:stop].tolist()]
-    return np.concatenate([c for c, _ in single]), np.concatenate([v for _, v in single])
+    return Kept.joined([file.kept(member, row, row + 1) for row in rows[start:stop].tolist()])

@@ -14,7 +14,7 @@ import numpy as np
 from yt8m_ensemble import hdf5
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.storage.layout import Header, plan_rows
-from yt8m_ensemble.values import Labels
+from yt8m_ensemble.values import Kept, Labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,18 +226,13 @@ class PredictionsFile:
             stop: One past the last video; `None` for all.
 
         Returns:
-            Shape `(stop - start, C)`, float32; a score that was not kept is 0.
+            Shape `(stop - start, C)`, float32; a score that was not kept counts as `Kept` says.
         """
         if not self.header.top_k:
             return self._read_scores(member, start, stop)
-        class_ids, values = self.kept(member, start, stop)
-        dense = np.zeros((len(values), self.num_classes), np.float32)
-        np.put_along_axis(dense, class_ids, values, axis=1)
-        return dense
+        return self.kept(member, start, stop).filled(self.num_classes)
 
-    def kept(
-        self, member: int | str, start: int = 0, stop: int | None = None
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def kept(self, member: int | str, start: int = 0, stop: int | None = None) -> Kept:
         """Return the classes and scores that a top-K file keeps of the videos `start:stop`.
 
         Args:
@@ -246,8 +241,7 @@ class PredictionsFile:
             stop: One past the last video; `None` for all.
 
         Returns:
-            Class ids, rising along each row, and scores, both `(stop - start, K)`. No score that
-            was left out is above its row's lowest.
+            Classes and scores, both `(stop - start, K)`, and the bounds of those left out.
 
         Raises:
             PredictionsError: If the file is dense.
@@ -259,7 +253,11 @@ class PredictionsFile:
         with _explained(self.path):
             class_ids = self._read("class_ids", member, start, stop)
             _check_kept(class_ids, self.num_classes)
-        return class_ids, values
+            if not self.header.has_bounds:
+                return Kept.exact(class_ids, values)
+            bounds = self._read("bounds", member, start, stop)
+            _check_bounds(bounds, values)
+            return Kept(class_ids, values, bounds)
 
     def stored(self, group: str, member: int, *, rows: int) -> Iterator[NDArray[Any]]:
         """Yield what is stored of a member, as it is stored, in blocks of rows.
@@ -315,4 +313,15 @@ def _check_kept(class_ids: NDArray[np.int32], num_classes: int) -> None:
     low, high = class_ids.min(), class_ids.max()
     if low < 0 or high >= num_classes or np.any(np.diff(class_ids, axis=1) <= 0):
         msg = f"the kept classes, {low} to {high} of {num_classes}, do not rise within a video"
+        raise ValueError(msg)
+
+
+def _check_bounds(bounds: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+    """Refuse bounds below a kept score's rounding or of no confidence.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if not bool(np.all((bounds >= scores.min(axis=1)) & (bounds <= 1))):
+        msg = "the bounds of scores left out do not lie between the lowest kept and 1"
         raise ValueError(msg)

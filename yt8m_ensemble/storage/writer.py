@@ -27,10 +27,10 @@ from yt8m_ensemble.storage.layout import (
     plan_rows,
 )
 from yt8m_ensemble.storage.reader import open_predictions, open_readable, partial_path
-from yt8m_ensemble.values import check_distinct
+from yt8m_ensemble.values import Kept, check_distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,6 +49,7 @@ class PredictionsWriter:
         digests: Content digest of each member's model.
         num_classes: Classes `C`.
         top_k: Keep only so many highest scores of each video and member; `None` keeps all.
+        has_bounds: Whether kept scores were rounded, so that bounds of the rest are stored, too.
         dtype: `float32`, or `float16` for half the bytes and many ties.
         command: The command that writes; no other continues its work.
         shards: Names that may be given to `end_shard`; work on others is another run's.
@@ -68,13 +69,16 @@ class PredictionsWriter:
         digests: Sequence[str],
         num_classes: int,
         top_k: int | None = None,
+        has_bounds: bool = False,
         dtype: str = "float32",
         command: str = "predict",
         shards: Sequence[str] | None = None,
         force: bool = False,
     ) -> None:  # fmt: skip
         self._path, self._partial = path, partial_path(path)
-        self._header = Header(tuple(members), tuple(digests), num_classes, top_k or 0, dtype)
+        self._header = Header(
+            tuple(members), tuple(digests), num_classes, top_k or 0, dtype, has_bounds
+        )
         self._command, self._force = command, force
         self._shards = None if shards is None else frozenset(shards)
         self._file: h5py.File | None = None
@@ -160,11 +164,55 @@ class PredictionsWriter:
             )
             raise ShapeError(msg, scores=scores.shape, expected=expected)
         check_finite_scores(header.members, video_ids, scores)
+        if header.top_k:
+            self.append_kept(video_ids, [_cut(rows, header.top_k) for rows in scores], labels)
+        else:
+            self._append(video_ids, {"scores": list(scores)}, labels)
+
+    def append_kept(
+        self,
+        video_ids: NDArray[np.bytes_],
+        kept: Sequence[Kept],
+        labels: NDArray[np.bool_] | None,
+    ) -> None:
+        """Add a batch of videos of which a top K is known.
+
+        Args:
+            video_ids: Shape `(B,)`, bytes.
+            kept: Of every member, `(B, K)` with the K of the file.
+            labels: As `append` takes them.
+
+        Raises:
+            ShapeError: If they are of other members or keep another K.
+        """
+        header = self._header
+        shape = (len(video_ids), header.top_k)
+        if not header.top_k or [one.scores.shape for one in kept] != [shape] * len(header.members):
+            msg = (
+                f"Kept scores have shapes {[one.scores.shape for one in kept]}, expected "
+                f"{len(header.members)} of {shape} (videos, K)."
+            )
+            raise ShapeError(msg, expected=shape)
+        columns: dict[str, list[NDArray[Any]]] = {
+            "scores": [one.scores for one in kept],
+            "class_ids": [one.class_ids for one in kept],
+        }
+        if header.has_bounds:
+            columns["bounds"] = [one.bounds for one in kept]
+        self._append(video_ids, columns, labels)
+
+    def _append(
+        self,
+        video_ids: NDArray[np.bytes_],
+        columns: Mapping[str, Sequence[NDArray[Any]]],
+        labels: NDArray[np.bool_] | None,
+    ) -> None:
         self._reserve(video_ids, labels)
         file = self._rows(video_ids, has_labels=labels is not None)
         _extend(file["video_ids"], video_ids, at=self._num_videos)
-        for member, rows in enumerate(scores):
-            self._append_member(file, member, rows)
+        for group, members in columns.items():
+            for member, rows in enumerate(members):
+                _extend(file[f"{group}/{member}"], rows, at=self._num_videos)
         if labels is not None:
             counts = np.count_nonzero(labels, axis=1)
             ends = self._num_positives + np.cumsum(counts)
@@ -216,14 +264,6 @@ class PredictionsWriter:
         rename_file(self._partial, self._path, force=self._force)
         self._is_finished = True
         Path(self._partial).unlink(missing_ok=True)  # a second name, where links were used
-
-    def _append_member(self, file: h5py.File, member: int, rows: NDArray[np.floating]) -> None:
-        values = rows
-        if self._header.top_k:
-            classes = top_k_classes(rows, self._header.top_k)
-            values = np.take_along_axis(rows, classes, axis=1)
-            _extend(file[f"class_ids/{member}"], classes, at=self._num_videos)
-        _extend(file[f"scores/{member}"], values, at=self._num_videos)
 
     def _rows(self, video_ids: NDArray[np.bytes_], *, has_labels: bool) -> h5py.File:
         if self._file is None:
@@ -321,6 +361,11 @@ def check_finite_scores(
         "with values that are not finite. Look for such weights with `yt8m-ens inspect --stats`."
     )
     raise PredictionsError(msg, member=members[member])
+
+
+def _cut(scores: NDArray[np.floating], top_k: int) -> Kept:
+    class_ids = top_k_classes(scores, top_k)
+    return Kept.exact(class_ids, np.take_along_axis(scores, class_ids, axis=1))
 
 
 def _extend(dataset: h5py.Dataset, rows: NDArray[Any], *, at: int) -> None:

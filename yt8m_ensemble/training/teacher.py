@@ -8,6 +8,7 @@ import numpy as np
 
 from yt8m_ensemble.errors import AlignmentError, PredictionsError
 from yt8m_ensemble.storage import open_predictions
+from yt8m_ensemble.values import Kept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,7 @@ class Teacher:
     """Mix the scores of a file's first member into labels: `(1 - w) y + w p`.
 
     All scores that the file keeps are held in memory: 4 C bytes a video, or 8 K of a file that
-    keeps a top K, whose other scores count as 0.
+    keeps a top K, whose other scores count as `Kept` says.
 
     Args:
         path: The prediction file.
@@ -43,11 +44,9 @@ class Teacher:
                 raise PredictionsError(msg, found=file.num_classes, expected=num_classes)
             video_ids = np.asarray(file.video_ids)
             self._num_classes = num_classes
-            self._class_ids: NDArray[np.int32] | None = None
-            if file.top_k:
-                self._class_ids, self._scores = file.kept(0)
-            else:
-                self._scores = file.scores(0)
+            self._scores: Kept | NDArray[np.float32] = (
+                file.kept(0) if file.top_k else file.scores(0)
+            )
         self._order = np.argsort(video_ids)
         self._video_ids = video_ids[self._order]
 
@@ -77,8 +76,8 @@ class Teacher:
             )
             raise AlignmentError(msg, path=self._path, missing=len(missing))
         rows = self._order[places]
-        scores = self._scores[rows]
-        if self._class_ids is not None:
-            kept, scores = scores, np.zeros((len(rows), self._num_classes), np.float32)
-            np.put_along_axis(scores, self._class_ids[rows], kept, axis=1)
+        if isinstance(self._scores, Kept):
+            scores = self._scores.select(rows).filled(self._num_classes)
+        else:
+            scores = self._scores[rows]
         return (1 - self._weight) * labels + self._weight * scores

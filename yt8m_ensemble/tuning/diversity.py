@@ -77,12 +77,14 @@ class ClassChange:
         num_positives: Its positives.
         best_single: Average precision under the best single member (best overall).
         mixture: Average precision under the mixture.
+        name: What the class is called; empty if that is not known.
     """
 
     class_id: int
     num_positives: int
     best_single: float
     mixture: float
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What top-K predictions tell for certain: GAP of a mixture between two exact bounds.
 
-A score that a member did not keep lies between 0 and the lowest that it kept of that video. GAP
+A score that a member did not keep lies between 0 and the bound that it sets for that video. GAP
 rises when a hit rises or a miss falls, so the two ends are reached by moving every unknown score
 to one side: the reasoning of threshold algorithms (Fagin et al., PODS 2001) turned on a metric.
 """
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.values import MixtureWeights
-
-GUESS = np.float32(0.5)
-"""A score that was not kept counts as this share of the lowest that was kept."""
+    from yt8m_ensemble.values import Kept, MixtureWeights
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class TopKBounds:
     """Candidates of top-K predictions: as guessed, and at both bounds of the missing scores.
 
     Args:
-        guessed: Unknown scores set to half of their upper bound; searches run on these.
+        guessed: Unknown scores as `Kept` counts them; searches run on these.
         lowest: Unknown scores of hits at 0, of misses at their upper bound.
         highest: The reverse.
     """
@@ -76,9 +73,7 @@ class TopKBounds:
 
 
 def collect_top_k_bounds(
-    blocks: Iterable[
-        tuple[Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]], NDArray[np.bool_]]
-    ],
+    blocks: Iterable[tuple[Sequence[Kept], NDArray[np.bool_]]],
     *,
     names: Sequence[str],
     top_k: int = TOP_K,
@@ -86,8 +81,7 @@ def collect_top_k_bounds(
     """Gather the candidates of top-K predictions.
 
     Args:
-        blocks: Row blocks: for each member the kept classes and scores, both `(B, K)`, and the
-            labels `(B, C)`, bool.
+        blocks: Row blocks: what each member keeps, and the labels `(B, C)`, bool.
         names: Member names.
         top_k: Pairs kept per video by the metric.
 
@@ -99,22 +93,23 @@ def collect_top_k_bounds(
     """
     ends = [Gathered(names, top_k) for _ in range(3)]
     for members, labels in blocks:
-        for name, (class_ids, values) in zip(names, members, strict=True):
-            check_kept(name, class_ids.shape[1], num_classes=labels.shape[1], top_k=top_k)
-            if np.isnan(values).any():
+        for name, kept in zip(names, members, strict=True):
+            check_kept(name, kept.scores.shape[1], num_classes=labels.shape[1], top_k=top_k)
+            if np.isnan(kept.scores).any():
                 msg = f"'{name}' scores a class of a video as nan. Predict it again."
                 raise PredictionsError(msg, member=name)
         shape = (len(names), *labels.shape)
         dense, known = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-        for member, (class_ids, values) in enumerate(members):
+        for member, (class_ids, values, _) in enumerate(members):
             np.put_along_axis(dense[member], class_ids, values, axis=1)
             np.put_along_axis(known[member], class_ids, values >= 0, axis=1)
-        borders = np.stack([values.min(axis=1) for _, values in members])
+        borders = np.stack([kept.bounds for kept in members])
+        guesses = np.stack([kept.left_out for kept in members])
         listed = known.any(axis=0)
         rows, classes = np.nonzero(listed)
         hits, border = labels[rows, classes], borders[:, rows]
         exact, found = known[:, rows, classes], dense[:, rows, classes]
-        ends[0].add(rows, classes, np.where(exact, found, border * GUESS), hits, labels)
+        ends[0].add(rows, classes, np.where(exact, found, guesses[:, rows]), hits, labels)
         # Worst: as many unlisted misses as could matter, each as high as its members allow. They
         # come first in their row, so that they win every tie.
         unlisted = np.minimum(labels.shape[1] - np.count_nonzero(listed, axis=1), top_k)
@@ -160,6 +155,6 @@ def check_kept(name: str, kept: int, *, num_classes: int, top_k: int) -> None:
         msg = (
             f"'{name}' keeps the top {kept} scores of a video, GAP@{top_k} needs "
             f"{top_k} at least and 100 to be certain. Cache more with "
-            "`yt8m-ens predict --cache-top-k`."
+            "`yt8m-ens predict --cache-top-k`, or convert longer lists."
         )
         raise PredictionsError(msg, member=name, kept=kept, top_k=top_k)

@@ -12,6 +12,7 @@ from yt8m_ensemble.values.flags import (
     parse_feature_spec,
     parse_flags,
 )
+from yt8m_ensemble.values.kept import Kept
 from yt8m_ensemble.values.scores import (
     SPACES,
     Labels,
@@ -39,6 +40,7 @@ __all__ = [
     "CombinedSource",
     "DictSource",
     "FeatureSpec",
+    "Kept",
     "Labels",
     "MixtureWeights",
     "ModelFlags",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from yt8m_ensemble.constants import MAX_FEATURES, MAX_FRAMES
+from yt8m_ensemble.constants import MAX_FEATURES, MAX_FRAME_LIMIT, MAX_FRAMES
 from yt8m_ensemble.decoding import convert_json, decode_json
 from yt8m_ensemble.errors import ModelError
 
@@ -61,8 +61,23 @@ class FeatureSpec:
         """Values of one concatenated vector."""
         return sum(self.sizes)
 
+    def to_flags(self) -> dict[str, Any]:
+        """Return what `model_flags.json` says of it.
+
+        The official readers know no frame limit but 300, so only another one stands there.
+        """
+        other_limit = self.frame_level and self.max_frames != MAX_FRAMES
+        return {
+            "feature_names": ",".join(self.names),
+            "feature_sizes": ",".join(map(str, self.sizes)),
+            "frame_features": self.frame_level,
+            **({"max_frames": self.max_frames} if other_limit else {}),
+        }
+
     @classmethod
-    def parse(cls, names: str, sizes: str, *, frame_level: bool) -> FeatureSpec:
+    def parse(
+        cls, names: str, sizes: str, *, frame_level: bool, max_frames: int = MAX_FRAMES
+    ) -> FeatureSpec:
         """Return the spec of comma-separated text, e.g. `"rgb,audio"` and `"1024,128"`.
 
         Raises:
@@ -73,7 +88,8 @@ class FeatureSpec:
         except ValueError as error:
             msg = f"Feature sizes must be whole numbers such as 1024,128, not '{sizes}'."
             raise ModelError(msg, sizes=sizes) from error
-        return cls(tuple(name.strip() for name in names.split(",")), numbers, frame_level)
+        stripped = tuple(name.strip() for name in names.split(","))
+        return cls(stripped, numbers, frame_level, max_frames if frame_level else MAX_FRAMES)
 
 
 @dataclass(frozen=True)
@@ -99,9 +115,7 @@ class ModelFlags:
         return json.dumps(
             {
                 "model": self.model,
-                "feature_names": ",".join(self.features.names),
-                "feature_sizes": ",".join(map(str, self.features.sizes)),
-                "frame_features": self.features.frame_level,
+                **self.features.to_flags(),
                 "label_loss": self.label_loss,
                 "num_classes": self.num_classes,
                 **self.options,
@@ -111,8 +125,11 @@ class ModelFlags:
 
 
 BASE_KEYS = frozenset(
-    {"model", "feature_names", "feature_sizes", "frame_features", "label_loss", "num_classes"}
-)
+    {
+        "model", "feature_names", "feature_sizes", "frame_features", "max_frames", "label_loss",
+        "num_classes",
+    }
+)  # fmt: skip
 """Keys of `model_flags.json` that are not architecture options."""
 
 
@@ -122,6 +139,7 @@ class _Flags(msgspec.Struct):
     feature_names: str
     feature_sizes: str | int
     frame_features: bool
+    max_frames: Annotated[int, msgspec.Meta(ge=1, le=MAX_FRAME_LIMIT)] = MAX_FRAMES
     model: str = ""
     label_loss: str = ""
     num_classes: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -189,4 +207,5 @@ def parse_feature_spec(flags: Mapping[str, Any]) -> FeatureSpec:
         str(flags["feature_names"]),
         str(flags["feature_sizes"]),
         frame_level=bool(flags["frame_features"]),
+        max_frames=int(flags.get("max_frames", MAX_FRAMES)),
     )

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_ensemble.inference import format_submission
+from yt8m_ensemble.storage.submission import format_submission
 
 
 def slow_row(video_id, row, top_k):
