@@ -10,7 +10,8 @@ from tests.builders.records import FRAMES, MEANS, make_frames, make_means, seque
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.data import write_records
 from yt8m_ensemble.data.census import few_classes
-from yt8m_ensemble.data.reading import BatchReader
+from yt8m_ensemble.data.reading import BatchReader, survey_records
+from yt8m_ensemble.errors import DataError
 
 pytestmark = pytest.mark.tf
 
@@ -78,6 +79,42 @@ def test_few_classes_take_many_labels():
     assert few_classes(np.array([9, 0, 0, 0]), 4) is None  # too few labels to tell
     assert few_classes(np.array([60, 60, 0, 0]), 4) is None  # half of the classes
     assert few_classes(np.zeros(4, np.int64), 4) is None
+
+
+def test_a_survey_reads_the_first_videos(tmp_path):
+    made = [make_frames(n, num_frames=7 if n else 6, labels=[0]) for n in range(80)]
+    full, empty = records(tmp_path / "r", made), tmp_path / "e"
+    empty.touch()
+    paths = [str(empty), str(full)]
+    found = survey_records(paths, features=FRAMES, num_classes=9, max_videos=40)
+    assert found == (
+        f"1 of 2 files holds no records: '{empty}'.",
+        "Of the first 64 videos: 63 of 64 videos are longer than 6 frames and were cut there.",
+        "Of the first 64 videos: 64 labels are all below class 1, of 9 classes. Compare the number "
+        "of classes with the vocabulary.",
+    )
+    with pytest.raises(DataError, match="None of the 1 record files holds a record"):
+        survey_records(paths[:1], features=FRAMES, num_classes=9)
+
+
+@pytest.mark.slow
+def test_training_says_it_before_the_first_step(tmp_path):
+    made = [make_means(n, labels=[0]) for n in range(40)]
+    records(tmp_path / "r0", made)
+    (tmp_path / "r1").touch()
+    arguments = ["train", "--model", "LogisticModel", "--train-data", str(tmp_path / "r*")]
+    arguments += [
+        "--train-dir",
+        str(tmp_path / "run"),
+        "--feature-sizes",
+        "4,2",
+        "--max-steps",
+        "1",
+    ]
+    done = CliRunner().invoke(cli, [*arguments, "--num-classes", "50", "--batch-size", "8"])
+    assert done.exit_code == 0, done.output
+    assert "1 of 2 files holds no records" in done.stderr
+    assert "Of the first 40 videos: 40 labels are all below class 1, of 50 classes" in done.stderr
 
 
 def convert(*arguments):

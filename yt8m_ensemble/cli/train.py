@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import click
+
 from yt8m_ensemble.cli.options import Given, command
 
 
@@ -27,7 +29,9 @@ def train(given: Given) -> None:
     training = {key: value for key, value in given.values.items() if key in own}
     architecture = {key: value for key, value in given.values.items() if key not in own}
     run = plan_train_model if given.dry_run else train_model
-    found = replace(given, values=training).run(run, model_options=architecture)
+    found = replace(given, values=training).run(
+        run, model_options=architecture, on_warning=lambda text: click.echo(text, err=True)
+    )
     rows = [
         ["checkpoint", found.prefix],
         ["step", f"{found.global_step:,}"],

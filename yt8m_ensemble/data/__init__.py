@@ -12,6 +12,7 @@ from yt8m_ensemble.data.reading import (
     BatchReader,
     fetch_ahead,
     read_batches,
+    survey_records,
     training_dataset,
 )
 from yt8m_ensemble.data.record_info import RecordInfo, read_record_info, read_video_ids
@@ -56,6 +57,7 @@ __all__ = [
     "read_video_ids",
     "sample_shards",
     "shard_paths",
+    "survey_records",
     "training_dataset",
     "wander_around",
     "write_records",

@@ -65,13 +65,8 @@ class Census:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to tell the user, a sentence or two each."""
-        found = []
         empty = np.flatnonzero(self._by_file == 0) if self._is_whole else np.zeros(0, np.int64)
-        if len(empty):
-            found.append(
-                f"{len(empty)} of {len(self._paths)} files {_hold(len(empty))} no records: "
-                f"'{self._paths[int(empty[0])]}'{' and others' if len(empty) > 1 else ''}."
-            )
+        found = describe_empty([self._paths[int(n)] for n in empty], len(self._paths))
         if self._cut:
             found.append(
                 f"{self._cut:,} of {self.num_videos:,} videos are longer than "
@@ -109,5 +104,19 @@ def few_classes(by_class: NDArray[np.integer], num_classes: int) -> str | None:
     )
 
 
-def _hold(count: int) -> str:
-    return "holds" if count == 1 else "hold"
+def describe_empty(empty: Sequence[str], num_files: int) -> list[str]:
+    """Return a warning that files hold no records; none if all do.
+
+    Args:
+        empty: Paths of these files.
+        num_files: Files in all.
+
+    Examples:
+        >>> describe_empty(["b"], 2)
+        ["1 of 2 files holds no records: 'b'."]
+    """
+    if not empty:
+        return []
+    holds = "holds" if len(empty) == 1 else "hold"
+    more = " and others" if len(empty) > 1 else ""
+    return [f"{len(empty)} of {num_files} files {holds} no records: '{empty[0]}'{more}."]

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble import files
-from yt8m_ensemble.data.census import Census
+from yt8m_ensemble.data.census import Census, describe_empty
 from yt8m_ensemble.data.diagnosis import RECORD_OVERHEAD, check_records, check_size
 from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
 from yt8m_ensemble.errors import DataError
@@ -202,6 +202,39 @@ class _BytesRead:
                 num_bytes=int(self._bytes[shard]),
             )
         self._checked = max(self._checked, end)
+
+
+def survey_records(
+    paths: Sequence[str], *, features: FeatureSpec, num_classes: int, max_videos: int = 512
+) -> tuple[str, ...]:
+    """Read the first videos of some files for what a long run over all of them should not hide.
+
+    Args:
+        paths: TFRecord files; those of no bytes, as far as they are local, are counted and skipped.
+        features: Which features are read, and at which level.
+        num_classes: C.
+        max_videos: Videos to read.
+
+    Returns:
+        What to tell the user; see `Census`.
+
+    Raises:
+        DataError: If one of these videos is bad, or no file holds a byte.
+    """
+    empty = [path for path in paths if not files.is_remote(path) and not files.size(path)]
+    filled = [path for path in paths if path not in set(empty)]
+    if not filled:
+        msg = f"None of the {len(paths)} record files holds a record, the first is '{paths[0]}'."
+        raise DataError(msg, path=paths[0])
+    reader = BatchReader(
+        filled, features=features, num_classes=num_classes, batch_size=32, keep_bytes=True
+    )
+    for _ in reader:
+        if reader.census.num_videos >= max_videos:
+            break
+    first = f"Of the first {reader.census.num_videos:,} videos: "
+    found = [first + warning for warning in reader.census.warnings]
+    return (*describe_empty(empty, len(paths)), *found)
 
 
 def training_dataset(

@@ -1,7 +1,7 @@
 """Options of `train`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -158,6 +158,8 @@ class TrainOptions(TrainingOptions, VocabularyOptions, FeatureOptions):
 
     Attributes:
         model_options: Options of the architecture by name, such as `moe_num_mixtures`.
+        on_warning: Called before the first step with what the first videos hold that may not be
+            expected; `None` does not look.
     """
 
     model: Annotated[str, option("Architecture, such as MoeModel.", metavar="NAME")]
@@ -167,3 +169,4 @@ class TrainOptions(TrainingOptions, VocabularyOptions, FeatureOptions):
         bool, option("Remove an earlier run from the directory, and start at step 0.")
     ] = False
     model_options: Mapping[str, Option] = field(default_factory=dict)
+    on_warning: Callable[[str], object] | None = field(default=None, repr=False, compare=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import find_steps
 from yt8m_ensemble.constants import FEATURE_SIZES, FLAGS_FILE, MAX_FRAMES
+from yt8m_ensemble.data import survey_records
 from yt8m_ensemble.errors import ModelError, TrainingError, UsageError
 from yt8m_ensemble.locks import lock
 from yt8m_ensemble.models import declare_variables, make_model, model_options
@@ -64,6 +65,7 @@ def train_model(options: TrainOptions) -> Checkpoint:
         run = _prepare(options)
         if run.cluster.is_chief:
             _lock(options.train_dir, stack)
+            _survey(options, run)
         return _train(options, run)
 
 
@@ -93,6 +95,14 @@ def _train(options: TrainOptions, run: _Run) -> Checkpoint:
             last_step=checkpoint.global_step,
         )
     return checkpoint
+
+
+def _survey(options: TrainOptions, run: _Run) -> None:
+    if options.on_warning is None:
+        return
+    features, num_classes = run.flags.features, run.flags.num_classes
+    for warning in survey_records(run.paths, features=features, num_classes=num_classes):
+        options.on_warning(warning)
 
 
 def _lock(train_dir: str, stack: ExitStack) -> None:
