@@ -276,7 +276,7 @@ def _proof(content: Content, key: str) -> Panel:
     )
     failed = sum(not check.is_ok for check in content.checks)
     text = f"{len(rows) - failed} of {len(rows)} checks of the archive hold."
-    table = Table("Checks of the archive", ("check", "", "found"), rows)
+    table = Table("Checks of the archive", ("check", "outcome", "found"), rows)
     return Panel(f"{key}-proof", "Proof", (text,), (table,))
 
 
