@@ -101,7 +101,7 @@ def test_a_whole_run_is_told_in_words_tables_and_figures(tmp_path):
     assert data["format"] == 1
     steps = data["steps"]["e"]
     assert [step["name"] for step in steps] == [
-        "a, last checkpoint", "a, averaged", "uniform, logit", "tuned weights",
+        "last checkpoint, a", "averaged, a", "uniform, logit", "tuned weights",
         "as stored in the bundle",
     ]  # fmt: skip
     for before, after in pairwise(steps):

@@ -64,7 +64,8 @@ def waterfall(
                 axes.plot(ends, [place, place], color="black", lw=1.2, marker="|", ms=8)
         axes.set_yticks(places, [shorten(name) for name in names])
         axes.invert_yaxis()
-        axes.margins(x=0.08)
+        axes.use_sticky_edges = False
+        axes.margins(x=0.08, y=0.06)
         axes.ticklabel_format(axis="x", useOffset=False)
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("GAP@20")

@@ -159,7 +159,7 @@ def _items(content: Content) -> dict[str, str]:
         gap = list(member.gaps.values())[-1] if member.gaps else None
         scored = "" if gap is None else f"GAP {gap:.5f}, "
         size = "" if member.size_bytes is None else f"{size_text(member.size_bytes)}, "
-        averaged = f"{len(member.averaged) or 1} checkpoints"
+        averaged = f"mean of {len(member.averaged)}" if member.averaged else "one checkpoint"
         items[f"member {member.name}"] = f"{weight}{scored}{size}{averaged}"
     if content.sizes and content.sizes.archive_bytes is not None:
         items["archive"] = size_text(content.sizes.archive_bytes)

@@ -172,7 +172,7 @@ def gather(sources: Sources, *, margin: float, seed: int = 0) -> Content:
     checks = verify.result.checks if verify and verify.result.checks else None
     return Content(
         name=sources.name,
-        verdict=_verdict(judged, checks),
+        verdict=_verdict(judged, checks, was_verified=bool(verify and verify.outputs is not None)),
         members=tuple(_member(name, sources, judged, mixture, sizes) for name in names),
         weights=weights,
         judged=judged,
@@ -183,8 +183,12 @@ def gather(sources: Sources, *, margin: float, seed: int = 0) -> Content:
     )
 
 
-def _verdict(judged: Judged | None, checks: tuple[StoredCheck, ...] | None) -> Verdict:
+def _verdict(
+    judged: Judged | None, checks: tuple[StoredCheck, ...] | None, *, was_verified: bool
+) -> Verdict:
     proof = "It was not verified."
+    if was_verified:  # by a toolkit that did not store the checks
+        proof = "The archive was verified when it was made."
     if checks is not None:
         failed = [check.name for check in checks if not check.is_ok]
         proof = f"The archive passed all {len(checks)} checks."

@@ -38,6 +38,7 @@ _NUM_RESAMPLES = 1000
 _TAIL = 0.025
 _NUM_CLASSES_LISTED = 12
 _NUM_VIDEOS_LISTED = 8
+_LAST = "last checkpoint, "
 _SWEPT_SCORES = 60_000
 """Videos times members that the weights are swept on: enough for a picture."""
 
@@ -181,7 +182,8 @@ def judge_sources(sources: Sources, *, margin: float, seed: int = 0) -> Judged:
     order = [name for name in ("last", "averaged", "float32", "bundle") if name in columns]
     is_held_out = len(rows) < len(video_ids)
     systems = _systems(columns, weights, comparison.best_single)
-    steps, over_single = _steps(systems, margin=margin, seed=seed)
+    is_mixed = len(weights.names) > 1
+    steps, over_single = _steps(systems, is_mixed=is_mixed, margin=margin, seed=seed)
     tuned_on = np.setdiff1d(np.arange(len(video_ids)), rows) if is_held_out else rows
     return Judged(
         videos="held out" if is_held_out else "all",
@@ -243,8 +245,8 @@ def _systems(
     if "last" in columns and not np.array_equal(
         _mixed(columns["last"], single).scores, _mixed(wide, single).scores
     ):
-        systems[f"{best}, last checkpoint"] = _mixed(columns["last"], single)
-    systems[f"{best}, averaged" if systems else best] = _mixed(wide, single)
+        systems[f"{_LAST}{best}"] = _mixed(columns["last"], single)
+    systems[f"averaged, {best}" if systems else best] = _mixed(wide, single)
     uniform = MixtureWeights.uniform(weights.names, space=weights.space)
     if len(weights.names) > 1:
         systems[f"uniform, {weights.space}"] = _mixed(wide, uniform)
@@ -257,7 +259,7 @@ def _systems(
 
 
 def _steps(
-    systems: Mapping[str, Candidates], *, margin: float, seed: int
+    systems: Mapping[str, Candidates], *, is_mixed: bool, margin: float, seed: int
 ) -> tuple[tuple[StepGain, ...], tuple[float, tuple[float, float]] | None]:
     scorers = [Scorer(side, "probability") for side in systems.values()]
     gaps = [scorer.gap([1]) for scorer in scorers]
@@ -285,10 +287,8 @@ def _steps(
                 equivalence,
             )
         )
-    single = next(
-        place for place, name in enumerate(names) if not name.endswith(", last checkpoint")
-    )
-    if not any(name.startswith("uniform, ") for name in names):
+    single = next(place for place, name in enumerate(names) if not name.startswith(_LAST))
+    if single == len(names) - 1 or not is_mixed:
         return tuple(steps), None
     over = interval(resampled[-1] - resampled[single])
     return tuple(steps), (gaps[-1] - gaps[single], over)

@@ -97,9 +97,10 @@ def _mixture(content: Content, key: str) -> Panel:
             "There is no file of weights; members count alike. `yt8m-ens tune-weights` makes one."
         )
     else:
-        parts = ", ".join(
-            f"{name} {value:.3f}" for name, value in zip(weights.names, weights.values, strict=True)
-        )
+        named = sorted(zip(weights.names, weights.values, strict=True), key=lambda pair: -pair[1])
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in named[:_MOST_SLICES])
+        if len(named) > _MOST_SLICES:
+            parts += f" and {len(named) - _MOST_SLICES} more"
         extra = " A bias is added to each class." if weights.class_bias else ""
         if weights.temperature != 1:
             extra += f" Logits are divided by {weights.temperature:.3f}."
@@ -276,7 +277,7 @@ def _proof(content: Content, key: str) -> Panel:
     )
     failed = sum(not check.is_ok for check in content.checks)
     text = f"{len(rows) - failed} of {len(rows)} checks of the archive hold."
-    table = Table("Checks of the archive", ("check", "", "found"), rows)
+    table = Table("Checks of the archive", ("check", "outcome", "found"), rows)
     return Panel(f"{key}-proof", "Proof", (text,), (table,))
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from yt8m_ensemble.reporting.content import Content
 
 
+_WIDE = 6.5
+"""Width in inches from which a figure shares its row with no other."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table; the first cell of a row is its head.
@@ -36,10 +40,12 @@ class Figure:
     Args:
         svg: The element.
         caption: How to read it.
+        is_wide: Whether it has a row of the page to itself.
     """
 
     svg: str
     caption: str
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def figure(
         The figure.
     """
     svg = draw_svg(draw, key=key, title=title, description=caption, size=size)
-    return Figure(svg, caption)
+    return Figure(svg, caption, size[0] > _WIDE)
 
 
 def unscored(content: Content) -> str:

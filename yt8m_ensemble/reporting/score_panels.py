@@ -94,7 +94,8 @@ def _matrix(
     found = values[np.isfinite(values)]
     low, high = (float(found.min()), float(found.max())) if len(found) else (0.0, 1.0)
     spread = max(high - low, 0.02)
-    draw = charts.matrix(names, values, low=low - spread / 4, high=high + spread / 4)
+    ends = max(low - spread / 4, -1.0), min(high + spread / 4, 1.0)
+    draw = charts.matrix(names, values, low=ends[0], high=ends[1])
     return figure(draw, key=key, title=title, caption=caption, size=(side, side * 0.85))
 
 
