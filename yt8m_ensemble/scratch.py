@@ -30,7 +30,10 @@ def scratch_directory() -> Iterator[str]:
     _remove_stale()
     path, descriptor = _make()
     try:
-        yield path
+        # What is yielded may be replaced as a whole; the directory around it bears the lock.
+        inner = Path(path, "content")
+        inner.mkdir()
+        yield str(inner)
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)

@@ -42,7 +42,7 @@ def test_a_killed_process_leaves_its_directory_to_the_next(temporary):
         process.send_signal(signal.SIGKILL)
     assert held.exists()
     with scratch_directory() as own:
-        assert [*temporary.iterdir()] == [Path(own)]
+        assert [*temporary.iterdir()] == [Path(own).parent]
     assert not [*temporary.iterdir()]
 
 
@@ -70,3 +70,12 @@ def test_many_at_once_never_lose_theirs():
     for thread in threads:
         thread.join()
     assert not faults
+
+
+def test_one_whose_content_is_replaced_is_still_held():
+    with scratch_directory() as first:
+        Path(first).rename(f"{first}.old")
+        Path(first).mkdir()
+        Path(first, "x").touch()
+        with scratch_directory():
+            assert Path(first, "x").exists()
