@@ -99,7 +99,7 @@ def make_report(options: ReportOptions) -> ReportResult:
         outputs,
         (
             render_html(title, top, sections),
-            render_markdown(title, top, sections),
+            render_markdown("report.md.j2", title=title, top=top, sections=sections),
             json.dumps(document, indent=2, allow_nan=False),
         ),
         strict=True,
