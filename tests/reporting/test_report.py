@@ -269,8 +269,8 @@ def test_wrong_usage_is_named(tmp_path):
     vocabulary = tmp_path / "v.csv"
     run = make_run(tmp_path / "out", num_videos=60)
     vocabulary.write_text("Number,Name\n0,x\n")
-    with pytest.raises(DataError, match="expected `Index` and `Name`"):
+    with pytest.raises(DataError, match="must have columns `Index` and `Name`"):
         report(tmp_path, run, vocabulary=str(vocabulary))
     vocabulary.write_text("Index,Name\nzero,x\n")
-    with pytest.raises(DataError, match=r"Line 2 of .* has no class number"):
+    with pytest.raises(DataError, match=r"Line 2 of .* has no class in column"):
         report(tmp_path, run, vocabulary=str(vocabulary))
