@@ -100,6 +100,7 @@ from yt8m_ensemble.steps.avg_ckpt import (
 from yt8m_ensemble.steps.blend import blend_scores as blend_scores
 from yt8m_ensemble.steps.blend import plan_blend_scores as plan_blend_scores
 from yt8m_ensemble.steps.compare import compare_predictions as compare_predictions
+from yt8m_ensemble.steps.compare_graphs import compare_graphs as compare_graphs
 from yt8m_ensemble.steps.convert_checkpoint import (
     convert_checkpoint as convert_checkpoint,
 )

@@ -28,6 +28,7 @@ class Provenance(msgspec.Struct, frozen=True):
         versions: Of the toolkit and of Python.
         options: Its options by name.
         model_flags: Flags of the model, of an averaged checkpoint.
+        mixture: The mixture's file of weights, of a merged model.
     """
 
     command: str = ""
@@ -35,6 +36,7 @@ class Provenance(msgspec.Struct, frozen=True):
     versions: dict[str, str] = {}
     options: dict[str, Any] = {}
     model_flags: dict[str, Any] | None = None
+    mixture: dict[str, Any] | None = None
 
 
 def provenance_path(out: str) -> str:

@@ -148,6 +148,16 @@ def test_an_interrupted_run_has_a_page(tmp_path):
     assert data["steps"] == {"e": None}
 
 
+def test_a_run_stopped_before_its_new_members_were_tuned_has_a_page(tmp_path):
+    run = make_run(tmp_path / "out", num_videos=60)
+    weights = MixtureWeights.uniform(("a", "gone"), space="logit")
+    (run / "e/weights.json").write_text(weights.to_json())
+    _, page, data = report(tmp_path, run)
+    assert "There are no weights of these members" in page.text
+    assert data["mixture"] == {"e": None}
+    assert [member["name"] for member in data["members"]["e"]] == ["a", "b", "c"]
+
+
 def test_scores_without_labels_are_not_judged(tmp_path):
     cache = write_cache(tmp_path / "p.h5", make_predictions(20, 30)[0], None, members="abc")
     _, page, data = report(tmp_path, predictions=[cache])
@@ -259,8 +269,8 @@ def test_wrong_usage_is_named(tmp_path):
     vocabulary = tmp_path / "v.csv"
     run = make_run(tmp_path / "out", num_videos=60)
     vocabulary.write_text("Number,Name\n0,x\n")
-    with pytest.raises(DataError, match="expected `Index` and `Name`"):
+    with pytest.raises(DataError, match="must have columns `Index` and `Name`"):
         report(tmp_path, run, vocabulary=str(vocabulary))
     vocabulary.write_text("Index,Name\nzero,x\n")
-    with pytest.raises(DataError, match=r"Line 2 of .* has no class number"):
+    with pytest.raises(DataError, match=r"Line 2 of .* has no class in column"):
         report(tmp_path, run, vocabulary=str(vocabulary))

@@ -1,11 +1,14 @@
+import contextlib
 import json
+import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.builders.models import small_flags, write_train_dir
+from tests.builders.models import VIDEO, small_flags, write_train_dir
 from tests.builders.records import write_video_records
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.cli.root import cli
@@ -23,6 +26,7 @@ from yt8m_ensemble.packaging import extract_bundle, list_bundle
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model, plan_package_model
 from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.tune_weights import tune_weights
 from yt8m_ensemble.steps.verify import verify_bundle
 from yt8m_ensemble.storage import open_predictions
 from yt8m_ensemble.values import MixtureWeights
@@ -215,3 +219,42 @@ def test_the_command_reads_sizes_and_prints_json(tmp_path, model):
     run = CliRunner().invoke(cli, ["package", "--model", model, "--out", out, "--max-size", "1QB"])
     assert run.exit_code == 2
     assert "'1QB' is no size" in run.output
+
+
+def test_a_card_tells_what_the_archive_is_and_how_to_load_it(members, tmp_path):
+    records = tmp_path / "v.tfrecord"
+    write_video_records(records, videos=40)
+    models = [member.split("=", 1)[1] for member in members]
+    named = [f"{name}={path}" for name, path in zip("ab", models, strict=True)]
+    predict_scores(models=named, data=str(records), cache=str(tmp_path / "p.h5"))
+    weights = tune_weights(
+        predictions=[str(tmp_path / "p.h5")], out=str(tmp_path / "w.json"), bootstrap=20
+    )
+    merge_models(
+        members=named, out=str(tmp_path / "m"), weights=str(tmp_path / "w.json"), fp16="auto"
+    )
+    out = tmp_path / "x.tgz"
+    package_model(model=str(tmp_path / "m"), out=str(out), card=True)
+    card = (tmp_path / "x.tgz.card.md").read_text()
+    (held_out,) = [j for j in weights.result.judgements if j.name == "held out"]
+    assert f"| held out | {held_out.num_videos} | {held_out.gap:.5f} |" in card
+    assert "float32: " in card
+    provenance = json.loads((tmp_path / "x.tgz.provenance.json").read_text())
+    assert [m["name"] for m in provenance["card"]["members"][:2]] == ["a", "b"]
+    package_model(model=str(tmp_path / "m"), out=str(tmp_path / "y.tgz"))
+    assert out.read_bytes() == (tmp_path / "y.tgz").read_bytes()
+    with pytest.raises(OutputExistsError):
+        package_model(model=str(tmp_path / "m"), out=str(out), card=True)
+    package_model(model=str(tmp_path / "m"), out=str(out), force=True)
+    assert not (tmp_path / "x.tgz.card.md").exists()
+    package_model(model=str(tmp_path / "m"), out=str(out), force=True, card=True)
+    # The card's own lines load and score it.
+    extract_bundle(str(out), str(tmp_path / "model"))
+    card = (tmp_path / "x.tgz.card.md").read_text()
+    _, second, serving = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    (batch,) = read_batches([str(records)], features=VIDEO, num_classes=4, batch_size=40)
+    found: dict[str, Any] = {"features": batch.features, "num_frames": batch.num_frames}
+    with contextlib.chdir(tmp_path):
+        exec(second + serving, found)
+    assert found["scores"].shape == (40, 4)
+    assert (tmp_path / "serving/1/saved_model.pb").exists()

@@ -11,6 +11,7 @@ from yt8m_ensemble.cli.options import Given, command
 
 if TYPE_CHECKING:
     from yt8m_ensemble.cli.render import Table
+    from yt8m_ensemble.steps.compare_graphs import GraphComparison
     from yt8m_ensemble.steps.inspect import Comparison, Inspection
     from yt8m_ensemble.steps.inspect_graph import GraphInspection
 
@@ -33,6 +34,7 @@ GRAPH_OPTIONS = (
         "yt8m-ens inspect runs/moe2@7000 --diff runs/moe2@9000",
         "yt8m-ens inspect blend.tgz --no-stats",
         "yt8m-ens inspect blend.tgz --graph --svg blend.svg",
+        "yt8m-ens inspect before.tgz --graph --diff after.tgz",
     ),
 )
 def inspect(given: Given) -> None:
@@ -46,6 +48,15 @@ def inspect(given: Given) -> None:
     values = dict(given.values)
     with_graph, second = values.pop("graph", False), values.pop("diff", None)
     rest = replace(given, values=values)
+    if with_graph and second is not None:
+        from yt8m_ensemble.steps.compare_graphs import compare_graphs
+
+        values = {"first": values.pop("path"), **values}
+        differing = replace(given, values=values).run(compare_graphs, second=second)
+        text = f"{differing.graph.same} operations are the same; "
+        text += f"{len(differing.weights)} of {differing.num_weights} weights in one place differ."
+        given.emit(differing, tables=_graph_tables(differing), text=text)
+        return
     if with_graph or "svg" in given:
         from yt8m_ensemble.steps.inspect_graph import inspect_graph
 
@@ -94,6 +105,31 @@ def _tensor_tables(found: Inspection) -> list[Table]:
         title = f"Graph of {found.graph.num_nodes:,} nodes"
         tables.append(Table(title, ["collection", "first of it"], lists))
     return tables
+
+
+def _graph_tables(found: GraphComparison) -> list[Table]:
+    from collections import Counter
+
+    from yt8m_ensemble.cli.render import Table
+
+    rows = []
+    for what, operations in (("added", found.graph.added), ("removed", found.graph.removed)):
+        for op, count in Counter(o.op for o in operations).most_common():
+            example = next(o.name for o in operations if o.op == op)
+            rows.append([what, op, str(count), example])
+    rows += [
+        ["changed", change.op, ", ".join(change.attributes), f"{change.first} → {change.second}"]
+        for change in found.graph.changed
+    ]
+    weights = [
+        [f"{w.first} → {w.second}", f"{w.num_changed:,} of {w.size:,}", f"{w.largest:.4g}"]
+        for w in found.weights
+    ]
+    title = f"{found.first} → {found.second}"
+    tables = [Table(title, ["operations", "kind", "how many, or what", "such as"], rows)]
+    if weights:
+        tables.append(Table("Weights changed", ["weight", "values", "largest"], weights))
+    return tables if rows else tables[1:]
 
 
 def _part_table(found: GraphInspection) -> Table:

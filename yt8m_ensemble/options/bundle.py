@@ -107,6 +107,9 @@ class PackageOptions(SizeOptions, PolicyOptions, OutputOptions):
         str | Mixture | None,
         option("Mixture weights to store in place of the model's own.", metavar="FILE"),
     ] = None
+    card: Annotated[
+        bool, option("Write a model card beside it too, X.tgz.card.md, and into its provenance.")
+    ] = False
     out: Annotated[str, option("Archive to write.", metavar="X.tgz")]
 
 

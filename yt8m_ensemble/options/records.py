@@ -165,6 +165,18 @@ class DiffOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraphDiffOptions(ModelOptions):
+    """Options of `compare_graphs`."""
+
+    first: Annotated[str, option("Path to a model.", metavar="PATH", is_argument=True)] = field(
+        kw_only=False
+    )
+    second: Annotated[str, option("The model to compare with.", flag="--diff", metavar="PATH")] = (
+        field(kw_only=False)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class InspectGraphOptions(ModelOptions, OutputOptions):
     """Options of `inspect_graph`."""
 

@@ -6,11 +6,16 @@ from typing import Annotated
 
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.field import option
-from yt8m_ensemble.options.shared import MarginOptions, OutputOptions, SeedOptions
+from yt8m_ensemble.options.shared import (
+    ClassNamesOptions,
+    MarginOptions,
+    OutputOptions,
+    SeedOptions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(MarginOptions, SeedOptions, OutputOptions):
+class ReportOptions(ClassNamesOptions, MarginOptions, SeedOptions, OutputOptions):
     """Options of `make_report`."""
 
     runs: Annotated[
@@ -45,10 +50,6 @@ class ReportOptions(MarginOptions, SeedOptions, OutputOptions):
             metavar="NAME=DIR",
             parse="pairs",
         ),
-    ] = None
-    vocabulary: Annotated[
-        str | None,
-        option("Names of classes: a CSV with columns `Index` and `Name`.", metavar="CSV"),
     ] = None
     out: Annotated[
         str,

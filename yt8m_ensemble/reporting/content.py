@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import platform
 import re
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from yt8m_ensemble import __version__, files
@@ -17,7 +16,8 @@ from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL
 from yt8m_ensemble.packaging import extract_bundle, list_bundle, member_of
 from yt8m_ensemble.provenance import read_provenance
 from yt8m_ensemble.reporting.events import read_scalars
-from yt8m_ensemble.reporting.judging import Judged, has_labels, judge_sources
+from yt8m_ensemble.reporting.judging import Judged, has_labels, judge_sources, scored_members
+from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.tuning.diversity import MIXTURE
 from yt8m_ensemble.values import MixtureWeights, parse_flags
 
@@ -160,11 +160,15 @@ def gather(sources: Sources, *, margin: float, seed: int = 0) -> Content:
         The content.
     """
     labeled = has_labels(sources.scores) if sources.scores else None
-    judged = judge_sources(sources, margin=margin, seed=seed) if labeled else None
     weights = None
     if sources.weights:
         text = files.read_text(sources.weights)
         weights = MixtureWeights.parse(text, path=sources.weights)
+        members = scored_members(sources.scores)
+        if sources.run and members and not set(weights.names) <= members:
+            # The run was stopped between scoring other members and tuning them.
+            sources, weights = replace(sources, weights=None), None
+    judged = judge_sources(sources, margin=margin, seed=seed) if labeled else None
     mixture = judged.weights if judged else weights
     names = mixture.names if mixture else tuple(sources.train_dirs)
     sizes = _sizes(sources, weights)
@@ -261,9 +265,9 @@ def _sizes(sources: Sources, weights: MixtureWeights | None) -> Sizes | None:
     if sources.model:
         members, wide = _member_bytes(sources.model)
     elif sources.bundle:
-        with tempfile.TemporaryDirectory(prefix="yt8m-ens-") as directory:
-            extract_bundle(sources.bundle, f"{directory}/model")
-            members, wide = _member_bytes(f"{directory}/model")
+        with scratch_directory() as directory:
+            extract_bundle(sources.bundle, directory)
+            members, wide = _member_bytes(directory)
     else:
         return None
     return Sizes(members, wide, archive, unpacked, frontier)

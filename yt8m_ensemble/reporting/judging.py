@@ -120,6 +120,15 @@ def has_labels(paths: Sequence[str]) -> bool:
     return found
 
 
+def scored_members(paths: Sequence[str]) -> set[str]:
+    """Return the members of the caches."""
+    found: set[str] = set()
+    for path in paths:
+        with open_predictions(path) as opened:
+            found |= set(opened.members)
+    return found
+
+
 @contextmanager
 def open_judged(
     sources: Sources, *, bundle: bool = False

@@ -31,18 +31,16 @@ def render_html(title: str, top: Sequence[Panel], sections: Sequence[Section]) -
     return page
 
 
-def render_markdown(title: str, top: Sequence[Panel], sections: Sequence[Section]) -> str:
-    """Return the same as Markdown, without figures.
+def render_markdown(template: str, **values: object) -> str:
+    """Return Markdown made by a template.
 
     Args:
-        title: Its title.
-        top: Panels before all sections.
-        sections: One an ensemble.
+        template: Its file.
+        **values: What it shows.
     """
     environment = _environment(autoescape=False)
     environment.filters |= {"literal": escape_markdown, "fenced": _fenced}
-    template = environment.get_template("report.md.j2")
-    text: str = template.render(title=title, top=top, sections=sections)
+    text: str = environment.get_template(template).render(**values)
     return text
 
 

@@ -94,7 +94,8 @@ def _mixture(content: Content, key: str) -> Panel:
     text = []
     if weights is None:
         text.append(
-            "There is no file of weights; members count alike. `yt8m-ens tune-weights` makes one."
+            "There are no weights of these members, so they count alike. `yt8m-ens tune-weights` "
+            "makes a file of them."
         )
     else:
         named = sorted(zip(weights.names, weights.values, strict=True), key=lambda pair: -pair[1])

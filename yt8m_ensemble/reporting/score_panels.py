@@ -8,6 +8,7 @@ import numpy as np
 
 from yt8m_ensemble.plotting import charts
 from yt8m_ensemble.reporting.parts import Figure, Panel, Table, figure, unscored
+from yt8m_ensemble.storage.vocabulary import describe_class
 from yt8m_ensemble.tuning.diversity import MIXTURE
 
 if TYPE_CHECKING:
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 
 _MOST_PAIRS = 28
 _MOST_LABELS = 6
-
-
-def name_class(class_id: int, vocabulary: Mapping[int, str]) -> str:
-    """Return a class's name, with its number."""
-    name = vocabulary.get(class_id)
-    return f"{name} ({class_id})" if name else f"class {class_id}"
 
 
 def alike(content: Content, key: str) -> Panel:
@@ -137,8 +132,8 @@ def classes(content: Content, key: str, vocabulary: Mapping[int, str]) -> Panel:
         found = [c for c in comparison.classes if (c.mixture > c.best_single) == is_gain]
         rows = tuple(
             (
-                name_class(c.class_id, vocabulary), str(c.num_positives), f"{c.best_single:.4f}",
-                f"{c.mixture:.4f}", f"{c.mixture - c.best_single:+.4f}",
+                describe_class(c.class_id, vocabulary), str(c.num_positives),
+                f"{c.best_single:.4f}", f"{c.mixture:.4f}", f"{c.mixture - c.best_single:+.4f}",
             )
             for c in sorted(found, key=lambda c: c.num_positives)
         )  # fmt: skip
@@ -212,8 +207,8 @@ def flipped(content: Content, key: str, vocabulary: Mapping[int, str]) -> Panel:
         rows = tuple(
             (
                 flip.video_id,
-                name_class(flip.before, vocabulary),
-                name_class(flip.after, vocabulary),
+                describe_class(flip.before, vocabulary),
+                describe_class(flip.after, vocabulary),
                 _list_labels(flip.labels, vocabulary),
             )
             for flip in judged.flips
@@ -227,6 +222,6 @@ def flipped(content: Content, key: str, vocabulary: Mapping[int, str]) -> Panel:
 
 
 def _list_labels(labels: tuple[int, ...], vocabulary: Mapping[int, str]) -> str:
-    named = [name_class(class_id, vocabulary) for class_id in labels[:_MOST_LABELS]]
+    named = [describe_class(class_id, vocabulary) for class_id in labels[:_MOST_LABELS]]
     more = [f"{len(labels) - _MOST_LABELS} more"] if len(labels) > _MOST_LABELS else []
     return ", ".join([*named, *more])

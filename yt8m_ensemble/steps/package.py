@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from yt8m_ensemble.packaging import (
 )
 from yt8m_ensemble.packaging.mixture import find_mixture_constants, replace_mixture_constants
 from yt8m_ensemble.provenance import write_provenance
+from yt8m_ensemble.reporting.card import CARD_ENDING, make_card
 from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import (
     Bundle,
@@ -87,12 +88,18 @@ def package_model(options: PackageOptions) -> PackageResult:
     """
     planned = plan_package_model.run(options)
     model, mixture = options.model, planned.weights
+    card_path = f"{options.out}{CARD_ENDING}"
+    if files.exists(card_path):  # never beside an archive that it does not tell of
+        files.remove(card_path)
     with ExitStack() as stack:
         packed = model
         if mixture is not None:
             packed = stack.enter_context(scratch_directory())
             _copy_with_weights(model, packed, mixture, progress=options.progress)
         bundle = write_bundle(packed, options.out, max_size=options.max_size, force=options.force)
+    card = make_card(model, options.out, mixture) if options.card else None
+    if card is not None:
+        files.write_text(card_path, card.to_markdown(), force=options.force)
     write_provenance(
         options.out,
         command="package",
@@ -101,6 +108,7 @@ def package_model(options: PackageOptions) -> PackageResult:
         options=options,
         weights=dict(zip(mixture.names, mixture.values, strict=True)) if mixture else None,
         files={member.name: member.sha256 for member in bundle.members},
+        **({"card": asdict(card)} if card else {}),
     )
     return PackageResult(options.out, bundle.nbytes, planned.member_bytes, mixture, bundle)
 
@@ -113,6 +121,7 @@ def plan_package_model(options: PackageOptions) -> PlannedPackage:
         The sizes, and the mixture that would be put in.
     """
     files.check_absent(options.out, force=options.force)
+    files.check_absent(f"{options.out}{CARD_ENDING}", force=options.force)
     model = options.model
     parts = _read_parts(model)
     sizes = check_bundle_size(

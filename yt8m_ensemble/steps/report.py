@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble import files
-from yt8m_ensemble.errors import DataError, RecipeError
+from yt8m_ensemble.errors import RecipeError
 from yt8m_ensemble.options import ReportOptions, command
 from yt8m_ensemble.reporting.between_runs import RunComparison, compare_runs, comparison_panel
 from yt8m_ensemble.reporting.content import Content, as_json, gather
 from yt8m_ensemble.reporting.pages import render_html, render_markdown
 from yt8m_ensemble.reporting.panels import make_section
 from yt8m_ensemble.reporting.sources import Sources, find_sources, loose_sources
+from yt8m_ensemble.storage.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,7 @@ def make_report(options: ReportOptions) -> ReportResult:
     outputs = options.out, f"{stem}.md", f"{stem}.json"
     for path in outputs:
         files.check_absent(path, force=options.force)
-    vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else {}
+    vocabulary = read_vocabulary(options.vocabulary)
     runs = [find_sources(run) for run in options.runs] or [
         (
             loose_sources(
@@ -99,7 +100,7 @@ def make_report(options: ReportOptions) -> ReportResult:
         outputs,
         (
             render_html(title, top, sections),
-            render_markdown(title, top, sections),
+            render_markdown("report.md.j2", title=title, top=top, sections=sections),
             json.dumps(document, indent=2, allow_nan=False),
         ),
         strict=True,
@@ -107,36 +108,6 @@ def make_report(options: ReportOptions) -> ReportResult:
         files.write_text(path, text, force=options.force)
     verdicts = {content.name: content.verdict.sentence for content in contents}
     return ReportResult(*outputs, verdicts, comparisons)
-
-
-def read_vocabulary(path: str) -> dict[int, str]:
-    """Read names of classes.
-
-    Args:
-        path: A CSV whose first line names the columns `Index` and `Name`, among others.
-
-    Returns:
-        Names by class id.
-
-    Raises:
-        DataError: If it lacks a column, or an index is no number.
-    """
-    rows = files.read_csv(path)
-    _, heads = next(rows, (0, []))
-    if not {"Index", "Name"} <= set(heads):
-        msg = (
-            f"'{path}' has the columns {', '.join(heads[:8]) or 'none'}, expected `Index` and "
-            "`Name` among them. Take the vocabulary that YouTube-8M publishes."
-        )
-        raise DataError(msg, path=path, columns=heads)
-    index, name = heads.index("Index"), heads.index("Name")
-    found = {}
-    for line, row in rows:
-        if len(row) <= max(index, name) or not row[index].strip().isdecimal():
-            msg = f"Line {line} of '{path}' has no class number. Expected one under `Index`."
-            raise DataError(msg, path=path, line=line)
-        found[int(row[index])] = row[name]
-    return found
 
 
 def _pair(runs: list[tuple[Sources, ...]], paths: Any) -> list[tuple[str, int, int]]:

@@ -130,6 +130,18 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
             "shrinkage": result.shrinkage,
             "dropped": dict(result.dropped),
             "bias_precision": result.bias_precision,
+            "judgements": [
+                {
+                    "name": judged.name,
+                    "num_videos": judged.num_videos,
+                    "gap": judged.gap,
+                    "gains": [
+                        {"over": g.over, "difference": g.difference, "interval95": [*g.interval]}
+                        for g in judged.gains
+                    ],
+                }
+                for judged in result.judgements
+            ],
             "seed": options.seed,
             "holdout": options.holdout,
             "folds": options.folds,
