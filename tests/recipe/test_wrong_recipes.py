@@ -143,7 +143,7 @@ def test_keys_that_the_recipe_decides_are_refused(tmp_path, validator, place, ke
         ({"members": {}}, "e.members: missing"),
         ({"members": 3}, "e.members: expected a table"),
         ({"members": {"../x": {"path": "p"}}}, "is no name"),
-        ({"average": {"search": True}}, "e.average: `--search` needs held-out records"),
+        ({"average": {"search": True, "last": "auto"}}, "e.average: `--last auto`, `--soup`"),
         ({"train": {"num_epochs": 0}}, "e.members.a: Training would never end"),
         ({"features": "frame"}, "e.members.a: MoeModel reads video-level"),
         ({"feature_names": "a,b"}, "e: The size of feature 'a' is not known"),

@@ -13,7 +13,7 @@ from yt8m_ensemble.averaging.soup import (
     search_last,
 )
 from yt8m_ensemble.averaging.trajectory import Neighbors, check_one_run, compare_neighbors
-from yt8m_ensemble.averaging.weights import average_weights
+from yt8m_ensemble.averaging.weights import average_weights, candidate_weights
 
 __all__ = [
     "BLOCK_VALUES",
@@ -26,6 +26,7 @@ __all__ = [
     "Trial",
     "average",
     "average_weights",
+    "candidate_weights",
     "check_one_run",
     "chosen",
     "compare_neighbors",

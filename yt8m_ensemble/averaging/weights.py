@@ -9,7 +9,18 @@ import numpy as np
 from yt8m_ensemble.errors import MixtureWeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_WINDOWS = (2, 3, 5, 8, 13, 20)
+_LONG_WINDOWS = (5, 10, 20)
+_DECAYS = (0.5, 0.8)
+# Shares of a decay that is done, from 0 to 1, to the learning rate that is left.
+_SCHEDULES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "cosine": lambda done: (1 + np.cos(np.pi * done)) / 2,
+    "1 - sqrt": lambda done: 1 - np.sqrt(done),
+}
 
 SCHEMES = "`uniform`, `linear`, `ema:DECAY` or numbers"
 
@@ -57,6 +68,46 @@ def average_weights(scheme: str | Sequence[float], count: int) -> tuple[float, .
         )
         raise MixtureWeightsError(msg, weights=tuple(numbers))
     return _normalize(numbers)
+
+
+def candidate_weights(count: int) -> dict[str, tuple[float, ...]]:
+    """Return the averages of the last of `count` checkpoints that are worth a try, by name.
+
+    Uniform and linear means of windows of several lengths, exponential moving averages, and means
+    that imitate a decay of the learning rate that training did not make: with a schedule d that
+    falls from 1 to 0 over k checkpoints, checkpoint i counts d_(i-1) - d_i, which is 1 / k for a
+    linear d. Equal ones come once.
+
+    Args:
+        count: Number of checkpoints, at least 1.
+
+    Returns:
+        Weights of all checkpoints, oldest first, sum 1; those outside a window have 0.
+
+    Source:
+        Tian et al., "WSM: Decay-Free Learning Rate Schedule via Checkpoint Merging", 2025, for
+        weights as differences of a schedule.
+
+    Examples:
+        >>> list(candidate_weights(2))
+        ['uniform 2', 'linear 2', '1 - sqrt decay 2', 'ema 0.8']
+        >>> [round(weight, 3) for weight in candidate_weights(2)["1 - sqrt decay 2"]]
+        [0.707, 0.293]
+    """
+    windows = sorted({min(k, count) for k in _WINDOWS})
+    found = {f"uniform {k}": average_weights("uniform", k) for k in windows}
+    for k in sorted({min(k, count) for k in _LONG_WINDOWS}):
+        found[f"linear {k}"] = average_weights("linear", k)
+        for name, schedule in _SCHEDULES.items():
+            found[f"{name} decay {k}"] = tuple((-np.diff(schedule(np.arange(k + 1) / k))).tolist())
+    for decay in _DECAYS:
+        found[f"ema {decay:g}"] = average_weights(f"ema:{decay}", count)
+    distinct: dict[tuple[float, ...], str] = {}
+    for name, shares in found.items():
+        whole = (0.0,) * (count - len(shares)) + shares
+        if len(shares) > 1:
+            distinct.setdefault(tuple(np.round(whole, 12).tolist()), name)
+    return {name: weights for weights, name in distinct.items()}
 
 
 def _parse_decay(scheme: str) -> float:

@@ -114,7 +114,9 @@ def range_prefixes(train_dir: str, first: int, last: int, name: str | None = Non
     return [_prefix(train_dir, step, name) for step in chosen]
 
 
-def last_prefixes(train_dir: str, count: int, name: str | None = None) -> list[str]:
+def last_prefixes(
+    train_dir: str, count: int, name: str | None = None, *, at_most: bool = False
+) -> list[str]:
     """Return the prefixes of the newest checkpoints, oldest first.
 
     The order is that of the `checkpoint` state file when it lists every step that is there. Where
@@ -125,6 +127,7 @@ def last_prefixes(train_dir: str, count: int, name: str | None = None) -> list[s
         train_dir: The directory.
         count: How many.
         name: What its checkpoints are called, where there are several names.
+        at_most: Whether fewer will do, though not none.
 
     Raises:
         CheckpointNotFoundError: If there are fewer.
@@ -132,7 +135,7 @@ def last_prefixes(train_dir: str, count: int, name: str | None = None) -> list[s
     name = name or checkpoint_name(train_dir)
     steps = find_steps(train_dir, name)
     listed = [step for step in _steps_in_state_file(train_dir, name) if step in steps]
-    if len(steps) < count:
+    if len(steps) < (1 if at_most else count):
         msg = (
             f"'{train_dir}' holds {len(steps)} checkpoints, {count} are wanted. "
             f"{_describe(steps, name)}"

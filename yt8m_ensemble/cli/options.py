@@ -392,6 +392,10 @@ def _plain_type(item: Field) -> tuple[Any, dict[str, Any]]:
     ), {}
 
 
+def _parse_count(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
 def _parse_pair(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return name, value
@@ -408,4 +412,5 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "share": _parse_share,
     "numbers": parse_numbers,
     "comma": _parse_comma,
+    "count": _parse_count,
 }

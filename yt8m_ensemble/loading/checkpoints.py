@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import (
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import TensorSource
 
 
+_MOST = 20  # checkpoints among which an average is chosen
+
+
 def select_checkpoints(
     prefixes: Sequence[str],
     *,
     step_range: tuple[int, int] | None = None,
     checkpoints: Sequence[str | int] | None = None,
-    last: int | None = None,
+    last: int | Literal["auto"] | None = None,
 ) -> list[str]:
     """Find the checkpoints that options name.
 
@@ -40,7 +43,7 @@ def select_checkpoints(
         prefixes: Train directories, their `DIR/model.ckpt`, or whole checkpoint prefixes.
         step_range: First and last step to take from each directory, both included.
         checkpoints: Steps to take from each directory, or whole checkpoint prefixes.
-        last: How many of the newest to take from each directory.
+        last: How many of the newest to take from each directory; `auto` for up to 20.
 
     Returns:
         Checkpoint prefixes: of each directory in turn, oldest first or as listed.
@@ -71,7 +74,9 @@ def select_checkpoints(
         if step_range is not None:
             chosen += range_prefixes(directory, *step_range, name)
         elif last is not None:
-            chosen += last_prefixes(directory, last, name)
+            is_auto = last == "auto"
+            count = _MOST if last == "auto" else last
+            chosen += last_prefixes(directory, count, name, at_most=is_auto)
         chosen += [step_prefix(directory, int(step), name) for step in steps]
     _check_distinct(chosen)
     return chosen

@@ -1,12 +1,27 @@
 """Options of `avg-ckpt`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.field import option
 from yt8m_ensemble.options.shared import OutputOptions
+
+
+def judging_options(values: Mapping[str, Any]) -> list[str]:
+    """Return the options that choose by records, as the command line spells them.
+
+    Args:
+        values: Values of `AverageOptions` by name.
+    """
+    wanted = {
+        "--soup": values.get("soup"),
+        "--search": values.get("search"),
+        "--last auto": values.get("last") == "auto",
+        "--recalibrate-bn": values.get("recalibrate_bn"),
+    }
+    return [name for name, value in wanted.items() if value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +58,16 @@ class AverageOptions(OutputOptions):
             parse="comma",
         ),
     ] = None
-    last: Annotated[int | None, option("Take the N newest.", ge=1, metavar="N")] = None
+    last: Annotated[
+        int | Literal["auto"] | None,
+        option(
+            "Take the N newest; `auto` takes the average of up to 20 that is best on "
+            "`--eval-data`, and the last checkpoint where none is better for certain.",
+            ge=1,
+            metavar="N|auto",
+            parse="count",
+        ),
+    ] = None
     weights: Annotated[
         str | Sequence[float],
         option(
@@ -61,10 +85,19 @@ class AverageOptions(OutputOptions):
     eval_data: Annotated[
         str | None,
         option(
-            "Held-out records by which `--soup`, `--search` and `--recalibrate-bn` are judged.",
+            "Records by which `--last auto`, `--soup`, `--search` and `--recalibrate-bn` choose.",
             metavar="GLOB",
         ),
     ] = None
+    holdout: Annotated[
+        float,
+        option(
+            "Share of their videos that only judges what `--last auto` chose; 0 for none.",
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.5
+    seed: Annotated[int, option("Seed of that split and of the bootstrap.", ge=0)] = 0
     recalibrate_bn: Annotated[
         str | None,
         option(
@@ -95,19 +128,20 @@ class AverageOptions(OutputOptions):
         Raises:
             UsageError: If they do.
         """
-        judged = {
-            "--soup": self.soup,
-            "--search": self.search,
-            "--recalibrate-bn": self.recalibrate_bn,
-        }
-        given = [name for name, value in judged.items() if value]
+        given = judging_options(vars(self))
         if given and not self.eval_data:
             msg = f"`{given[0]}` needs held-out records to judge by. Name them with `--eval-data`."
             raise UsageError(msg, option=given[0])
         if self.eval_data and not given:
-            msg = "`--eval-data` judges `--soup`, `--search` or `--recalibrate-bn`; none is given."
+            msg = (
+                "`--eval-data` judges `--last auto`, `--soup`, `--search` or `--recalibrate-bn`; "
+                "none is given."
+            )
             raise UsageError(msg, option="--eval-data")
-        chosen = self.soup or self.search
-        if (self.soup and self.search) or (chosen and self.weights != "uniform"):
-            msg = "`--soup`, `--search` and `--weights` each say how inputs count. Give one."
+        ways = [self.soup, self.search, self.last == "auto", self.weights != "uniform"]
+        if sum(map(bool, ways)) > 1:
+            msg = (
+                "`--last auto`, `--soup`, `--search` and `--weights` each say how inputs count. "
+                "Give one."
+            )
             raise UsageError(msg, soup=self.soup, search=self.search, weights=self.weights)

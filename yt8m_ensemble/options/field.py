@@ -21,7 +21,7 @@ import msgspec
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.progress import Progress, no_progress
 
-Parse = Literal["comma", "repeat", "pairs", "size", "range", "share", "numbers", "rest"]
+Parse = Literal["comma", "repeat", "pairs", "size", "range", "share", "numbers", "count", "rest"]
 """How text on the command line becomes a value that is no plain text, number, choice or switch."""
 
 OptionsType = TypeVar("OptionsType", bound="Options")

@@ -15,7 +15,7 @@ import msgspec
 from yt8m_ensemble.constants import MAX_FRAME_LIMIT, MAX_FRAMES
 from yt8m_ensemble.errors import RecipeError, UsageError
 from yt8m_ensemble.options.architectures import architecture_fields
-from yt8m_ensemble.options.average import AverageOptions
+from yt8m_ensemble.options.average import AverageOptions, judging_options
 from yt8m_ensemble.options.bundle import MergeOptions, PackageOptions
 from yt8m_ensemble.options.choices import Level
 from yt8m_ensemble.options.field import Field, Options, checked, fields_of, option
@@ -72,7 +72,8 @@ class Table:
 
     Attributes:
         options: The options class whose fields are its keys.
-        decided: Fields that the recipe itself sets, with values to check the others with.
+        decided: Fields that the recipe itself sets, with values to check the others with, or
+            functions that make such ones of the others.
         more: Further keys: options of architectures.
         is_partial: Whether required keys may be left out, to be given elsewhere.
     """
@@ -112,7 +113,8 @@ class Table:
         if not self.is_partial:
             own = {key: values[key] for key in values if key not in self.more}
             try:
-                self.options(**self.decided, **own)
+                made = {k: v(own) if callable(v) else v for k, v in self.decided.items()}
+                self.options(**made, **own)
             except UsageError as error:
                 msg = f"{where}: {error}"
                 raise RecipeError(msg, where=where, **error.details) from None
@@ -137,7 +139,18 @@ TRAIN = Table(TrainingOptions, {}, architecture_fields(), is_partial=True)
 MEMBER = Table(_MemberOptions, {}, architecture_fields(), is_partial=True)
 READY_MEMBER = Table(_ReadyMemberOptions, {}, {})
 COMMANDS = {
-    "average": Table(AverageOptions, {"prefix": "x", **_PATHS}, {}),
+    "average": Table(
+        AverageOptions,
+        {
+            "prefix": "x",
+            **_PATHS,
+            # Tuning's records and split: what judges the ensemble must not choose its members.
+            "eval_data": lambda own: "x" if judging_options(own) else None,
+            "holdout": 0.5,
+            "seed": 0,
+        },
+        {},
+    ),
     "tune": Table(TuneOptions, {"predictions": ["x"], **_PATHS}, {}),
     "merge": Table(MergeOptions, {"members": ["x"], "weights": None, **_PATHS}, {}),
     "package": Table(PackageOptions, {"model": "x", **_PATHS}, {}),

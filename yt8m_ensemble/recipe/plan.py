@@ -15,6 +15,7 @@ from yt8m_ensemble.checkpoints import find_steps
 from yt8m_ensemble.loading.formats import detect_format, identity_file
 from yt8m_ensemble.loading.paths import find_prefix
 from yt8m_ensemble.options import ModelOptions
+from yt8m_ensemble.options.average import judging_options
 from yt8m_ensemble.options.field import fields_of
 from yt8m_ensemble.reporting.stored import StepResult, StoredCheck
 from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
@@ -268,10 +269,14 @@ def _checkpoint_gaps(
 
 def _average(table: EnsembleTable, name: str, source: str, target: str) -> Step:
     options = dict(table.average or {})
+    if judging_options(options):
+        # By tuning's own split: what judges the ensemble must not have chosen its members.
+        options |= {"eval_data": table.validate_data, "seed": table.tune.get("seed", 0)}
+        options["holdout"] = table.tune.get("holdout", 0.5)
     return Step(
         f"{table.name}/average/{name}",
         options,
-        lambda: _train_files(source),
+        lambda: [*_train_files(source), *_globs(options.get("eval_data"))],
         lambda: _prefix_files(target),
         lambda call: average_checkpoints(
             prefix=source, out=target, force=call.force, progress=call.progress, **options

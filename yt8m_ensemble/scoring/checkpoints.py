@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
-from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.data import read_batches, read_video_ids
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.inference import GraphRunner
 from yt8m_ensemble.loading.model import open_model
@@ -14,6 +15,7 @@ from yt8m_ensemble.metrics import evaluate
 from yt8m_ensemble.models import recognize
 from yt8m_ensemble.scoring.evaluation import check_labeled, scored_batches
 from yt8m_ensemble.training import estimate_batch_norm
+from yt8m_ensemble.tuning.equivalence import BestPairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.loading.model import OpenModel
+    from yt8m_ensemble.tuning import Candidates
     from yt8m_ensemble.values import Progress, TensorSource
 
 
@@ -44,16 +47,33 @@ class CheckpointScorer:
     def __call__(self, source: TensorSource) -> float:
         """Return GAP@20 of the architecture with these weights."""
         with GraphRunner(self._model.graph, source) as runner:
-            batches = scored_batches(
-                runner,
-                self._model,
-                self._paths,
-                batch_size=self._batch_size,
-                progress=self._progress,
-            )
-            metrics = evaluate(batches, num_classes=self._model.num_classes).metrics
-        check_labeled(metrics.num_positives, metrics.num_videos, self._data)
-        return float(metrics.gap)
+            found = evaluate(self._batches(runner), num_classes=self._model.num_classes)
+        check_labeled(found.metrics.num_positives, found.metrics.num_videos, self._data)
+        return float(found.metrics.gap)
+
+    @cached_property
+    def video_ids(self) -> NDArray[np.bytes_]:
+        """Ids of the videos in the order in which they are scored, shape `(N,)`, bytes."""
+        return read_video_ids(self._paths)
+
+    def best_pairs(self, source: TensorSource) -> Candidates:
+        """Return the pairs that GAP counts of all videos with these weights."""
+        best = BestPairs()
+        with GraphRunner(self._model.graph, source) as runner:
+            for scores, labels in self._batches(runner):
+                best.update(scores, labels)
+        return best.candidates()
+
+    def _batches(
+        self, runner: GraphRunner
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        return scored_batches(
+            runner,
+            self._model,
+            self._paths,
+            batch_size=self._batch_size,
+            progress=self._progress,
+        )
 
     def estimate_batch_norm(
         self, source: TensorSource, data: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ from yt8m_ensemble.loading.paths import find_flags
 from yt8m_ensemble.loading.weights import open_weights
 from yt8m_ensemble.options import AverageOptions, command
 from yt8m_ensemble.provenance import format_provenance
+from yt8m_ensemble.tuning import split_videos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.averaging import Neighbors, Trial
+    from yt8m_ensemble.scoring.average_choice import AverageChoice
     from yt8m_ensemble.scoring.checkpoints import CheckpointScorer
     from yt8m_ensemble.values import Progress, TensorSource, TensorSpec
 
@@ -92,6 +94,7 @@ class AveragedCheckpoint:
         neighbors: How near inputs that follow each other are.
         trials: What a soup or search tried.
         recalibration: What re-estimating batch norm did; `None` if it was not asked for.
+        choice: How `last="auto"` chose; `None` otherwise.
     """
 
     prefix: str
@@ -104,6 +107,7 @@ class AveragedCheckpoint:
     neighbors: tuple[Neighbors, ...] = ()
     trials: tuple[Trial, ...] = ()
     recalibration: Recalibration | None = None
+    choice: AverageChoice | None = None
 
 
 @command(AverageOptions)
@@ -137,6 +141,9 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
             if options.soup or options.search:
                 ordered = {path: sources[path] for path in by_step}
                 result = _choose(result, ordered, plan, scorer, search=options.search)
+            if options.last == "auto":
+                ordered = {path: sources[path] for path in by_step}
+                result = _choose_auto(result, ordered, plan, scorer, options)
             if options.recalibrate_bn:
                 plan, found = _recalibrate(result, sources, plan, scorer, options.recalibrate_bn)
                 result = replace(result, recalibration=found)
@@ -151,6 +158,7 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
             weights=result.weights,
             global_step=result.global_step,
             trials=[vars(trial) for trial in result.trials],
+            choice=asdict(result.choice) if result.choice else None,
             recalibration=vars(result.recalibration) if result.recalibration else None,
             model_flags=flags,
         )
@@ -248,6 +256,30 @@ def _choose(
     best = tuple(path for path in sources if path in chosen(trials))
     shares = average_weights("uniform", len(best))
     return replace(result, trials=tuple(trials), inputs=best, weights=shares)
+
+
+def _choose_auto(
+    result: AveragedCheckpoint,
+    sources: Mapping[str, TensorSource],
+    plan: AveragePlan,
+    scorer: CheckpointScorer,
+    options: AverageOptions,
+) -> AveragedCheckpoint:
+    """Return the result with the average that `last="auto"` chooses."""
+    from yt8m_ensemble.scoring.average_choice import choose_average
+
+    tuned_on, held_out = split_videos(scorer.video_ids, fraction=options.holdout, seed=options.seed)
+    choice = choose_average(
+        sources,
+        plan,
+        score=scorer.best_pairs,
+        tuned_on=tuned_on,
+        held_out=held_out,
+        seed=options.seed,
+        progress=options.progress,
+    )
+    best = choice.best
+    return replace(result, choice=choice, inputs=best.inputs, weights=best.weights)
 
 
 def _recalibrate(
