@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from yt8m_ensemble.averaging import MeanSource, plan_average
+from yt8m_ensemble.averaging import MeanSource, ShadowSource, plan_average
 from yt8m_ensemble.checkpoints import last_prefixes, open_checkpoint
 from yt8m_ensemble.progress import no_progress
 from yt8m_ensemble.scoring.average_choice import LAST, choose_average
@@ -50,6 +50,8 @@ def judge(train_dir, validate):
     prefixes = last_prefixes(train_dir, CHECKPOINTS, at_most=True)
     with ExitStack() as stack:
         sources = {path: stack.enter_context(open_checkpoint(path)) for path in prefixes}
+        if "-ema" in train_dir:  # as `--use-ema` does
+            sources = {path: ShadowSource(source, path=path) for path, source in sources.items()}
         plan = plan_average(sources, newest=prefixes[-1])
         scorer = stack.enter_context(
             open_scorer(prefixes[-1], validate, batch_size=1024, progress=no_progress)
