@@ -1,4 +1,4 @@
-"""Environments to work beside: old Pythons with TensorFlow 1.x, and Apache Beam; made once, kept.
+"""Environments to work beside: TensorFlow 1.x, Apache Beam, newer Pythons; made once, kept.
 
 They live in the user's cache folder, outside the repository: one folder a version, built under a
 lock and moved into place whole, so that runs side by side share it and an interrupted build leaves
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[1]
 
 # Each version's Python, and the last releases that it works with.
 _PYTHON37 = ("3.7", ("protobuf<3.21", "numpy<1.19", "h5py<3"))
@@ -60,6 +64,33 @@ def beam_packages() -> str:
     if fault := _keep(home, lambda part: _install(sys.executable, "--target", str(part), BEAM)):
         pytest.skip(fault)
     return str(home)
+
+
+@pytest.fixture(scope="session")
+def product_python() -> Callable[[str], str]:
+    """Return a function from a Python version to an interpreter that has what we depend on.
+
+    It skips the test where there is no such Python or no package registry.
+    """
+
+    def find(version: str) -> str:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        wanted = project["dependencies"]
+        digest = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12]
+        home = cache_dir() / f"python-{version}-{digest}"
+
+        def build(part: Path) -> str:
+            base = _find_python(version)
+            if base is None:
+                return f"No Python {version} was found through pyenv or on PATH."
+            subprocess.run([base, "-m", "venv", str(part)], check=True, env=_environment())
+            return _install(str(part / "bin" / "python"), *wanted)
+
+        if fault := _keep(home, build):
+            pytest.skip(fault)
+        return str(home / "bin" / "python")
+
+    return find
 
 
 @functools.cache

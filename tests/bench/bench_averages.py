@@ -13,6 +13,7 @@ import sys
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from yt8m_ensemble.scoring.checkpoints import open_scorer
 from yt8m_ensemble.steps.train import train_model
 from yt8m_ensemble.tuning import Scorer, split_videos
 
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "LogisticModel": {"learning_rate": 0.05},
     "MoeModel": {"learning_rate": 0.05, "model_options": {"moe_num_mixtures": 2}},
     "MlpModel": {"learning_rate": 0.002, "model_options": {"mlp_hidden_size": 256}},
@@ -49,7 +50,9 @@ def judge(train_dir, validate):
     """Return GAP of the last checkpoint and the differences of other choices, on other videos."""
     prefixes = last_prefixes(train_dir, CHECKPOINTS, at_most=True)
     with ExitStack() as stack:
-        sources = {path: stack.enter_context(open_checkpoint(path)) for path in prefixes}
+        sources: dict[str, Any] = {
+            path: stack.enter_context(open_checkpoint(path)) for path in prefixes
+        }
         if "-ema" in train_dir:  # as `--use-ema` does
             sources = {path: ShadowSource(source, path=path) for path, source in sources.items()}
         plan = plan_average(sources, newest=prefixes[-1])
@@ -77,6 +80,7 @@ def judge(train_dir, validate):
 
         last = gap(choice.candidates[0])
         held = choice.held_out
+        assert held is not None
         return (
             choice.chosen,
             last,
