@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from tests.builders.models import small_flags, write_train_dir
+from tests.builders.records import write_video_records
+
 IMPORT = "import os; os.write(2, b'before|'); import tensorflow; os.write(2, b'after')"
 QUIET = "import sys; from yt8m_ensemble.cli.silence_tensorflow import SilenceTensorFlow; "
 QUIET += "sys.meta_path.insert(0, SilenceTensorFlow()); "
@@ -48,3 +51,22 @@ def test_a_command_starts_tensorflow_without_keras():
         env=environment,
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+def test_no_line_of_tensorflows_on_a_machine_without_a_gpu(tmp_path):
+    write_train_dir(tmp_path / "a", small_flags("LogisticModel"))
+    write_video_records(tmp_path / "r.tfrecord", seed=0)
+    hidden = {"TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"}
+    words = ["-m", "yt8m_ensemble", "eval", "--model", "a", "--data", "r.tfrecord"]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key not in hidden},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for word in ("cuInit", "oneDNN", "CUDA", "cuda", "absl", "AVX"):
+        assert word not in done.stderr + done.stdout, done.stderr

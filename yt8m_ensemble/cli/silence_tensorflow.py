@@ -1,8 +1,9 @@
 """Keep TensorFlow's start-up chatter off people's screens.
 
 Its C++ code writes to standard error while it is imported, before its own log level counts: five
-lines that would drown the one that matters. Only the import is silenced; errors raised by it come
-through as exceptions.
+lines that would drown the one that matters; no variable of the environment stops them. Where there
+is no GPU, a line that none was found follows at the first use. Only the import is silenced, and the
+look for GPUs where no device could be one; errors raised by them come through as exceptions.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+
+
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
+"""Device files of NVIDIA's drivers, of its embedded boards, of Windows' Linux, and of AMD's."""
 
 
 class SilenceTensorFlow(MetaPathFinder):
@@ -44,6 +49,8 @@ def _silenced(execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], N
         os.dup2(nowhere, 2)
         try:
             execute(module)
+            if not any(map(os.path.exists, _GPU_DEVICES)):
+                module.config.list_physical_devices("GPU")
         finally:
             os.dup2(kept, 2)
             os.close(kept)
