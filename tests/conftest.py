@@ -6,9 +6,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.environments import beam_packages, cache_dir, product_python, tf1_python
+from tests.environments import cache_dir, product_python, tf1_python
 
-__all__ = ["beam_packages", "product_python", "tf1_python"]
+__all__ = ["product_python", "tf1_python"]
 
 # What a case takes depends on the machine, and on whether machine code has to be compiled first.
 hypothesis.settings.register_profile("any machine", deadline=None)

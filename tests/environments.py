@@ -1,4 +1,4 @@
-"""Environments to work beside: TensorFlow 1.x, Apache Beam, newer Pythons; made once, kept.
+"""Environments to work beside: TensorFlow 1.x and newer Pythons; made once, kept.
 
 They live in the user's cache folder, outside the repository: one folder a version, built under a
 lock and moved into place whole, so that runs side by side share it and an interrupted build leaves
@@ -34,7 +34,6 @@ _PYTHON36 = (
         *("protobuf<3.18", "termcolor<1.2", "werkzeug<2.1", "wheel<0.38"),
     ),
 )
-BEAM = "apache-beam==2.77.0"
 VERSIONS = {"1.8.0": _PYTHON36, "1.14.0": _PYTHON37, "1.15.5": _PYTHON37}
 
 
@@ -52,18 +51,6 @@ def tf1_python() -> Callable[[str], str]:
         return python
 
     return find
-
-
-@pytest.fixture(scope="session")
-def beam_packages() -> str:
-    """A folder for PYTHONPATH that holds Apache Beam, and protobuf as old as it wants it.
-
-    It skips the test where there is no package registry.
-    """
-    home = cache_dir() / f"{BEAM}-python{sys.version_info[0]}.{sys.version_info[1]}"
-    if fault := _keep(home, lambda part: _install(sys.executable, "--target", str(part), BEAM)):
-        pytest.skip(fault)
-    return str(home)
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,7 @@ def setting(tmp_path):
 
 @pytest.fixture
 def beam(monkeypatch):
-    """Make sure of Apache Beam, and that its workers find this package."""
-    pytest.importorskip(
-        "apache_beam", reason="Install the extra `beam` to test the runner on Apache Beam."
-    )
+    """Make sure that Apache Beam's workers find this package."""
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)
 
