@@ -41,6 +41,7 @@ from yt8m_ensemble.loading.formats import (
 )
 from yt8m_ensemble.loading.paths import find_flags, find_prefix, read_flags
 from yt8m_ensemble.models import build_graph, recognize
+from yt8m_ensemble.models.user_modules import import_files
 from yt8m_ensemble.options import ModelOptions, keywords
 from yt8m_ensemble.packaging import extract_bundle
 from yt8m_ensemble.scratch import scratch_directory
@@ -230,6 +231,7 @@ def open_with(path: str, options: ModelOptions) -> Iterator[OpenModel]:
     Raises:
         ModelError: If the flags are missing or the architecture cannot be told.
     """
+    import_files(options.imports)
     name, path = _split_name(path)
     with ExitStack() as stack:
         where = path

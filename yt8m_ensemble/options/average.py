@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.field import option
-from yt8m_ensemble.options.shared import OutputOptions
+from yt8m_ensemble.options.shared import ImportOptions, OutputOptions
 
 
 def judging_options(values: Mapping[str, Any]) -> list[str]:
@@ -25,7 +25,7 @@ def judging_options(values: Mapping[str, Any]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AverageOptions(OutputOptions):
+class AverageOptions(OutputOptions, ImportOptions):
     """Options of `average_checkpoints`.
 
     Raises:

@@ -210,6 +210,11 @@ def recipe_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "out": {"type": "string", "description": "Directory of all artifacts."},
+            "imports": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Python files that register architectures of your own.",
+            },
             "seed": {"type": "integer", "minimum": 0, "description": "Seed of every draw."},
             "synth": {"type": "object", "additionalProperties": False}
             | {"patternProperties": {f"^{NAME}$": SYNTH.schema()}},

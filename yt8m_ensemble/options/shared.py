@@ -62,7 +62,22 @@ class PolicyOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(PolicyOptions):
+class ImportOptions(Options):
+    """Which code of the user's own is run first."""
+
+    imports: Annotated[
+        Sequence[str],
+        option(
+            "Python file that registers architectures of your own; repeat for more.",
+            flag="--import",
+            metavar="FILE.py",
+            parse="repeat",
+        ),
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(PolicyOptions, ImportOptions):
     """How a model is opened whose files do not tell everything."""
 
     architecture: Annotated[

@@ -9,7 +9,12 @@ from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.options.architectures import Option
 from yt8m_ensemble.options.choices import Loss, MatmulPrecision, OptimizerName, Schedule
 from yt8m_ensemble.options.field import option
-from yt8m_ensemble.options.shared import FeatureOptions, SeedOptions, VocabularyOptions
+from yt8m_ensemble.options.shared import (
+    FeatureOptions,
+    ImportOptions,
+    SeedOptions,
+    VocabularyOptions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +158,7 @@ class TrainingOptions(SeedOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(TrainingOptions, VocabularyOptions, FeatureOptions):
+class TrainOptions(TrainingOptions, VocabularyOptions, FeatureOptions, ImportOptions):
     """Options of `train_model`.
 
     Attributes:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import EnsembleError, RecipeError
 from yt8m_ensemble.models import make_model
+from yt8m_ensemble.models.user_modules import import_files
 from yt8m_ensemble.options import FeatureOptions, TrainingOptions
 from yt8m_ensemble.options.recipe import (
     COMMANDS,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.values import FeatureSpec
 
+_TOP = ("out", "seed", "imports", "synth", "ensembles")
 _MAX_BYTES = 1_000_000
 _MAX_DOTS = 1_000
 """In one line: a key of many parts takes a time that grows with their square."""
@@ -122,11 +124,16 @@ def load_recipe(path: str, overrides: Mapping[str, str] | None = None) -> Recipe
     names = {key: value for key, value in document.items() if isinstance(value, str)}
     document = _expand(document, _expand(names, names))
     for key, value in document.items():
-        if key not in {"out", "seed", "synth", "ensembles"} and not isinstance(value, str):
-            check_keys({key: value}, dict.fromkeys(("out", "seed", "synth", "ensembles")), where="")
+        if key not in _TOP and not isinstance(value, str):
+            check_keys({key: value}, dict.fromkeys(_TOP), where="")
     if not isinstance(document.get("out"), str) or not document["out"]:
         msg = f"'{path}' does not say where artifacts go. Add `out = \"runs/name\"` at its top."
         raise RecipeError(msg, path=path)
+    imports = document.get("imports", [])
+    if not isinstance(imports, list) or not all(isinstance(item, str) for item in imports):
+        msg = f"imports: expected a list of Python files, got {imports!r:.60}."
+        raise RecipeError(msg, key="imports")
+    import_files(imports)
     seed = document.get("seed", 0)
     if type(seed) is not int or seed < 0:
         msg = f"seed: expected an integer of at least 0, got {seed!r:.60}."

@@ -199,6 +199,10 @@ def _open(
     options: AverageOptions, stack: ExitStack
 ) -> tuple[AveragedCheckpoint, list[str], dict[str, TensorSource], AveragePlan]:
     """Return the average as planned, its inputs by step, opened, and the plan of its tensors."""
+    if options.imports:
+        from yt8m_ensemble.models.user_modules import import_files
+
+        import_files(options.imports)
     prefixes = select_checkpoints(
         [options.prefix] if isinstance(options.prefix, str) else options.prefix,
         step_range=options.step_range,

@@ -16,6 +16,7 @@ from yt8m_ensemble.data import survey_records
 from yt8m_ensemble.errors import ModelError, TrainingError, UsageError
 from yt8m_ensemble.locks import lock
 from yt8m_ensemble.models import declare_variables, make_model, model_options
+from yt8m_ensemble.models.user_modules import import_files
 from yt8m_ensemble.options import (
     FeatureOptions,
     TrainingOptions,
@@ -151,6 +152,7 @@ class _Run:
 
 
 def _prepare(options: TrainOptions) -> _Run:
+    import_files(options.imports)
     features = choose_features(options)
     model = make_model(
         options.model, options.model_options, frame_level=options.features == "frame"

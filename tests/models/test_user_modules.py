@@ -1,0 +1,84 @@
+"""Architectures of a user's own, registered by a file that `--import` names."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.models.user_modules import import_files
+
+pytestmark = pytest.mark.tf
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_architecture.py"
+
+STEPS = [
+    "train --model TwoLayerModel --train-data r/*.tfrecord --train-dir t --feature-sizes 32,8 "
+    "--num-classes 25 --batch-size 50 --max-steps 4 --save-steps 2",
+    "avg-ckpt --prefix t --last auto --eval-data r/*.tfrecord --out a",
+    "eval --model t --data r/*.tfrecord --json",
+    "merge --member mine=t --out m",
+    "predict --model t --data r/*.tfrecord --csv out.csv",
+    "inspect t --graph",
+]
+
+
+@pytest.mark.slow
+def test_every_command_takes_them(tmp_path):
+    shutil.copy(EXAMPLE, tmp_path / "mine.py")
+    run = "import sys; from yt8m_ensemble.__main__ import main; main()"
+
+    def call(words):
+        command = [sys.executable, "-c", run, *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    sizes = ["--videos", "120", "--classes", "25", "--feature-sizes", "32,8"]
+    made = call(["synth", "--out", "r", *sizes])
+    assert made.returncode == 0, made.stderr
+    without = call(STEPS[0].split())
+    assert without.returncode == 1
+    assert "TwoLayerModel" in without.stderr
+    for step in STEPS:
+        done = call([*step.split(), "--import", "mine.py"])
+        assert done.returncode == 0, (step, done.stderr)
+        if "--json" in step:
+            assert json.loads(done.stdout)["evaluations"][0]["architecture"] == "TwoLayerModel"
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 121
+
+
+def test_a_recipe_names_them(tmp_path):
+    from yt8m_ensemble.recipe.document import load_recipe
+
+    text = EXAMPLE.read_text().replace("TwoLayerModel", "RecipeModel")
+    (tmp_path / "mine.py").write_text(text)
+    recipe = """
+imports = ["FILE"]
+out = "o"
+[ensembles.e]
+train_data = "t*"
+validate_data = "v*"
+features = "video"
+num_classes = 4
+[ensembles.e.train]
+max_steps = 3
+[ensembles.e.members.a]
+model = "RecipeModel"
+""".replace("FILE", str(tmp_path / "mine.py"))
+    (tmp_path / "r.toml").write_text(recipe)
+    assert load_recipe(str(tmp_path / "r.toml")).ensembles[0].members["a"]["model"] == "RecipeModel"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "wants a Python file"), ("1 / 0", "ZeroDivisionError"), ("x x", "SyntaxError")],
+)
+def test_a_file_that_is_none_or_fails_is_named(tmp_path, content, message):
+    path = tmp_path / "mine.py"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        import_files([str(path)])
+    assert caught.value.details["path"] == str(path)
