@@ -5,10 +5,13 @@
 Runs differ in architecture, learning rate (constant, or falling by a cosine), moving average and
 seed. Each is averaged by the rule on one half of the validation videos; the table is of the other
 half: GAP of the last checkpoint, and what the choice, the uniform mean of the last five and the
-checkpoint that is best on the first half differ from it. Runs that are there are not trained again.
+checkpoint that is best on the first half differ from it. A run's checkpoints, up to 3 GB, go once
+it is judged; `--only REGEX` names runs.
 """
 
 import argparse
+import re
+import shutil
 import sys
 from contextlib import ExitStack
 from itertools import product
@@ -97,10 +100,13 @@ def main():
     parser.add_argument("--train", required=True)
     parser.add_argument("--validate", required=True)
     parser.add_argument("--out", required=True)
+    parser.add_argument("--only", default="")
     parser.add_argument("--steps", type=int, default=420)
     given = parser.parse_args()
     rows = []
     for label, options in settings():
+        if not re.search(given.only, label):
+            continue
         train_dir = f"{given.out}/{label}"
         train_model(
             train_data=given.train,
@@ -113,6 +119,7 @@ def main():
             **options,
         )
         name, last, difference, (low, high), five, best = judge(train_dir, given.validate)
+        shutil.rmtree(train_dir)
         rows.append((difference, low, five, best))
         print(
             f"{label:32} last {last:.5f}  auto {difference:+.5f} [{low:+.5f}, {high:+.5f}] "
