@@ -330,6 +330,28 @@ def read_run_state(path):
     RunState(str(path.parent.parent)).is_done("a/train", "key")
 
 
+def make_events(folder):
+    from yt8m_ensemble.training import ScalarWriter
+
+    with ScalarWriter(str(folder)) as writer:
+        for step in (1, 2):
+            writer.write(step, {"label_loss": 1 / step})
+    (path,) = folder.iterdir()
+    return path
+
+
+def read_events(path):
+    from yt8m_ensemble.reporting.events import read_scalars
+
+    read_scalars(str(path.parent))
+
+
+def read_history(path):
+    from yt8m_ensemble.training.validation import read_history
+
+    read_history(str(path))
+
+
 def make_recipe(folder):
     source = Path(__file__).parents[2] / "recipes"
     (folder / "r.toml").write_bytes(sorted(source.glob("*.toml"))[0].read_bytes())
@@ -485,6 +507,8 @@ FORMATS = {
     ),
     "run-state": Format(make_run_state, read_run_state),
     "run-digests": Format(make_digests, read_run_state),
+    "events": Format(make_events, read_events),
+    "validation-history": Format(text("v.json", b'{"100": 0.5, "200": 0.75}'), read_history),
     "recipe": Format(make_recipe, read_recipe),
     "state-file": Format(make_state_file, read_state_file),
     "tfrecord": Format(make_records, read_records, mutate_record),

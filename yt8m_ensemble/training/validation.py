@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.decoding import decode_json
+from yt8m_ensemble.errors import DataError
 from yt8m_ensemble.metrics import EvaluationMetrics
 
 if TYPE_CHECKING:
@@ -17,6 +19,24 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 256
 HISTORY_FILE = "validation.json"
+
+
+def read_history(path: str) -> dict[int, float]:
+    """Read the GAP of the checkpoints of a run, by step.
+
+    Args:
+        path: A file that `Validation` wrote.
+
+    Returns:
+        GAP by step.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    advice = "Remove the file: training then knows no earlier scores."
+    return decode_json(
+        files.read_bytes(path), dict[int, float], path=path, error=DataError, advice=advice
+    )
 
 
 class Validation:
@@ -40,8 +60,7 @@ class Validation:
         self._writes = writes
         self._scores: dict[int, float] = {}
         if files.exists(self._path):
-            stored = json.loads(files.read_text(self._path))
-            self._scores = {int(step): gap for step, gap in stored.items()}
+            self._scores = read_history(self._path)
 
     def score(self, trainer: Trainer) -> float:
         """Return the GAP of the current weights, and note it under the current step."""
