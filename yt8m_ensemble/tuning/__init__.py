@@ -4,19 +4,13 @@ Needs numpy at import; scipy and numba are loaded when a search starts.
 """
 
 from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
+from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import SearchResult
 from yt8m_ensemble.tuning.splits import split_videos
 from yt8m_ensemble.tuning.top_k_bounds import TopKBounds, check_kept, collect_top_k_bounds
 from yt8m_ensemble.tuning.tuners import TUNERS, search_weights
-from yt8m_ensemble.tuning.validation import (
-    Gain,
-    HeldOutResult,
-    TuneResult,
-    TuneSettings,
-    judge,
-    tune,
-)
+from yt8m_ensemble.tuning.validation import TuneSettings, judge, tune
 
 __all__ = [
     "TUNERS",
