@@ -71,11 +71,12 @@ def test_a_part_holds_one_record_file_and_is_not_written_twice(setting):
 @pytest.mark.usefixtures("beam")
 @pytest.mark.filterwarnings("ignore")  # of Beam's own
 def test_two_processes_write_the_cache_of_one(setting):
-    predict_scores(**arguments(setting), cache=f"{setting}/one.h5")
-    result = predict_on_beam(beam_options(setting))
+    predict_scores(**arguments(setting), cache=f"{setting}/one.h5", csv=f"{setting}/one.csv")
+    result = predict_on_beam(replace(beam_options(setting), csv=f"{setting}/two.csv"))
     assert (result.num_videos, result.num_files, result.num_scored) == (30, 3, 3)
     one, two = (predictions_digest(f"{setting}/{name}.h5") for name in ("one", "two"))
     assert one == two
+    assert (setting / "one.csv").read_bytes() == (setting / "two.csv").read_bytes()
     assert not (setting / "two.h5.parts").exists()
 
 

@@ -168,10 +168,10 @@ class PredictOptions(ScoringOptions, ModelOptions, OutputOptions):
                 "first with `yt8m-ens merge`, or write `--cache` only."
             )
             raise UsageError(msg, models=self.models)
-        if self.runner == "beam" and (self.csv or self.shard or not self.cache):
+        if self.runner == "beam" and (self.shard or not self.cache):
             msg = (
-                "`--runner beam` writes one `--cache` and shares the work itself. Leave `--csv` "
-                "and `--shard` out."
+                "`--runner beam` writes one `--cache`, perhaps with `--csv`, and shares the work "
+                "itself. Name a cache, and leave `--shard` out."
             )
             raise UsageError(msg, csv=self.csv, shard=self.shard)
         if self.runner != "beam" and (self.num_workers or self.beam_options):

@@ -49,7 +49,7 @@ def escape_markdown(text: str) -> str:
 
     Examples:
         >>> escape_markdown("a|b <i>")
-        'a\\\\|b \\\\<i\\\\>'
+        'a\\|b \\<i\\>'
     """
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 

@@ -20,11 +20,13 @@ from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.scoring.members import MemberScorer, shard_name
 from yt8m_ensemble.storage import open_predictions
 from yt8m_ensemble.storage.joining import join_predictions
+from yt8m_ensemble.storage.submission import SUBMISSION_HEADER, format_submission
 from yt8m_ensemble.values import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from yt8m_ensemble.inference import PooledVideos
     from yt8m_ensemble.loading.model import OpenedFile
     from yt8m_ensemble.options import PredictOptions
 
@@ -77,23 +79,40 @@ class PartWriter:
 
         Args:
             path: The record file.
-            part: The prediction file to write; it appears when it is complete.
+            part: The prediction file to write; it appears when it is complete, after the rows of
+                a submission if one is wanted.
         """
-        if files.exists(part):
+        options, scorer = self._options, self._scorer
+        if _is_there(part, options):
             return
-        scorer = self._scorer
-        batches = scorer.batches([path], batch_size=self._options.batch_size)
-        with scorer.writer(part, [path], top_k=self._options.cache_top_k, force=True) as writer:
-            for videos, members in score_ahead(batches, scorer.members_of):
+        with ExitStack() as stack:
+            writer = stack.enter_context(
+                scorer.writer(part, [path], top_k=options.cache_top_k, force=True)
+            )
+            rows = None
+            if options.csv:
+                place = stack.enter_context(files.atomic_file(_rows_path(part), force=True))
+                rows = stack.enter_context(files.open_binary(place, "wb"))
+
+            def score(videos: PooledVideos) -> tuple[Any, Any]:
+                return scorer.both(videos) if rows else (None, scorer.members_of(videos))
+
+            batches = scorer.batches([path], batch_size=options.batch_size)
+            for videos, (mixed, members) in score_ahead(batches, score):
                 writer.append(videos.video_ids, members, videos.labels)
+                if rows:
+                    lines = format_submission(
+                        videos.video_ids, mixed, top_k=options.top_k, path=path
+                    )
+                    rows.write("".join(lines).encode())
             writer.end_shard(shard_name(path))
 
 
 def predict_on_beam(options: PredictOptions) -> BeamResult:
     """Cache the scores of records with the workers of an Apache Beam runner.
 
-    The cache equals the one that `predict_scores` writes. Its parts lie in `<cache>.parts` until it
-    is complete. Models, records and parts must have the same paths for all workers.
+    Cache and submission equal those that `predict_scores` writes. Parts lie in `<cache>.parts`
+    until all are complete. Models, records and parts must have the same paths for all workers.
 
     Args:
         options: What to score, where, and Beam's own options.
@@ -113,18 +132,28 @@ def predict_on_beam(options: PredictOptions) -> BeamResult:
     if options.force:
         for part in parts.values():
             Path(part).unlink(missing_ok=True)
-    missing = [(path, part) for path, part in parts.items() if not files.exists(part)]
+            Path(_rows_path(part)).unlink(missing_ok=True)
+    missing = [(path, part) for path, part in parts.items() if not _is_there(part, options)]
     with open_models(options.models, options) as opened:
         scorer = MemberScorer(opened)
         for path in set(parts) - {path for path, _ in missing}:
             _check_part(parts[path], path, scorer, top_k=options.cache_top_k)
     if missing:
         _run(beam, options, missing)
-    joined = join_predictions(
-        list(parts.values()), cache, force=options.force, progress=options.progress
-    )
+    with ExitStack() as stack:
+        if options.csv:
+            place = stack.enter_context(files.atomic_file(options.csv, force=options.force))
+            with files.open_binary(place, "wb") as submission:
+                submission.write(SUBMISSION_HEADER.encode())
+                for part in parts.values():
+                    submission.write(files.read_bytes(_rows_path(part)))
+        # It refuses videos that come twice; the submission appears only after it.
+        joined = join_predictions(
+            list(parts.values()), cache, force=options.force, progress=options.progress
+        )
     for part in parts.values():
         Path(part).unlink()
+        Path(_rows_path(part)).unlink(missing_ok=True)
     if not any(Path(f"{cache}.parts").iterdir()):
         Path(f"{cache}.parts").rmdir()
     return BeamResult(
@@ -149,7 +178,8 @@ def check_beam(options: PredictOptions) -> Any:
         OutputExistsError: If the cache exists and `force` is not set.
     """
     beam = _import_beam()
-    files.check_absent(str(options.cache), force=options.force)
+    for path in filter(None, (options.cache, options.csv)):
+        files.check_absent(path, force=options.force)
     return beam
 
 
@@ -173,6 +203,15 @@ def _import_beam() -> Any:
 def _part_path(cache: str, path: str) -> str:
     digest = hashlib.sha256(path.encode()).hexdigest()[:8]
     return f"{cache}.parts/{Path(path).name}.{digest}.h5"
+
+
+def _rows_path(part: str) -> str:
+    """Return where the rows of a submission lie that belong to a part."""
+    return f"{part}.csv"
+
+
+def _is_there(part: str, options: PredictOptions) -> bool:
+    return files.exists(part) and (not options.csv or files.exists(_rows_path(part)))
 
 
 def _check_part(part: str, path: str, scorer: MemberScorer, *, top_k: int | None) -> None:
@@ -232,7 +271,7 @@ def _run(beam: Any, options: PredictOptions, work: Sequence[tuple[str, str]]) ->
                 | "score" >> beam.ParDo(ScoreRecordFile())
             )
     except Exception as error:
-        failed = [path for path, part in work if not files.exists(part)]
+        failed = [path for path, part in work if not _is_there(part, options)]
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         msg = (
             f"{len(failed)} of {len(work)} record files were not scored, the first is "

@@ -109,7 +109,7 @@ def write_scores(options: PredictOptions) -> PredictResult:
         return PredictResult(
             done.members,
             done.num_videos,
-            None,
+            options.csv,
             done.cache,
             depends_on_chance=done.depends_on_chance,
             opened=done.opened,
