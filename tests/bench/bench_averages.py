@@ -28,7 +28,7 @@ from yt8m_ensemble.progress import no_progress
 from yt8m_ensemble.scoring.average_choice import LAST, choose_average
 from yt8m_ensemble.scoring.checkpoints import open_scorer
 from yt8m_ensemble.steps.train import train_model
-from yt8m_ensemble.tuning import Scorer, split_videos
+from yt8m_ensemble.tuning import Scorer
 
 MODELS: dict[str, dict[str, Any]] = {
     "LogisticModel": {"learning_rate": 0.05},
@@ -60,9 +60,11 @@ def judge(train_dir, validate):
             sources = {path: ShadowSource(source, path=path) for path, source in sources.items()}
         plan = plan_average(sources, newest=prefixes[-1])
         scorer = stack.enter_context(
-            open_scorer(prefixes[-1], validate, batch_size=1024, progress=no_progress)
+            open_scorer(
+                prefixes[-1], validate, batch_size=1024, progress=no_progress, holdout=0.5, seed=0
+            )
         )
-        tuned_on, held_out = split_videos(scorer.video_ids, fraction=0.5, seed=0)
+        tuned_on, held_out = scorer.split
         choice = choose_average(
             sources,
             plan,

@@ -157,6 +157,40 @@ def test_the_command_writes_what_it_chose(tmp_path):
             np.testing.assert_array_equal(found.read(name), expected.read(name))
 
 
+@pytest.mark.tf
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [{"soup": "greedy"}, {"search": True}])
+def test_soup_and_search_see_no_video_that_is_held_out(tmp_path, way):
+    from yt8m_ensemble.data import encode_means, read_video_ids, write_records
+    from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
+    from yt8m_ensemble.tuning import split_videos
+
+    for step in (1, 2, 3):
+        write_train_dir(tmp_path / "r", small_flags("LogisticModel"), seed=step, step=step)
+    data = tmp_path / "v.tfrecord"
+    rng = np.random.default_rng(0)
+    ids = [b"v%02d" % n for n in range(60)]
+    held_out = {ids[row] for row in split_videos(np.array(ids), fraction=0.4, seed=3)[1]}
+
+    def scores(*, held_out_class):
+        means = {"mean_rgb": np.zeros(6, np.float32), "mean_audio": np.zeros(2, np.float32)}
+        rows = []
+        for number, name in enumerate(ids):
+            own = {key: rng.normal(size=value.shape) for key, value in means.items()}
+            label = held_out_class if name in held_out else number % 4
+            rows.append(encode_means(name, [label], own))
+        write_records(str(data), rows)
+        assert read_video_ids([str(data)]).tolist() == ids
+        given: dict[str, Any] = {"prefix": str(tmp_path / "r"), "last": 3, "holdout": 0.4}
+        given |= {"seed": 3, "eval_data": str(data), "allow_different_runs": True, "force": True}
+        return [t.score for t in average_checkpoints(**given, **way, out=f"{tmp_path}/a").trials]
+
+    rng = np.random.default_rng(0)
+    first = scores(held_out_class=0)
+    rng = np.random.default_rng(0)
+    assert scores(held_out_class=3) == first
+
+
 def test_options_that_contradict_each_other():
     given: dict[str, Any] = {"prefix": "d", "out": "x", "last": "auto"}
     with pytest.raises(UsageError, match="`--last auto` needs"):
@@ -194,6 +228,10 @@ last = "auto"
     steps = {step.name: step for step in plan_steps(load_recipe(str(path)))}
     options = steps["e/average/a"].options
     assert options == {"last": "auto", "eval_data": "v*", "holdout": 0.25, "seed": 4}
+    path.write_text(path.read_text().replace('last = "auto"', 'last = 3\nsoup = "greedy"'))
+    steps = {step.name: step for step in plan_steps(load_recipe(str(path)))}
+    judged = {"last": 3, "soup": "greedy", "eval_data": "v*", "holdout": 0.25, "seed": 4}
+    assert steps["e/average/a"].options == judged
     path.write_text(path.read_text() + 'eval_data = "v*"\n')
     with pytest.raises(RecipeError, match="eval_data"):
         load_recipe(str(path))

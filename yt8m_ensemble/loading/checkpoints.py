@@ -74,9 +74,8 @@ def select_checkpoints(
         if step_range is not None:
             chosen += range_prefixes(directory, *step_range, name)
         elif last is not None:
-            is_auto = last == "auto"
             count = _MOST if last == "auto" else last
-            chosen += last_prefixes(directory, count, name, at_most=is_auto)
+            chosen += last_prefixes(directory, count, name, at_most=last == "auto")
         chosen += [step_prefix(directory, int(step), name) for step in steps]
     _check_distinct(chosen)
     return chosen

@@ -90,13 +90,14 @@ class AverageOptions(OutputOptions, ImportOptions):
         ),
     ] = None
     holdout: Annotated[
-        float,
+        float | None,
         option(
-            "Share of their videos that only judges what `--last auto` chose; 0 for none.",
+            "Share of their videos that chooses nothing, and judges what `--last auto` chose.",
             ge=0,
             lt=1,
+            default="0.5 with `--last auto`, else 0",
         ),
-    ] = 0.5
+    ] = None
     seed: Annotated[int, option("Seed of that split and of the bootstrap.", ge=0)] = 0
     recalibrate_bn: Annotated[
         str | None,

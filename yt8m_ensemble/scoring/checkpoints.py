@@ -15,6 +15,7 @@ from yt8m_ensemble.metrics import evaluate
 from yt8m_ensemble.models import recognize
 from yt8m_ensemble.scoring.evaluation import check_labeled, scored_batches
 from yt8m_ensemble.training import estimate_batch_norm
+from yt8m_ensemble.tuning import Scorer, split_videos
 from yt8m_ensemble.tuning.equivalence import BestPairs
 
 if TYPE_CHECKING:
@@ -36,25 +37,42 @@ class CheckpointScorer:
         data: Globs of held-out records.
         batch_size: Videos a batch.
         progress: Called with the number of videos scored.
+        holdout: Share of the videos that a call leaves out, so that they can judge.
+        seed: Seed of that split; see `tuning.split_videos`.
     """
 
-    def __init__(self, model: OpenModel, data: str, *, batch_size: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        model: OpenModel,
+        data: str,
+        *,
+        batch_size: int,
+        progress: Progress,
+        holdout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self._model, self._data = model, data
+        self._holdout, self._seed = holdout, seed
         self._paths = files.expand_globs(data, option="--eval-data")
         self._batch_size = batch_size
         self._progress = progress
 
     def __call__(self, source: TensorSource) -> float:
-        """Return GAP@20 of the architecture with these weights."""
+        """Return GAP@20 of the architecture with these weights, over the videos that choose."""
+        if self._holdout:
+            scores = self.best_pairs(source).select(self.split[0])
+            check_labeled(scores.num_positives, scores.num_videos, self._data)
+            return float(Scorer(scores, "probability").gap([1]))
         with GraphRunner(self._model.graph, source) as runner:
             found = evaluate(self._batches(runner), num_classes=self._model.num_classes)
         check_labeled(found.metrics.num_positives, found.metrics.num_videos, self._data)
         return float(found.metrics.gap)
 
     @cached_property
-    def video_ids(self) -> NDArray[np.bytes_]:
-        """Ids of the videos in the order in which they are scored, shape `(N,)`, bytes."""
-        return read_video_ids(self._paths)
+    def split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the videos that choose and of those held out, in the order of scoring."""
+        ids = read_video_ids(self._paths)
+        return split_videos(ids, fraction=self._holdout, seed=self._seed)
 
     def best_pairs(self, source: TensorSource) -> Candidates:
         """Return the pairs that GAP counts of all videos with these weights."""
@@ -110,12 +128,14 @@ class CheckpointScorer:
 
 @contextmanager
 def open_scorer(
-    prefix: str, data: str, *, batch_size: int, progress: Progress
+    prefix: str, data: str, *, batch_size: int, progress: Progress, holdout: float, seed: int
 ) -> Iterator[CheckpointScorer]:
-    """Open a scorer for checkpoints like the one at `prefix`.
+    """Open a scorer for checkpoints like the one at `prefix`; other arguments as of the scorer.
 
     Yields:
         The scorer.
     """
     with open_model(prefix) as model:
-        yield CheckpointScorer(model, data, batch_size=batch_size, progress=progress)
+        yield CheckpointScorer(
+            model, data, batch_size=batch_size, progress=progress, holdout=holdout, seed=seed
+        )

@@ -49,7 +49,6 @@ from yt8m_ensemble.loading.paths import find_flags
 from yt8m_ensemble.loading.weights import open_weights
 from yt8m_ensemble.options import AverageOptions, command
 from yt8m_ensemble.provenance import format_provenance
-from yt8m_ensemble.tuning import split_videos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,6 +135,8 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
                     options.eval_data,
                     batch_size=options.batch_size,
                     progress=options.progress,
+                    holdout=_holdout(options),
+                    seed=options.seed,
                 )
             )
             if options.soup or options.search:
@@ -262,6 +263,13 @@ def _choose(
     return replace(result, trials=tuple(trials), inputs=best, weights=shares)
 
 
+def _holdout(options: AverageOptions) -> float:
+    """Return the share of the videos that chooses nothing."""
+    if options.holdout is None:
+        return 0.5 if options.last == "auto" else 0.0
+    return options.holdout
+
+
 def _choose_auto(
     result: AveragedCheckpoint,
     sources: Mapping[str, TensorSource],
@@ -272,7 +280,7 @@ def _choose_auto(
     """Return the result with the average that `last="auto"` chooses."""
     from yt8m_ensemble.scoring.average_choice import choose_average
 
-    tuned_on, held_out = split_videos(scorer.video_ids, fraction=options.holdout, seed=options.seed)
+    tuned_on, held_out = scorer.split
     choice = choose_average(
         sources,
         plan,

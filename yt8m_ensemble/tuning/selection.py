@@ -81,8 +81,10 @@ class Selection:
 
     Args:
         chosen: The set of highest out-of-fold GAP within the budget.
-        frontier: Sets that no smaller set matches in GAP, by rising size; also those over budget.
-        is_exact: Whether every set was scored or ruled out; else greedy with swaps.
+        frontier: Sets that no smaller set matches in GAP, by rising size; also those
+            over budget where `is_exact`.
+        is_exact: Whether every set was scored, or ruled out by what a search over its supersets
+            reached, which is no proof; else greedy with swaps, within the budget.
         num_scored: Sets whose weights were tuned.
         num_ruled_out: Sets that could not be on the frontier.
     """
@@ -108,9 +110,10 @@ def select_members(
     """Choose the variants whose tuned mixture has the highest out-of-fold GAP within a budget.
 
     Up to `MAX_EXACT` variants every set of at most one variant a member is considered. A set is
-    ruled out without tuning if a smaller one is already as good as the best of its supersets,
-    since a mixture of fewer members is a mixture of more with weights of 0. Beyond that: greedy
-    additions, each followed by swaps.
+    ruled out without tuning if a smaller one is already as good as the best that a search of step
+    0.1 found among its supersets, since a mixture of fewer members is a mixture of more with
+    weights of 0; a finer search might find better. Beyond that: greedy additions, each followed by
+    swaps.
 
     Args:
         candidates: Of all videos and every column that a variant names.

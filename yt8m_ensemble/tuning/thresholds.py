@@ -181,7 +181,8 @@ def fit_thresholds(
     chosen, f1 = whole.choose(objective)
     labellings = []
     if len(parts) > 1:
-        outside = [_Counts.joined([p for p in parts if p is not part]) for part in parts]
+        # One at a time: of thousands of classes each takes tens of megabytes.
+        outside = (_Counts.joined([p for p in parts if p is not part]) for part in parts)
         # Of each fold, what thresholds of the other folds say: hits and labels said by class.
         tallies = [
             part.said(o.choose(objective)[0]) for part, o in zip(parts, outside, strict=True)
