@@ -1,6 +1,8 @@
 """Fixtures that every test folder shares."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -33,6 +35,16 @@ def shared() -> Path:
 def fixtures(shared: Path) -> Path:
     """Checkpoints, graphs, archives and predictions written under TensorFlow 1.15."""
     return shared / "fixtures"
+
+
+@pytest.fixture(autouse=True)
+def only_our_architectures() -> Iterator[None]:
+    """Take back the architectures that a test registered: other tests go over all there are."""
+    yield
+    if models := sys.modules.get("yt8m_ensemble.models.registry"):
+        for name, model in list(models.REGISTRY.items()):
+            if not model.__module__.startswith("yt8m_ensemble."):
+                del models.REGISTRY[name]
 
 
 @pytest.hookimpl(trylast=True)
