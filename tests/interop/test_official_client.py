@@ -77,9 +77,24 @@ def frame_bundle(fixtures, tmp_path_factory):
     return folder / "m.tgz", records
 
 
+@pytest.fixture(scope="module")
+def mixed_bundle(fixtures, tmp_path_factory):
+    """A frame-level model and a video-level one, which is fed with means of frames."""
+    folder = tmp_path_factory.mktemp("mixed")
+    members = [
+        f"frames={fixtures}/tiny/c2h8/avg_c2h8_60_210.ckpt-0",
+        f"means={fixtures}/google2018/MoeModel/model.tgz",
+    ]
+    merge_models(members=members, out=str(folder / "m"), weights=(0.6, 0.4), mix="logit")
+    package_model(model=str(folder / "m"), out=str(folder / "m.tgz"))
+    records = f"{fixtures}/data_const/frame/test*.tfrecord"
+    predict_scores(models=[str(folder / "m.tgz")], data=records, csv=str(folder / "ours.csv"))
+    return folder / "m.tgz", records
+
+
 @pytest.mark.parametrize("year", ["2018", "2019"])
 @pytest.mark.parametrize("version", ["1.15.5", "1.14.0", "1.8.0"])
-@pytest.mark.parametrize("level", ["video", "frame"])
+@pytest.mark.parametrize("level", ["video", "frame", "mixed"])
 def test_the_archive_runs_to_a_csv(*, request, tmp_path, tf1_python, level, version, year):
     archive, records = request.getfixturevalue(f"{level}_bundle")
     theirs = run_client(

@@ -21,7 +21,8 @@ def tune_weights(given: Given) -> None:
 
     if given.dry_run:
         planned = given.run(steps.plan_tune_weights)
-        given.emit(planned, text=f"{len(planned.members)} members can be tuned.")
+        text = f"{len(planned.members)} members can be tuned."
+        given.emit(planned, text="\n".join(filter(None, (text, planned.merge_obstacle))))
         return
     done = given.run(steps.tune_weights)
     result = done.result
@@ -65,5 +66,6 @@ def tune_weights(given: Given) -> None:
         given_to = sum(value is not None for value in done.thresholds.values)
         lines.append(f"{given_to} of {len(done.thresholds.values)} classes have a threshold.")
         lines += [labelling.sentence for labelling in done.thresholds.labellings]
+    lines += [done.merge_obstacle] if done.merge_obstacle else []
     lines += [f"Wrote '{done.path}'."] * bool(done.path)
     given.emit(done, tables=tables, text="\n".join(lines))

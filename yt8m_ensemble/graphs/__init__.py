@@ -4,6 +4,7 @@ Never holds a weight: a `ModelGraph` names its variables, and whoever runs or me
 values from a `TensorSource`.
 """
 
+from yt8m_ensemble.graphs.feature_view import view_features
 from yt8m_ensemble.graphs.frozen_graph import load_frozen_graph, read_constants
 from yt8m_ensemble.graphs.meta_files import (
     CONTRACT,
@@ -48,5 +49,6 @@ __all__ = [
     "reader_roots",
     "to_meta_graph",
     "trace_model",
+    "view_features",
     "write_meta_graph",
 ]

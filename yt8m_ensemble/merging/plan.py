@@ -204,8 +204,8 @@ def _check_fit(members: Sequence[Member]) -> None:
         if other.features != first.features:
             msg = (
                 f"Members read different features: '{first.name}' {_describe(first.features)}, "
-                f"'{other.name}' {_describe(other.features)}. One graph has one input; merge "
-                "members of the same features."
+                f"'{other.name}' {_describe(other.features)}. One graph has one input; let them "
+                "share it with `share_features`, as `yt8m-ens merge` does."
             )
             raise ModelError(msg, members=(first.name, other.name))
         if other.num_classes != first.num_classes:

@@ -12,6 +12,7 @@ from yt8m_ensemble.checkpoints import TfCheckpoint, UnmappedTensors
 from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.inference import GraphRunner, default_batch_size, pool_batches
+from yt8m_ensemble.loading.joint_features import share_features
 from yt8m_ensemble.storage import PredictionsWriter, check_finite_scores
 
 if TYPE_CHECKING:
@@ -30,21 +31,23 @@ _MAX_NAME_BYTES: Final = 256  # what a predictions file has room for
 class MemberScorer:
     """Score batches with every member of several models; a context manager that holds sessions.
 
+    Models of unlike features are fed with the union of them.
+
     Args:
         models: The models, open as long as this is used.
 
     Raises:
-        ModelError: If they differ in features or classes.
+        ModelError: If they differ in classes, or in the size of a feature.
     """
 
     def __init__(self, models: Sequence[OpenModel]) -> None:
+        models = share_features(models)
         first = models[0]
         for other in models[1:]:
-            if (other.features, other.num_classes) != (first.features, first.num_classes):
+            if other.num_classes != first.num_classes:
                 msg = (
-                    f"'{first.name}' and '{other.name}' read different features or predict "
-                    f"different classes ({first.num_classes}, {other.num_classes}). Cache them "
-                    "separately."
+                    f"'{first.name}' and '{other.name}' predict different classes "
+                    f"({first.num_classes}, {other.num_classes}). Cache them separately."
                 )
                 raise ModelError(msg, models=(first.name, other.name))
         self._models = models
@@ -105,6 +108,7 @@ class MemberScorer:
             members=self.members,
             digests=self.digests,
             num_classes=self.num_classes,
+            features=[self.features] * len(self.members),
             top_k=top_k,
             shards=[shard_name(record) for record in records],
             force=force,

@@ -12,6 +12,7 @@ from yt8m_ensemble import data, files
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.options import ConvertScoresOptions, command
 from yt8m_ensemble.storage import PredictionsWriter
+from yt8m_ensemble.storage.layout import SCORES_DIGEST
 from yt8m_ensemble.storage.score_files import (
     ScoreFile,
     align_videos,
@@ -139,7 +140,7 @@ def _write(  # noqa: PLR0917 - what `_convert` has found
     labels: Labels | None,
     top_k: int | None,
 ) -> None:
-    digests = [f"scores:{files.sha256(file.path)}" for file in opened.values()]
+    digests = [f"{SCORES_DIGEST}{files.sha256(file.path)}" for file in opened.values()]
     with PredictionsWriter(
         options.out,
         members=tuple(opened),

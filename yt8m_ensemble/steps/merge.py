@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import GraphError, MixtureWeightsError
 from yt8m_ensemble.graphs import fix_frames, to_meta_graph
+from yt8m_ensemble.loading.joint_features import share_features
 from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.merging import (
     Member,
@@ -71,7 +72,8 @@ class MergeResult(PlannedMerge):
 def merge_models(options: MergeOptions) -> MergeResult:
     """Merge models into one inference model.
 
-    A mixture file's members are matched by name.
+    A mixture file's members are matched by name. The merged model reads the union of what the
+    members read; see `values.join_features`.
 
     Returns:
         What was written.
@@ -116,7 +118,8 @@ def _planned(
     options: MergeOptions,
 ) -> Iterator[tuple[PlannedMerge, list[OpenModel], list[Member], ModelGraph]]:
     files.check_absent(options.out, force=options.force)
-    with open_models(options.members, options) as opened:
+    with open_models(options.members, options) as separate:
+        opened = share_features(separate)
         names = [model.name for model in opened]
         mixture = choose_mixture(
             names,

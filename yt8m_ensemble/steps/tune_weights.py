@@ -65,10 +65,12 @@ class PlannedTuning:
     Args:
         members: Member names.
         num_videos: Videos that there are to tune on and to judge on.
+        merge_obstacle: Why no merged model could give these scores; `None` if nothing is known.
     """
 
     members: tuple[str, ...]
     num_videos: int
+    merge_obstacle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class TuneWeightsResult:
         thresholds: Of the classes; `None` if none were asked for.
         num_trained_on: Videos among the records that members were trained on; `None` if these
             were not named.
+        merge_obstacle: Why no merged model could give these scores; `None` if nothing is known.
     """
 
     path: str | None
@@ -93,6 +96,7 @@ class TuneWeightsResult:
     calibration: Calibration | None = None
     thresholds: Thresholds | None = None
     num_trained_on: int | None = None
+    merge_obstacle: str | None = None
 
 
 @command(TuneOptions)
@@ -111,6 +115,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
     """
     objective = Objective.parse(options.objective)
     with _opened(options) as opened:
+        obstacle = opened.merge_obstacle
         by_class = options.per_class or (options.class_bias and options.space == "logit")
         candidates, truncated = opened.candidates(per_class=by_class, progress=options.progress)
         names = [field.name for field in fields(TuneSettings)]
@@ -185,6 +190,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         calibration=calibration,
         thresholds=thresholds,
         num_trained_on=num_trained_on,
+        merge_obstacle=obstacle,
     )
 
 
@@ -222,7 +228,7 @@ def plan_tune_weights(options: TuneOptions) -> PlannedTuning:
         What could be tuned.
     """
     with _opened(options) as opened:
-        return PlannedTuning(opened.members, len(opened.video_ids))
+        return PlannedTuning(opened.members, len(opened.video_ids), opened.merge_obstacle)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble.errors import DataError, ShapeError
+from yt8m_ensemble.storage.layout import SCORES_DIGEST
 from yt8m_ensemble.storage.score_files import DenseScores
 from yt8m_ensemble.storage.writer import PredictionsWriter
 from yt8m_ensemble.values import Labels, check_aligned
@@ -68,7 +69,9 @@ def write_predictions(
     with PredictionsWriter(
         path,
         members=tuple(held),
-        digests=[f"scores:{hashlib.sha256(one.scores).hexdigest()}" for one in held.values()],
+        digests=[
+            f"{SCORES_DIGEST}{hashlib.sha256(one.scores).hexdigest()}" for one in held.values()
+        ],
         num_classes=first.num_classes,
         top_k=top_k,
         command="write_predictions",

@@ -131,6 +131,7 @@ def _writer(
         num_classes=header.num_classes,
         top_k=header.top_k or None,
         has_bounds=header.has_bounds,
+        features=header.features,
         dtype=header.dtype,
         command="merge-predictions",
         shards=[span.name for span in spans],

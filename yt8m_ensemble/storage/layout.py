@@ -1,7 +1,8 @@
 """Names and dtypes inside a predictions file. Reads nothing and writes nothing.
 
     /                      attributes: format, num_classes, members, digests, dtype,
-                           top_k (0 = dense), command, has_labels, complete
+                           top_k (0 = dense), command, has_labels, complete; where known,
+                           features: of each member, the feature keys of `model_flags.json`
     /video_ids             (N,) bytes
     /scores/<member>       (N, C) dense, or (N, K): the K highest, beside
     /class_ids/<member>    (N, K) their classes, rising along a row; only if top_k > 0
@@ -16,6 +17,7 @@ checksum (Fletcher-32); files of version 0.1 have none, and are read as they are
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,10 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble.errors import PredictionsError
+from yt8m_ensemble.values import FeatureSpec, parse_feature_spec, parse_flags
 
 if TYPE_CHECKING:
     import h5py
 
+SCORES_DIGEST = "scores:"
+"""What the digest of scores without a model begins with."""
 FORMAT = "yt8m-ensemble predictions 1"
 CHUNK_BYTES = 1 << 20
 SHARD_NAME_BYTES = 256
@@ -47,6 +52,7 @@ class Header:
         top_k: Scores kept a video and member; 0 keeps all.
         dtype: `float32` or `float16`.
         has_bounds: Whether kept scores were rounded, so that bounds of the rest stand beside them.
+        features: What each member was fed with; empty if that is not known.
     """
 
     members: tuple[str, ...]
@@ -56,6 +62,7 @@ class Header:
     dtype: str = "float32"
     # Not shown: the digests of files without bounds, which are of this text, stay what they were.
     has_bounds: bool = field(default=False, repr=False)
+    features: tuple[FeatureSpec, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.members or len(self.members) != len(self.digests):
@@ -68,6 +75,9 @@ class Header:
         if self.dtype not in {"float32", "float16"}:
             msg = f"Scores cannot be stored as '{self.dtype}'; use float32 or float16."
             raise PredictionsError(msg, dtype=self.dtype)
+        if self.features and len(self.features) != len(self.members):
+            msg = f"{len(self.members)} members but features of {len(self.features)}; give each's."
+            raise PredictionsError(msg, members=self.members)
         if not 0 <= self.top_k <= self.num_classes:
             msg = (
                 f"Cannot keep the top {self.top_k} of {self.num_classes} classes. "
@@ -82,6 +92,7 @@ class Header:
 
     def attributes(self, *, command: str) -> dict[str, Any]:
         """Return the attributes of a new, incomplete file, written by a command."""
+        fed = [json.dumps(spec.to_flags()) for spec in self.features]
         return {
             "format": FORMAT,
             "members": list(self.members),
@@ -90,6 +101,7 @@ class Header:
             "top_k": self.top_k,
             "dtype": self.dtype,
             **({"has_bounds": True} if self.has_bounds else {}),
+            **({"features": fed} if fed else {}),
             "command": command,
             "complete": False,
         }
@@ -127,6 +139,10 @@ class Header:
             top_k=int(attributes["top_k"]),
             dtype=str(attributes["dtype"]),
             has_bounds=bool(attributes.get("has_bounds", False)),
+            features=tuple(
+                parse_feature_spec(parse_flags(str(text), path=path))
+                for text in attributes.get("features", ())
+            ),
         )
 
 

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.constants import TOP_K
-from yt8m_ensemble.errors import AlignmentError, PredictionsError
+from yt8m_ensemble.errors import AlignmentError, ModelError, PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
+from yt8m_ensemble.storage.layout import SCORES_DIGEST
 from yt8m_ensemble.tuning import Candidates, TopKBounds, collect_candidates, collect_top_k_bounds
 from yt8m_ensemble.values import (
     Kept,
     Labels,
     Progress,
     check_aligned,
+    join_features,
     no_progress,
 )
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from yt8m_ensemble.values import FeatureSpec
 
 _ROWS = 256
 
@@ -50,6 +54,33 @@ class PredictionSet:
     def members(self) -> tuple[str, ...]:
         """Names of all members."""
         return tuple(name for file in self.opened for name in file.members)
+
+    @property
+    def merge_obstacle(self) -> str | None:
+        """Why no merged model could give these scores; `None` if nothing is known against it."""
+        fed: dict[str, FeatureSpec] = {}
+        for file in self.opened:
+            for name, digest in zip(file.members, file.digests, strict=True):
+                if digest.startswith(SCORES_DIGEST):
+                    return (
+                        f"'{name}' is scores without a model, so that the mixture cannot be merged "
+                        "into one: `yt8m-ens blend` mixes scores."
+                    )
+            fed |= zip(file.members, file.header.features, strict=False)
+        if not fed:
+            return None
+        try:
+            joint = join_features(fed)
+        except ModelError as error:
+            return f"These members cannot be merged: {error}"
+        means = [name for name, spec in fed.items() if spec.frame_level != joint.frame_level]
+        if not means:
+            return None
+        return (
+            f"Merged, '{means[0]}' would be fed with means of frames, not with the video-level "
+            "records of these scores: predict all members on frame-level records to tune what the "
+            "merged model does."
+        )
 
     @property
     def top_k(self) -> int | None:

@@ -27,7 +27,7 @@ from yt8m_ensemble.storage.layout import (
     plan_rows,
 )
 from yt8m_ensemble.storage.reader import open_predictions, open_readable, partial_path
-from yt8m_ensemble.values import Kept, check_distinct
+from yt8m_ensemble.values import FeatureSpec, Kept, check_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,6 +70,7 @@ class PredictionsWriter:
         num_classes: int,
         top_k: int | None = None,
         has_bounds: bool = False,
+        features: Sequence[FeatureSpec] = (),
         dtype: str = "float32",
         command: str = "predict",
         shards: Sequence[str] | None = None,
@@ -77,7 +78,13 @@ class PredictionsWriter:
     ) -> None:  # fmt: skip
         self._path, self._partial = path, partial_path(path)
         self._header = Header(
-            tuple(members), tuple(digests), num_classes, top_k or 0, dtype, has_bounds
+            tuple(members),
+            tuple(digests),
+            num_classes,
+            top_k or 0,
+            dtype,
+            has_bounds,
+            tuple(features),
         )
         self._command, self._force = command, force
         self._shards = None if shards is None else frozenset(shards)

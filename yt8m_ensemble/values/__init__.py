@@ -12,6 +12,7 @@ from yt8m_ensemble.values.flags import (
     parse_feature_spec,
     parse_flags,
 )
+from yt8m_ensemble.values.joint_features import feature_ranges, join_features
 from yt8m_ensemble.values.kept import Kept
 from yt8m_ensemble.values.scores import (
     SPACES,
@@ -54,6 +55,8 @@ __all__ = [
     "check_distinct",
     "check_flags",
     "csv_field",
+    "feature_ranges",
+    "join_features",
     "no_progress",
     "parse_feature_spec",
     "parse_flags",
