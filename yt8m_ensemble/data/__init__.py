@@ -12,6 +12,7 @@ from yt8m_ensemble.data.reading import (
     BatchReader,
     fetch_ahead,
     read_batches,
+    read_serialized,
     survey_records,
     training_dataset,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "read_ground_truth_csv",
     "read_labels",
     "read_record_info",
+    "read_serialized",
     "read_video_ids",
     "sample_shards",
     "shard_paths",

@@ -204,6 +204,15 @@ class _BytesRead:
         self._checked = max(self._checked, end)
 
 
+def read_serialized(paths: Sequence[str]) -> Iterator[bytes]:
+    """Yield records as they are, files in the order given.
+
+    Yields:
+        Serialized records.
+    """
+    yield from tf.data.TFRecordDataset(list(paths)).as_numpy_iterator()
+
+
 def survey_records(
     paths: Sequence[str], *, features: FeatureSpec, num_classes: int, max_videos: int = 512
 ) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from yt8m_ensemble.graphs.operation_check import (
     reader_roots,
 )
 from yt8m_ensemble.graphs.rewrite import fix_frames, frame_draws, lift_constants
-from yt8m_ensemble.graphs.saved_model import load_saved_model
+from yt8m_ensemble.graphs.saved_model import load_saved_model, read_serving_graph
 from yt8m_ensemble.graphs.traced_model import trace_model
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "node_name",
     "read_constants",
     "read_meta_graph",
+    "read_serving_graph",
     "reader_roots",
     "to_meta_graph",
     "trace_model",

@@ -123,7 +123,7 @@ def load_meta_graph(
     return cut_inference(
         meta,
         named,
-        members=dict(_read_members(meta)),
+        members=dict(read_members(meta)),
         path=path,
         allow_operations=allow_operations,
         has_logits=has_logits,
@@ -297,7 +297,12 @@ def _add_saver(graph: tf.Graph, variables: Mapping[str, TensorSpec]) -> Any:
     )
 
 
-def _read_members(meta: Any) -> Iterator[tuple[str, str]]:
+def read_members(meta: Any) -> Iterator[tuple[str, str]]:
+    """Yield what a `MetaGraphDef` lists as members.
+
+    Yields:
+        Each one's name, and the tensor of its own scores.
+    """
     for entry in meta.collection_def[MEMBERS_COLLECTION].bytes_list.value:
         name, _, tensor = entry.decode().rpartition("=")
         yield name, tensor

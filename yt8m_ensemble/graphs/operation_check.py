@@ -79,7 +79,8 @@ def reader_roots(meta: Any, *, path: str) -> list[Root]:
         path: Where it is from, for messages.
 
     Returns:
-        The predictions, restore and save operations, initializers and queue runners it names.
+        The predictions, signatures, restore and save operations, initializers and queue runners
+        that it names.
     """
     collections = meta.collection_def
     first = {
@@ -106,6 +107,10 @@ def reader_roots(meta: Any, *, path: str) -> list[Root]:
             Root("initializer", tuple(collections[name].node_list.value))
             for name in _INITIALIZERS
             if name in collections
+        ),
+        *(
+            Root("signature", tuple(info.name for info in signature.outputs.values()))
+            for _, signature in sorted(meta.signature_def.items())
         ),
         *(
             Root(

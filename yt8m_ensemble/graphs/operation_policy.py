@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 _TABLE: Final = "operation_policy.json"
 
-Role = Literal["predictions", "inputs", "restore", "save", "initializer", "queue runner"]
+Role = Literal[
+    "predictions", "inputs", "signature", "restore", "save", "initializer", "queue runner"
+]
 """What a part of a graph is run for. `inputs` is never run, but imported for its shapes."""
 
 ROLES: Final[Mapping[Role, str]] = {
     "predictions": "the predictions",
+    "signature": "a signature",
     "inputs": "the inputs",
     "restore": "the restore operation",
     "save": "the save operation",

@@ -18,7 +18,7 @@ from yt8m_ensemble.errors import CheckpointNotFoundError, GraphError
 from yt8m_ensemble.graphs.bindings import bind_placeholders
 from yt8m_ensemble.graphs.graph_limits import check_limits
 from yt8m_ensemble.graphs.inference_cut import cut_inference
-from yt8m_ensemble.graphs.meta_files import check_graph_size
+from yt8m_ensemble.graphs.meta_files import check_graph_size, read_members
 from yt8m_ensemble.graphs.model_graph import called_functions, node_name
 from yt8m_ensemble.graphs.ports import Port, choose_ports, dtype_of
 
@@ -50,7 +50,7 @@ def load_saved_model(directory: str, options: ModelOptions) -> ModelGraph:
         GraphError: If it is none, or its ends cannot be told, or it may not run.
     """
     path = f"{directory.rstrip('/')}/{SAVED_MODEL_FILE}"
-    meta = _serving_graph(_read(path), path=path)
+    meta = read_serving_graph(directory)
     check_limits(meta, path=path)
     bind_placeholders(meta.graph_def, options.bindings or {}, path=path)
     inputs, outputs = _choose_signature(meta, options, path=path)
@@ -58,6 +58,7 @@ def load_saved_model(directory: str, options: ModelOptions) -> ModelGraph:
     graph = cut_inference(
         meta,
         named,
+        members=dict(read_members(meta)),
         path=path,
         allow_operations=options.allow_operations,
         has_logits=options.logits,
@@ -65,6 +66,23 @@ def load_saved_model(directory: str, options: ModelOptions) -> ModelGraph:
     # Every SavedModel holds a function that saves and one that restores; neither is news.
     own = tuple(f" in function '{name}'" for name in _saver_functions(meta))
     return replace(graph, unreached=tuple(t for t in graph.unreached if not t.endswith(own)))
+
+
+def read_serving_graph(directory: str) -> Any:
+    """Read the `MetaGraphDef` of a SavedModel that serves; nothing of it is checked.
+
+    Args:
+        directory: The SavedModel.
+
+    Returns:
+        The one that is tagged `serve`, or the only one.
+
+    Raises:
+        CheckpointNotFoundError: If there is no `saved_model.pb`.
+        GraphError: If that is none, holds no graph, or several and none for serving.
+    """
+    path = f"{directory.rstrip('/')}/{SAVED_MODEL_FILE}"
+    return _serving_graph(_read(path), path=path)
 
 
 def _saver_functions(meta: Any) -> Iterator[str]:

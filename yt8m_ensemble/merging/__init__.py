@@ -13,6 +13,7 @@ from yt8m_ensemble.merging.plan import (
     PlannedTensor,
     plan_merge,
 )
+from yt8m_ensemble.merging.serving import write_saved_model
 
 __all__ = [
     "Member",
@@ -23,4 +24,5 @@ __all__ = [
     "export_inference_model",
     "plan_merge",
     "write_inference_model",
+    "write_saved_model",
 ]

@@ -34,14 +34,30 @@ def write_inference_model(graph: ModelGraph, source: TensorSource, directory: st
     Returns:
         Bytes of the weights.
     """
-    prefix, nbytes = f"{directory}/inference_model", 0
+    prefix = f"{directory}/inference_model"
+    nbytes = write_weights(graph, source, prefix)
+    own = {node: replace(spec, name=node) for node, spec in graph.variables.items()}
+    write_meta_graph(replace(graph, variables=own, slices={}), f"{prefix}.meta")
+    return nbytes
+
+
+def write_weights(graph: ModelGraph, source: TensorSource, prefix: str) -> int:
+    """Write a checkpoint of a graph's variables, each under the name of its node.
+
+    Args:
+        graph: The graph.
+        source: Its weights.
+        prefix: Where to.
+
+    Returns:
+        Their bytes.
+    """
+    nbytes = 0
     with CheckpointWriter(prefix) as writer:
         for node in sorted(graph.variables):
             values = graph.read(node, source)
             writer.add(node, values)
             nbytes += values.nbytes
-    own = {node: replace(spec, name=node) for node, spec in graph.variables.items()}
-    write_meta_graph(replace(graph, variables=own, slices={}), f"{prefix}.meta")
     return nbytes
 
 

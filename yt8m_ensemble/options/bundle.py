@@ -6,7 +6,15 @@ from typing import Annotated
 
 from yt8m_ensemble.constants import MAX_BUNDLE_BYTES, TIMEOUT_S
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.options.choices import Fp16, Naming, Reader, Scheme, Space, Target
+from yt8m_ensemble.options.choices import (
+    Fp16,
+    Naming,
+    PackageFormat,
+    Reader,
+    Scheme,
+    Space,
+    Target,
+)
 from yt8m_ensemble.options.field import Options, option
 from yt8m_ensemble.options.shared import (
     ClassNamesOptions,
@@ -107,10 +115,17 @@ class PackageOptions(SizeOptions, PolicyOptions, OutputOptions):
         str | Mixture | None,
         option("Mixture weights to store in place of the model's own.", metavar="FILE"),
     ] = None
+    format: Annotated[
+        PackageFormat,
+        option(
+            "The archive of the challenge, or a directory for TensorFlow Serving, which no size "
+            "limit holds for."
+        ),
+    ] = "tgz"
     card: Annotated[
         bool, option("Write a model card beside it too, X.tgz.card.md, and into its provenance.")
     ] = False
-    out: Annotated[str, option("Archive to write.", metavar="X.tgz")]
+    out: Annotated[str, option("Archive or directory to write.", metavar="X.tgz")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +136,7 @@ class VerifyOptions(ClassNamesOptions, MarginOptions, SizeOptions, PolicyOptions
         UsageError: If there are predictions to compare with but no records.
     """
 
-    path: Annotated[str, option("The archive.", metavar="X.tgz", is_argument=True)]
+    path: Annotated[str, option("An archive or SavedModel.", metavar="X.tgz", is_argument=True)]
     data: Annotated[str | None, option("Records to score.", metavar="GLOB")] = None
     against: Annotated[
         str | None,

@@ -36,6 +36,9 @@ Fp16 = Literal["none", "auto", "original"]
 """Which weights become float16: none; those of 1,024 values or more except batch-norm statistics
 (`auto`); the four matrices a member that the 10th-place solution stored so (`original`)."""
 
+PackageFormat = Literal["tgz", "savedmodel"]
+"""What an inference model is packed as: the challenge's archive, or a SavedModel for serving."""
+
 Scheme = Literal["uint8", "uint8-quantile", "uint8-kmeans", "uint4"]
 """How weight matrices are coded in 8 or 4 bits."""
 

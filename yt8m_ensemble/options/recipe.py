@@ -153,7 +153,7 @@ COMMANDS = {
     ),
     "tune": Table(TuneOptions, {"predictions": ["x"], **_PATHS}, {}),
     "merge": Table(MergeOptions, {"members": ["x"], "weights": None, **_PATHS}, {}),
-    "package": Table(PackageOptions, {"model": "x", **_PATHS}, {}),
+    "package": Table(PackageOptions, {"model": "x", "format": "tgz", **_PATHS}, {}),
 }
 """Tables of an ensemble that hold options of a command."""
 

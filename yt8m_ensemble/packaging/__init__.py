@@ -13,13 +13,14 @@ from yt8m_ensemble.packaging.operations import (
     load_operation_table,
 )
 from yt8m_ensemble.packaging.probing import Chance, made_up_videos, probe
-from yt8m_ensemble.packaging.reading import extract_bundle, list_bundle
+from yt8m_ensemble.packaging.reading import describe_saved_model, extract_bundle, list_bundle
 from yt8m_ensemble.packaging.size_reduction import SizeReduction, plan_size_reduction
 from yt8m_ensemble.packaging.structure import (
     POLICY_CHECK,
     RUN_CHECKS,
     check_archive,
     check_model,
+    check_signatures,
 )
 from yt8m_ensemble.packaging.writing import check_bundle_size, write_bundle
 
@@ -40,6 +41,8 @@ __all__ = [
     "check_bundle_size",
     "check_model",
     "check_operations",
+    "check_signatures",
+    "describe_saved_model",
     "extract_bundle",
     "fresh_reader",
     "list_bundle",

@@ -1,11 +1,11 @@
-"""Which files an archive holds, and where the official readers of 2018 and 2019 look for them."""
+"""Which files an archive or a SavedModel holds, and where the official readers look for them."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
-from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, SAVED_MODEL_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,14 @@ MODEL_FILES: Final = (
 )
 BUNDLE_FILES: Final = (FLAGS_FILE, *MODEL_FILES)
 """The files of an archive, in the order in which they are written."""
+
+SAVED_MODEL_FILES: Final = (
+    FLAGS_FILE,
+    SAVED_MODEL_FILE,
+    "variables/variables.index",
+    "variables/variables.data-00000-of-00001",
+)
+"""The files of a SavedModel that `package` writes."""
 
 IGNORED_FILE: Final = "checkpoint"
 """A state file that a saver leaves beside its checkpoint; no reader needs it."""

@@ -1,4 +1,4 @@
-"""Load an archive in a process of its own that holds a plain TensorFlow and none of our code.
+"""Load a model in a process of its own that holds a plain TensorFlow and none of our code.
 
 The process runs `official_client.py` by its path; this side feeds it batches and reads scores.
 """
@@ -25,7 +25,7 @@ from yt8m_ensemble.packaging import official_client
 from yt8m_ensemble.scratch import scratch_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -104,17 +104,39 @@ class FreshReader:
 
         A model that fails on the batch is a `BundleError`.
         """
-        scores = None
+        (scores,) = self._ask(features, num_frames, answers=1)
+        return scores
+
+    def predict_records(
+        self, records: Sequence[bytes]
+    ) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+        """Return the highest scores by the signature that takes records; of a SavedModel only.
+
+        Args:
+            records: Serialized records, at least one.
+
+        Returns:
+            Classes and their scores, falling: both `(B, 20)`, or as many as there are classes.
+
+        A model that fails on them is a `BundleError`.
+        """
+        joined = np.frombuffer(b"".join(records), np.uint8)
+        lengths = np.array([len(record) for record in records], np.int64)
+        classes, scores = self._ask(joined, lengths, answers=2)
+        return classes, scores
+
+    def _ask(self, *batch: NDArray[Any], answers: int) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = []
         # A process that died leaves a broken pipe or an early end; its log says why.
         with self._deadline(), suppress(BrokenPipeError, EOFError):
-            official_client.write_array(self._batches, features)
-            official_client.write_array(self._batches, num_frames)
+            for array in batch:
+                official_client.write_array(self._batches, array)
             self._batches.flush()
-            scores = official_client.read_array(self._answers)
-        if scores is None:
+            found = [official_client.read_array(self._answers) for _ in range(answers)]
+        if not found or found[-1] is None:
             fault = "fails on a batch"
             raise self._failure(fault)
-        return np.asarray(scores)
+        return found
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
@@ -161,10 +183,11 @@ def fresh_reader(
     timeout: float = TIMEOUT_S,
     max_memory: int = MAX_MEMORY_BYTES,
 ) -> Iterator[FreshReader]:
-    """Load an archive in a fresh interpreter, and stop that at the end.
+    """Load a model in a fresh interpreter, and stop that at the end.
 
     Args:
-        path: The archive, local; check it with `list_bundle`, its graph with `check_graph` first.
+        path: The archive or SavedModel, local; check it with `list_bundle`, its graph with
+            `check_graph` first.
         python: The interpreter; by default the running one.
         timeout: Seconds that loading, and each batch, may take.
         max_memory: Bytes that the process may allocate, where the system can limit them.

@@ -1,13 +1,16 @@
-"""Load an archive the way the official reader does, and answer batches with predictions.
+"""Load a model the way its users do, and answer batches with predictions.
 
-Run by path in a process of its own (`python -I official_client.py ARCHIVE BYTES`, the most memory
-that it may take), under Python 3.6 with TensorFlow 1.8 as well as under today's: it imports nothing
-of this package, so that what it shows is what a plain TensorFlow makes of the archive. One step it
-leaves out: it starts no queue runners, which read files that the archive names.
+An archive is loaded as the official reader does, a SavedModel directory by its signatures. Run by
+path in a process of its own (`python -I official_client.py MODEL BYTES`, the most memory that it
+may take), under Python 3.6 with TensorFlow 1.8 as well as under today's: it imports nothing of this
+package, so that what it shows is what a plain TensorFlow makes of the model. One step of the reader
+it leaves out: it starts no queue runners, which read files that the archive names.
 
 Standard output first carries one line of JSON (versions, the graph's inputs), then one `.npy`
 array of predictions for each pair of `.npy` arrays (features, frame counts) on standard input,
-until that ends. Everything else goes to standard error.
+until that ends. A pair of one-dimensional uint8 and int64 is serialized records, end to end, and
+their lengths; a SavedModel answers it with two arrays, classes and scores. Everything else goes to
+standard error.
 """
 
 import json
@@ -44,11 +47,17 @@ def main(archive: str, memory: int) -> None:
         tf.disable_eager_execution()
     config = tf.ConfigProto(allow_soft_placement=True)
     with tempfile.TemporaryDirectory(prefix="yt8m-") as directory:
-        with tarfile.open(archive) as tar:
-            # As the official reader does; whoever runs this has checked the archive.
-            tar.extractall(directory)  # noqa: S202
+        is_archive = not Path(archive).is_dir()
+        if is_archive:
+            with tarfile.open(archive) as tar:
+                # As the official reader does; whoever runs this has checked the archive.
+                tar.extractall(directory)  # noqa: S202
         with tf.Session(config=config, graph=tf.Graph()) as session, session.graph.as_default():
-            serve(session, load(tf, session, Path(directory)), answers)
+            if is_archive:
+                tensors = load(tf, session, Path(directory))
+            else:
+                tensors = load_saved_model(tf, session, archive)
+            serve(session, tensors, answers)
 
 
 def limit_memory(size: int) -> None:
@@ -64,7 +73,7 @@ def serve(session: Session, tensors: "list[Tensor]", answers: BinaryIO) -> None:
     """Describe the model, then answer batches until standard input ends."""
     import tensorflow
 
-    inputs, num_frames, predictions = tensors
+    inputs, num_frames, predictions = tensors[:3]
     hello = {
         "python": sys.version.split()[0],
         "tensorflow": tensorflow.__version__,
@@ -79,8 +88,16 @@ def serve(session: Session, tensors: "list[Tensor]", answers: BinaryIO) -> None:
         features = read_array(sys.stdin.buffer)
         if features is None:
             return
-        feeds = {inputs: features, num_frames: read_array(sys.stdin.buffer)}
-        write_array(answers, np.asarray(session.run(predictions, feeds)))
+        second = read_array(sys.stdin.buffer)
+        if features.dtype == np.uint8 and features.ndim == 1:
+            records, best, classes = tensors[3:]
+            ends = np.cumsum(second)
+            serialized = [part.tobytes() for part in np.split(features, ends[:-1])]
+            for found in session.run([classes, best], {records: serialized}):
+                write_array(answers, found)
+        else:
+            feeds = {inputs: features, num_frames: second}
+            write_array(answers, np.asarray(session.run(predictions, feeds)))
         answers.flush()
 
 
@@ -114,6 +131,29 @@ def load(tf: Module, session: Session, directory: Path) -> "list[Tensor]":
     ]
     session.run(tf.variables_initializer(tf.get_collection(tf.GraphKeys.LOCAL_VARIABLES)))
     return tensors
+
+
+def load_saved_model(tf: Module, session: Session, directory: str) -> "list[Tensor]":
+    """Load a SavedModel as TensorFlow 1 and TensorFlow Serving do.
+
+    Args:
+        tf: TensorFlow with the interface of version 1.
+        session: Where to restore it.
+        directory: The SavedModel.
+
+    Returns:
+        The input, frame count and prediction tensors of `features`; of `serving_default` the
+        records, and the highest scores and their classes.
+    """
+    signatures = tf.saved_model.loader.load(session, ["serve"], directory).signature_def
+    dense, serving = signatures["features"], signatures["serving_default"]
+    infos = [
+        *(dense.inputs[name] for name in ("input_batch_raw", "num_frames")),
+        dense.outputs["predictions"],
+        serving.inputs["example_bytes"],
+        *(serving.outputs[name] for name in ("predictions", "class_indexes")),
+    ]
+    return [session.graph.get_tensor_by_name(info.name) for info in infos]
 
 
 def describe(tensor: Tensor) -> "dict[str, Any]":

@@ -22,6 +22,7 @@ from yt8m_ensemble.packaging.layouts import (
     BUNDLE_FILES,
     IGNORED_FILE,
     MODEL_FILES,
+    SAVED_MODEL_FILES,
     readers_of,
     size_text,
 )
@@ -105,6 +106,32 @@ def list_bundle(path: str, *, max_unpacked: int = MAX_UNPACKED_BYTES) -> Bundle:
         )
         raise BundleError(msg, path=path, missing=missing)
     return Bundle(path, tuple(members[name] for name in BUNDLE_FILES), readers_of(names))
+
+
+def describe_saved_model(path: str) -> Bundle:
+    """Describe the files of a SavedModel that `package` wrote.
+
+    Args:
+        path: Its directory.
+
+    Returns:
+        Its files with sizes and digests; no official reader of the challenge takes it.
+
+    Raises:
+        BundleError: If one is missing.
+    """
+    missing = [name for name in SAVED_MODEL_FILES if not files.exists(f"{path}/{name}")]
+    if missing:
+        msg = (
+            f"'{path}' holds no {', '.join(missing)}. `yt8m-ens package --format savedmodel` "
+            "writes a SavedModel with them."
+        )
+        raise BundleError(msg, path=path, missing=missing)
+    places = {name: f"{path}/{name}" for name in SAVED_MODEL_FILES}
+    members = (
+        BundleMember(name, files.size(place), files.sha256(place)) for name, place in places.items()
+    )
+    return Bundle(path, tuple(members), ())
 
 
 def extract_bundle(path: str, directory: str, *, max_unpacked: int = MAX_UNPACKED_BYTES) -> Bundle:

@@ -31,6 +31,12 @@ for ever."""
 
 _OURS: Final = ("ours",)  # no official reader minds
 
+SIGNATURES: Final = {
+    "serving_default": (("example_bytes",), ("video_id", "class_indexes", "predictions")),
+    "features": (("input_batch_raw", "num_frames"), ("predictions",)),
+}
+"""Inputs and outputs of the signatures of a SavedModel."""
+
 _CONTRACT: Final = ("input_batch_raw", "num_frames", "predictions")
 _SHOWN: Final = 3
 _VARIABLE_OPS: Final = frozenset({"Variable", "VariableV2", "VarHandleOp"})
@@ -75,6 +81,30 @@ def check_archive(bundle: Bundle, *, max_size: int = MAX_BUNDLE_BYTES) -> list[C
             bundle.nbytes <= max_size,
             f"{size_text(bundle.nbytes)} of {size_text(max_size)} allowed",
         ),
+    ]
+
+
+def check_signatures(meta: MetaGraphDef) -> list[Check]:
+    """Check that a SavedModel has the two signatures that `package` gives it.
+
+    Args:
+        meta: Its `MetaGraphDef`.
+
+    Returns:
+        A check a signature, of its inputs and outputs.
+    """
+    found = {
+        name: (set(signature.inputs), set(signature.outputs))
+        for name, signature in meta.signature_def.items()
+    }
+    return [
+        Check(
+            f"signature {name}",
+            found.get(name) == (set(inputs), set(outputs)),
+            f"{', '.join(inputs)} → {', '.join(outputs)}" if name in found else "absent",
+            readers=_OURS,
+        )
+        for name, (inputs, outputs) in SIGNATURES.items()
     ]
 
 

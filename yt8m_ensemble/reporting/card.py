@@ -1,4 +1,4 @@
-"""The model card of an archive: what someone must know who gets nothing else."""
+"""The model card of an archive or SavedModel: what someone must know who gets nothing else."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from yt8m_ensemble.values import parse_feature_spec, parse_flags
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from yt8m_ensemble.options.choices import PackageFormat
     from yt8m_ensemble.values import MixtureWeights
 
 CARD_ENDING = ".card.md"
@@ -44,7 +45,8 @@ class ModelCard:
     """Facts of a model card.
 
     Args:
-        name: The archive.
+        name: The archive or SavedModel.
+        kind: Which of them it is.
         num_classes: Classes.
         is_frame_level: Whether it reads frames.
         features: What it reads, in words.
@@ -58,6 +60,7 @@ class ModelCard:
     """
 
     name: str
+    kind: PackageFormat
     num_classes: int
     is_frame_level: bool
     features: str
@@ -74,13 +77,16 @@ class ModelCard:
         return render_markdown("card.md.j2", card=self)
 
 
-def make_card(model: str, out: str, mixture: MixtureWeights | None) -> ModelCard:
+def make_card(
+    model: str, out: str, mixture: MixtureWeights | None, *, kind: PackageFormat
+) -> ModelCard:
     """Collect the facts of an inference model.
 
     Args:
         model: Its directory.
-        out: The archive that it is packed into.
+        out: The archive or SavedModel that it is packed into.
         mixture: The mixture that was put in; `None` if the model's own was kept.
+        kind: What it is packed as.
 
     Returns:
         The card.
@@ -107,6 +113,7 @@ def make_card(model: str, out: str, mixture: MixtureWeights | None) -> ModelCard
     frames = (features.max_frames,) if features.frame_level else ()
     return ModelCard(
         name=Path(out).name,
+        kind=kind,
         num_classes=int(flags["num_classes"]),
         is_frame_level=features.frame_level,
         features=", ".join(

@@ -1,7 +1,8 @@
-"""`package`: inference model → the one archive that the official readers load."""
+"""`package`: inference model → the one archive that the official readers load, or a SavedModel."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,9 +19,12 @@ from yt8m_ensemble.constants import (
 )
 from yt8m_ensemble.errors import BundleError, MixtureWeightsError
 from yt8m_ensemble.graphs import check_exported_graph, read_meta_graph
+from yt8m_ensemble.loading.model import open_model
+from yt8m_ensemble.merging import write_saved_model
 from yt8m_ensemble.options import PackageOptions, command
 from yt8m_ensemble.packaging import (
     check_bundle_size,
+    describe_saved_model,
     member_of,
     plan_size_reduction,
     write_bundle,
@@ -53,7 +57,7 @@ class PlannedPackage:
     """Result of `plan_package_model`.
 
     Args:
-        out: The archive.
+        out: The archive or SavedModel.
         nbytes: Uncompressed bytes of its files.
         member_bytes: Checkpoint bytes by ensemble member.
         weights: The mixture that is put in; `None` if the model's own is kept.
@@ -70,7 +74,7 @@ class PackageResult(PlannedPackage):
     """Result of `package_model`.
 
     Args:
-        bundle: The archive's files.
+        bundle: What was written.
     """
 
     bundle: Bundle
@@ -96,8 +100,13 @@ def package_model(options: PackageOptions) -> PackageResult:
         if mixture is not None:
             packed = stack.enter_context(scratch_directory())
             _copy_with_weights(model, packed, mixture, progress=options.progress)
-        bundle = write_bundle(packed, options.out, max_size=options.max_size, force=options.force)
-    card = make_card(model, options.out, mixture) if options.card else None
+        if options.format == "savedmodel":
+            bundle = _write_saved_model(packed, options)
+        else:
+            bundle = write_bundle(
+                packed, options.out, max_size=options.max_size, force=options.force
+            )
+    card = make_card(model, options.out, mixture, kind=options.format) if options.card else None
     if card is not None:
         files.write_text(card_path, card.to_markdown(), force=options.force)
     write_provenance(
@@ -127,7 +136,7 @@ def plan_package_model(options: PackageOptions) -> PlannedPackage:
     sizes = check_bundle_size(
         model,
         options.out,
-        max_size=options.max_size,
+        max_size=options.max_size if options.format == "tgz" else sys.maxsize,
         member_bytes=parts.nbytes,
         plan=lambda excess: plan_size_reduction(
             parts.specs, excess=excess, member_bytes=parts.nbytes, member_weights=parts.weights
@@ -143,6 +152,23 @@ def plan_package_model(options: PackageOptions) -> PlannedPackage:
         flags = parse_flags(files.read_bytes(f"{model}/{FLAGS_FILE}"), path=f"{model}/{FLAGS_FILE}")
         mixture = _matching_mixture(flags, options.weights, model=model)
     return PlannedPackage(options.out, sum(sizes.values()), parts.nbytes, mixture)
+
+
+def _write_saved_model(model: str, options: PackageOptions) -> Bundle:
+    flags = files.read_bytes(f"{model}/{FLAGS_FILE}")
+    with (
+        open_model(model, allow_operations=options.allow_operations) as opened,
+        files.atomic_directory(options.out, force=options.force) as directory,
+    ):
+        write_saved_model(
+            opened.graph,
+            opened.source,
+            flags=flags,
+            features=opened.features,
+            num_classes=opened.num_classes,
+            directory=directory,
+        )
+    return describe_saved_model(options.out)
 
 
 def _check_weights(model: str) -> None:

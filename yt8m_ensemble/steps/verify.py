@@ -6,16 +6,16 @@ import shutil
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
-from yt8m_ensemble.constants import (
-    FLAGS_FILE,
-    INFERENCE_MODEL,
-)
-from yt8m_ensemble.data import read_batches
+from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, SAVED_MODEL_FILE
+from yt8m_ensemble.data import read_batches, read_serialized
 from yt8m_ensemble.errors import BundleError, GraphError, ModelError
 from yt8m_ensemble.graphs import (
     GraphReport,
@@ -23,6 +23,7 @@ from yt8m_ensemble.graphs import (
     frame_draws,
     node_name,
     read_meta_graph,
+    read_serving_graph,
 )
 from yt8m_ensemble.options import VerifyOptions, command
 from yt8m_ensemble.packaging import (
@@ -36,6 +37,8 @@ from yt8m_ensemble.packaging import (
     check_archive,
     check_model,
     check_operations,
+    check_signatures,
+    describe_saved_model,
     extract_bundle,
     fresh_reader,
     made_up_videos,
@@ -119,7 +122,7 @@ class Verification:
 
 @command(VerifyOptions)
 def verify_bundle(options: VerifyOptions) -> Verification:
-    """Check an archive's structure, load it in a fresh process, and compare its scores.
+    """Check an archive's or SavedModel's structure, load it in a fresh process, compare its scores.
 
     Of a cache of the members' predictions, the mixture is taken with the archive's own weights. The
     tolerance is by default that of `TOLERANCES` for the narrowest weights in the archive.
@@ -196,7 +199,7 @@ def _fault(checks: list[Check], failed: list[Check], takes: list[str], runs: lis
 
 @dataclass(frozen=True)
 class _Archive:
-    """An unpacked archive: local copy, contents, graph, flags, tensors, mixture."""
+    """An unpacked archive, or a SavedModel: local copy, files, graph, flags, tensors, mixture."""
 
     path: str
     bundle: Bundle
@@ -204,6 +207,7 @@ class _Archive:
     flags: Mapping[str, Any]
     specs: Mapping[str, TensorSpec]
     mixture: MixtureWeights | None
+    is_saved_model: bool = False
 
     @property
     def features(self) -> FeatureSpec:
@@ -212,7 +216,17 @@ class _Archive:
 
 @contextmanager
 def _open_archive(path: str) -> Iterator[_Archive]:
-    """Yield the parts of an archive; a remote one is copied, for another process reads it."""
+    """Yield the parts of an archive or SavedModel.
+
+    A remote archive is copied, for another process reads it.
+    """
+    if files.exists(f"{path}/{SAVED_MODEL_FILE}"):
+        bundle, meta = describe_saved_model(path), read_serving_graph(path)
+        flags = parse_flags(files.read_bytes(f"{path}/{FLAGS_FILE}"), path=f"{path}/{FLAGS_FILE}")
+        with open_checkpoint(f"{path}/variables/variables") as source:
+            mixture = read_mixture(flags, meta.graph_def, source)
+            yield _Archive(path, bundle, meta, flags, source.specs(), mixture, is_saved_model=True)
+        return
     with scratch_directory() as directory:
         local = path
         if files.is_remote(path):
@@ -230,10 +244,13 @@ def _open_archive(path: str) -> Iterator[_Archive]:
 
 def _check_structure(archive: _Archive, *, max_size: int) -> list[Check]:
     flags = archive.flags
+    model = check_model(archive.meta, flags=flags, specs=archive.specs)
+    if archive.is_saved_model:  # of the challenge's readers none loads it
+        return [*check_signatures(archive.meta), *model]
     names, naming = tuple(flags.get("members", ())), flags.get("naming")
     return [
         *check_archive(archive.bundle, max_size=max_size),
-        *check_model(archive.meta, flags=flags, specs=archive.specs),
+        *model,
         *check_operations(
             archive.meta,
             member_of=lambda node: member_of(node, names, naming=naming) if names else None,
@@ -299,6 +316,8 @@ def _run(trial: _Trial, *, against: str | None, tolerance: float) -> tuple[Run |
             if not trial.records or not all(check.is_ok for check in checks):
                 return Run(model, None), checks
             comparison = _compare(reader, trial, against=against)
+            if trial.archive.is_saved_model:
+                checks.append(_check_records(reader, trial, where=where))
             name = trial.class_names.get(comparison.class_id, "")
             comparison = replace(comparison, name=name)
     except BundleError as error:
@@ -314,17 +333,46 @@ def _run(trial: _Trial, *, against: str | None, tolerance: float) -> tuple[Run |
     return Run(model, comparison), checks
 
 
-def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comparison:
-    """Return how the scores of the records compare with stored ones.
+def _check_records(reader: FreshReader, trial: _Trial, *, where: str) -> Check:
+    """Return how scores of serialized records compare with those of their features, in a batch."""
+    batch = next(
+        iter(
+            read_batches(
+                trial.records,
+                features=trial.archive.features,
+                num_classes=_num_classes(reader, trial),
+                batch_size=trial.batch_size,
+            )
+        )
+    )
+    records = list(islice(read_serialized(trial.records), len(batch.video_ids)))
+    scores = reader.predict(batch.features, batch.num_frames)
+    classes, best = reader.predict_records(records)
+    expected = -np.sort(-scores, axis=1)[:, : best.shape[1]]
+    listed = np.take_along_axis(scores, classes, axis=1)
+    difference = float(max(np.abs(best - expected).max(), np.abs(best - listed).max()))
+    allowed = TOLERANCES["float32"]
+    detail = f"{len(records)} videos, differ by {difference:.3g} of {allowed:g} allowed"
+    return Check(f"records score as their features in {where}", difference <= allowed, detail)
+
+
+def _num_classes(reader: FreshReader, trial: _Trial) -> int:
+    """Return how many classes a loaded model predicts.
 
     Raises:
-        ModelError: If the graph does not tell how many classes it predicts.
+        ModelError: If the graph does not tell.
     """
-    num_classes = (reader.model.predictions["shape"] or [None])[-1]
+    num_classes: int | None = (reader.model.predictions["shape"] or [None])[-1]
     if num_classes is None:
         path = trial.archive.bundle.path
         msg = f"The graph in '{path}' does not tell how many classes it predicts."
         raise ModelError(msg, path=path)
+    return num_classes
+
+
+def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comparison:
+    """Return how the scores of the records compare with stored ones."""
+    num_classes = _num_classes(reader, trial)
     with ExitStack() as stack:
         expected = None
         if against:
