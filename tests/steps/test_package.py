@@ -251,10 +251,13 @@ def test_a_card_tells_what_the_archive_is_and_how_to_load_it(members, tmp_path):
     # The card's own lines load and score it.
     extract_bundle(str(out), str(tmp_path / "model"))
     card = (tmp_path / "x.tgz.card.md").read_text()
-    _, second, serving = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    _, second = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    (serving,) = re.findall("```sh\n(.*?)\n```", card, re.DOTALL)
     (batch,) = read_batches([str(records)], features=VIDEO, num_classes=4, batch_size=40)
     found: dict[str, Any] = {"features": batch.features, "num_frames": batch.num_frames}
     with contextlib.chdir(tmp_path):
-        exec(second + serving, found)
+        exec(second, found)
+        done = CliRunner().invoke(cli, serving.split()[1:])
+    assert done.exit_code == 0, done.output
     assert found["scores"].shape == (40, 4)
     assert (tmp_path / "serving/1/saved_model.pb").exists()

@@ -18,8 +18,7 @@ from yt8m_ensemble.constants import (
     TEMPERATURE_VARIABLE,
 )
 from yt8m_ensemble.errors import BundleError, MixtureWeightsError
-from yt8m_ensemble.graphs import check_exported_graph, read_meta_graph
-from yt8m_ensemble.loading.model import open_model
+from yt8m_ensemble.graphs import check_exported_graph, load_meta_graph, read_meta_graph
 from yt8m_ensemble.merging import write_saved_model
 from yt8m_ensemble.options import PackageOptions, command
 from yt8m_ensemble.packaging import (
@@ -38,6 +37,7 @@ from yt8m_ensemble.values import (
     MixtureWeights,
     Progress,
     TensorSpec,
+    parse_feature_spec,
     parse_flags,
 )
 
@@ -155,17 +155,37 @@ def plan_package_model(options: PackageOptions) -> PlannedPackage:
 
 
 def _write_saved_model(model: str, options: PackageOptions) -> Bundle:
-    flags = files.read_bytes(f"{model}/{FLAGS_FILE}")
+    """Write the SavedModel of an inference model's directory.
+
+    Returns:
+        Its files.
+
+    Raises:
+        BundleError: If neither graph nor flags tell the number of classes.
+    """
+    path = f"{model}/{FLAGS_FILE}"
+    content = files.read_bytes(path)
+    flags = parse_flags(content, path=path)
+    graph = load_meta_graph(
+        f"{model}/{INFERENCE_MODEL}.meta", allow_operations=options.allow_operations
+    )
+    num_classes = graph.num_classes or flags.get("num_classes")
+    if num_classes is None:
+        msg = (
+            f"Neither graph nor flags of '{options.model}' tell how many classes it predicts. Add "
+            f"`num_classes` to its {FLAGS_FILE}."
+        )
+        raise BundleError(msg, path=options.model)
     with (
-        open_model(model, allow_operations=options.allow_operations) as opened,
+        open_checkpoint(f"{model}/{INFERENCE_MODEL}") as source,
         files.atomic_directory(options.out, force=options.force) as directory,
     ):
         write_saved_model(
-            opened.graph,
-            opened.source,
-            flags=flags,
-            features=opened.features,
-            num_classes=opened.num_classes,
+            graph,
+            source,
+            flags=content,
+            features=parse_feature_spec(flags),
+            num_classes=num_classes,
             directory=directory,
         )
     return describe_saved_model(options.out)
