@@ -1,5 +1,6 @@
 """Every format of models that others write, by every command that takes a model: no hole."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yt8m_ensemble.data import encode_frames, encode_means, write_records
-from yt8m_ensemble.errors import CheckpointError, EnsembleError, GraphError
+from yt8m_ensemble.data import encode_frames, encode_means, read_batches, write_records
+from yt8m_ensemble.errors import CheckpointError, EnsembleError, GraphError, ModelError
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.options import ModelOptions
 from yt8m_ensemble.packaging import fresh_reader
@@ -298,3 +299,49 @@ def test_options_reach_every_command():
     for kind in ("MergeOptions", "PredictOptions", "EvalOptions", "SelectOptions",
                  "InspectGraphOptions"):  # fmt: skip
         assert issubclass(getattr(options, kind), ModelOptions)
+
+
+def test_models_of_both_levels_mix_in_one_archive(foreign, records, tmp_path, tf1_python):
+    """Options hold for models without flags; what needs others is merged alone first."""
+    frames = "keras3_frame_logits.keras"
+    merge_models(members=[f"f={foreign / frames}"], out=str(tmp_path / "f"), **MODELS[frames][0])
+    members = [f"f={tmp_path / 'f'}", f"k={foreign / 'keras3.keras'}", f"p={foreign}/frozen.pb"]
+    merge_models(members=members, out=str(tmp_path / "m"), mix="logit", **VIDEO)
+    with open_model(str(tmp_path / "m")) as model:
+        assert (model.features.names, model.features.frame_level) == (("rgb", "audio"), True)
+    predict_scores(models=[str(tmp_path / "m")], data=records(frames), cache=f"{tmp_path}/c.h5")
+    (batch,) = read_batches(
+        [records(frames)], features=model.features, num_classes=CLASSES, batch_size=9
+    )
+    means = batch.features.sum(axis=1) / batch.num_frames[:, None]
+    with open_predictions(str(tmp_path / "c.h5")) as cache:
+        for name, path in (("k", "keras3.keras"), ("p", "frozen.pb")):
+            with open_model(str(foreign / path), **VIDEO) as alone:
+                found = cache.scores(name)
+                np.testing.assert_allclose(found, alone.predict(means), atol=2e-6)
+    package_model(model=str(tmp_path / "m"), out=str(tmp_path / "m.tgz"))
+    verify_bundle(
+        path=str(tmp_path / "m.tgz"),
+        data=records(frames),
+        against=str(tmp_path / "c.h5"),
+        tf1=tf1_python("1.15.5"),
+    )
+
+
+@pytest.mark.parametrize("name", ["keras3.keras", "frozen.pb", "saved_model_tf1"])
+def test_flags_beside_a_model_say_what_it_reads(foreign, expected, tmp_path, name):
+    copy = shutil.copytree if (foreign / name).is_dir() else shutil.copy
+    copy(foreign / name, tmp_path / name)
+    place = (tmp_path / name if (tmp_path / name).is_dir() else tmp_path) / "model_flags.json"
+    flags = {"feature_names": "mean_audio,mean_rgb", "feature_sizes": "8,16"}
+    place.write_text(json.dumps(flags | {"frame_features": False}))
+    x, scores = expected(name)
+    with open_model(str(tmp_path / name)) as model:
+        assert model.features.names == ("mean_audio", "mean_rgb")
+        np.testing.assert_allclose(model.predict(x), scores, atol=2e-5)
+    place.write_text(json.dumps(flags | {"frame_features": True}))
+    with pytest.raises(ModelError, match="its flags say frame level"):
+        open_model(str(tmp_path / name)).__enter__()
+    place.write_text(json.dumps({"feature_names": "mean_rgb"}))
+    with pytest.raises(ModelError, match="feature_sizes"):
+        open_model(str(tmp_path / name)).__enter__()

@@ -36,9 +36,9 @@ def read_features(
     Raises:
         ModelError: If neither tells, or they contradict each other.
     """
-    if flags is not None:
-        return parse_feature_spec(flags)
     shape = graph.input_shape
+    if flags is not None:
+        return _checked(parse_feature_spec(flags), shape, path=path)
     if shape is None or len(shape) not in {_VIDEO, _FRAMES}:
         msg = (
             f"'{path}' takes batches of shape {shape or 'unknown'}, expected (B, F) for videos or "
@@ -65,6 +65,25 @@ def read_features(
         )
         raise ModelError(msg, path=path, expected=total, found=spec.total_size)
     return replace(spec, max_frames=shape[1] or spec.max_frames) if frame_level else spec
+
+
+def _checked(spec: FeatureSpec, shape: tuple[int | None, ...] | None, *, path: str) -> FeatureSpec:
+    """Return what flags say, if a graph can read it.
+
+    Raises:
+        ModelError: If its input has another rank or size.
+    """
+    wanted = (None, *((spec.max_frames,) if spec.frame_level else ()), spec.total_size)
+    if shape is not None and (
+        len(shape) != len(wanted) or shape[-1] not in {None, spec.total_size}
+    ):
+        level = "frame" if spec.frame_level else "video"
+        msg = (
+            f"'{path}' takes batches of shape {shape}, but its flags say {level} level, "
+            f"{', '.join(spec.names)} of {spec.total_size} values. Mend its `model_flags.json`."
+        )
+        raise ModelError(msg, path=path, shape=shape, expected=wanted)
+    return spec
 
 
 def read_num_classes(

@@ -39,7 +39,7 @@ from yt8m_ensemble.loading.formats import (
     identity_file,
     saved_model_dir,
 )
-from yt8m_ensemble.loading.paths import find_flags, find_prefix, read_flags
+from yt8m_ensemble.loading.paths import find_prefix, optional_flags, read_flags
 from yt8m_ensemble.models import build_graph, recognize
 from yt8m_ensemble.models.user_modules import import_files
 from yt8m_ensemble.options import ModelOptions, keywords
@@ -265,8 +265,7 @@ def _open_checkpoint(path: str, options: ModelOptions, stack: ExitStack) -> _Ope
     has_index = files.exists(f"{prefix}.index")
     is_exported = _base(prefix).startswith(INFERENCE_MODEL) or not has_index
     is_graph = is_exported and files.exists(f"{prefix}.meta") and options.architecture is None
-    flags_found = find_flags(prefix)
-    raw_flags = None if flags_found is None and is_graph else read_flags(prefix)
+    raw_flags = optional_flags(prefix) if is_graph else read_flags(prefix)
     source: TensorSource = (
         stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
     )
@@ -306,13 +305,13 @@ def _open_saved_model(path: str, options: ModelOptions, stack: ExitStack) -> _Op
     source: TensorSource = (
         stack.enter_context(open_checkpoint(prefix)) if has_index else DictSource({})
     )
-    flags = find_flags(f"{directory}/model")
+    flags = optional_flags(f"{directory}/model")
     return _exported(graph, source, flags, options, path=path, identity=identity_file(path))
 
 
 def _open_frozen_graph(path: str, options: ModelOptions, _: ExitStack) -> _Opened:
-    graph = load_frozen_graph(path, options)
-    return _exported(graph, DictSource({}), None, options, path=path, identity=path)
+    graph, flags = load_frozen_graph(path, options), optional_flags(path)
+    return _exported(graph, DictSource({}), flags, options, path=path, identity=path)
 
 
 def _open_keras(path: str, options: ModelOptions, _: ExitStack) -> _Opened:
@@ -320,7 +319,8 @@ def _open_keras(path: str, options: ModelOptions, _: ExitStack) -> _Opened:
     from yt8m_ensemble.loading.keras_model import load_keras_model
 
     graph, arrays = load_keras_model(path, options)
-    return _exported(graph, DictSource(arrays), None, options, path=path, identity=path)
+    flags = optional_flags(path)
+    return _exported(graph, DictSource(arrays), flags, options, path=path, identity=path)
 
 
 def _exported(

@@ -55,7 +55,7 @@ def read_flags(prefix: str) -> dict[str, Any]:
     Raises:
         ModelError: If there are none, or the file that should hold them is damaged.
     """
-    flags = find_flags(prefix)
+    flags = optional_flags(prefix)
     if flags is None:
         path = flags_path(prefix)
         msg = (
@@ -63,7 +63,17 @@ def read_flags(prefix: str) -> dict[str, Any]:
             "directory, or write one with feature_names, feature_sizes and frame_features."
         )
         raise ModelError(msg, path=path)
-    return check_flags(flags, path=flags_path(prefix))
+    return flags
+
+
+def optional_flags(prefix: str) -> dict[str, Any] | None:
+    """Return the flags of a model that may do without; `None` if there are none.
+
+    Raises:
+        ModelError: If the file that should hold them is damaged.
+    """
+    flags = find_flags(prefix)
+    return None if flags is None else check_flags(flags, path=flags_path(prefix))
 
 
 def find_flags(prefix: str) -> dict[str, Any] | None:
