@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -67,6 +68,35 @@ def test_an_architecture_of_ones_own_goes_all_the_way(tmp_path):
             f"import yt8m_ensemble as yt; yt.open_model('{tmp_path}/out/averaged').__enter__()"
         )
     assert "of no known video-level model" in caught.value.stderr
+
+
+@pytest.mark.slow
+def test_models_of_four_origins_become_one_file(tmp_path, tf1_python):
+    folder = tmp_path / "records"
+    counts: dict[tuple[Literal["video", "frame"], str], int] = {
+        ("video", "train"): 3000,
+        ("frame", "train"): 300,
+        ("frame", "validate"): 300,
+    }
+    for seed, ((level, split), videos) in enumerate(counts.items()):
+        synthesize(
+            level=level,
+            videos=videos,
+            classes=60,
+            feature_sizes=(64, 16),
+            frames=(10, 40),
+            seed=seed,
+            out=str(folder / f"{level}-{split}"),
+        )
+    out = run("any_models.py", str(folder), str(tmp_path / "out"), tf1_python("1.15.5"))
+    # Another version's kernels move a score by a few units in the last place of its logit.
+    allowed = {"float32 in TensorFlow 2": 1e-6, "float32 in TensorFlow 1": 1e-5, "float16": 5e-3}
+    found = [line for line in out.splitlines() if "differs" in line]
+    assert len(found) == 4
+    for line in found:
+        (most,) = [value for start, value in allowed.items() if line.startswith(start)]
+        assert float(line.rsplit(" ", 1)[1]) <= most
+    assert "four, blended, held out: GAP" in out
 
 
 def run_code(code):
