@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from yt8m_ensemble.errors import UsageError
+from yt8m_ensemble.errors import RecipeError, UsageError
 from yt8m_ensemble.models.user_modules import import_files
 
 pytestmark = pytest.mark.tf
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.tf
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_architecture.py"
 
 STEPS = [
-    "train --model TwoLayerModel --train-data r/*.tfrecord --train-dir t --feature-sizes 32,8 "
-    "--num-classes 25 --batch-size 50 --max-steps 4 --save-steps 2",
+    "train --model TwoLayerModel --option hidden_size=9 --train-data r/*.tfrecord --train-dir t "
+    "--feature-sizes 32,8 --num-classes 25 --batch-size 50 --max-steps 4 --save-steps 2",
     "avg-ckpt --prefix t --last auto --eval-data r/*.tfrecord --out a",
     "eval --model t --data r/*.tfrecord --json",
     "merge --member mine=t --out m",
@@ -46,6 +46,8 @@ def test_every_command_takes_them(tmp_path):
         assert done.returncode == 0, (step, done.stderr)
         if "--json" in step:
             assert json.loads(done.stdout)["evaluations"][0]["architecture"] == "TwoLayerModel"
+    flags = json.loads((tmp_path / "t/model_flags.json").read_text())
+    assert flags["hidden_size"] == 9
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 121
 
 
@@ -66,9 +68,14 @@ num_classes = 4
 max_steps = 3
 [ensembles.e.members.a]
 model = "RecipeModel"
+own_options = { hidden_size = 9 }
 """.replace("FILE", str(tmp_path / "mine.py"))
     (tmp_path / "r.toml").write_text(recipe)
-    assert load_recipe(str(tmp_path / "r.toml")).ensembles[0].members["a"]["model"] == "RecipeModel"
+    member = load_recipe(str(tmp_path / "r.toml")).ensembles[0].members["a"]
+    assert (member["model"], member["own_options"]) == ("RecipeModel", {"hidden_size": 9})
+    (tmp_path / "r.toml").write_text(recipe.replace("hidden_size", "hidden_sise"))
+    with pytest.raises(RecipeError, match="did you mean 'hidden_size'"):
+        load_recipe(str(tmp_path / "r.toml"))
 
 
 @pytest.mark.parametrize(

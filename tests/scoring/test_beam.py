@@ -18,6 +18,12 @@ from yt8m_ensemble.storage import open_predictions, predictions_digest
 pytestmark = pytest.mark.tf
 
 
+def test_the_checksum_library_that_beam_is_fast_with_comes_with_it():
+    tfrecordio = pytest.importorskip("apache_beam.io.tfrecordio")
+    assert tfrecordio._default_crc32c_fn(b"123456789") == 0xE3069283  # RFC 3720's check value
+    assert tfrecordio._default_crc32c_fn.fn.__module__.startswith("google_crc32c")
+
+
 @pytest.fixture
 def setting(tmp_path):
     write_train_dir(tmp_path / "a", small_flags("LogisticModel"))

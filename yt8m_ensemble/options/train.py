@@ -53,6 +53,15 @@ class TrainingOptions(SeedOptions):
     prior_bias: Annotated[
         bool, option("Start output biases at the logits of the class frequencies.")
     ] = False
+    own_options: Annotated[
+        Mapping[str, Option] | None,
+        option(
+            "Option of an architecture of your own, such as `hidden_size=32`; repeat for more.",
+            flag="--option",
+            metavar="NAME=VALUE",
+            parse="pairs",
+        ),
+    ] = None
     loss: Annotated[Loss, option("Loss, by the starter code's name.")] = "CrossEntropyLoss"
     label_smoothing: Annotated[
         float,

@@ -244,8 +244,8 @@ def _check_training(settings: Mapping[str, Any], features: FeatureSpec, *, where
     """
     try:
         training, model_options = split_settings(settings)
-        TrainingOptions(**training)
-        make_model(settings["model"], model_options, frame_level=features.frame_level)
+        chosen = {**model_options, **(TrainingOptions(**training).own_options or {})}
+        make_model(settings["model"], chosen, frame_level=features.frame_level)
     except EnsembleError as error:
         msg = f"{where}: {error}"
         raise RecipeError(msg, where=where, **error.details) from error

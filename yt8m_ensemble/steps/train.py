@@ -154,9 +154,8 @@ class _Run:
 def _prepare(options: TrainOptions) -> _Run:
     import_files(options.imports)
     features = choose_features(options)
-    model = make_model(
-        options.model, options.model_options, frame_level=options.features == "frame"
-    )
+    chosen = {**options.model_options, **(options.own_options or {})}
+    model = make_model(options.model, chosen, frame_level=options.features == "frame")
     flags = ModelFlags(
         options.model, features, options.num_classes, options.loss, model_options(model)
     )
