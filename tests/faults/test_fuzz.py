@@ -33,22 +33,25 @@ SAMPLES = {
     "cloud": "cloud-json",
     "csv_labels": "labels-csv",
     "csv_submission": "submission-csv",
+    "flags_bundle": "flags",
     "keras": "keras",
     "npz": "npz",
     "npz_signed": "npz",
+    "recipe": "recipe",
     "safetensors": "safetensors",
 }
 
 
 def test_samples_that_were_misread_once(shared, tmp_path):
     """Each opens or is refused; no traceback."""
-    seen = set()
+    seen = {"meta_inspect", "meta_open"}  # in `tests/graphs/test_model_graph.py`
     for path in sorted((shared / "faulty").iterdir()):
-        kind = path.name.rpartition("-")[0]
+        kind = path.name.rpartition("-")[0] or "README.md"
         if kind in SAMPLES:
             seen.add(kind)
             copy = tmp_path / path.name
             copy.write_bytes(path.read_bytes())
             with suppress(EnsembleError):
                 FORMATS[SAMPLES[kind]].read(copy)
-    assert seen == set(SAMPLES)
+        assert kind in seen or kind == "README.md"
+    assert seen >= set(SAMPLES)

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tests.builders.records import write_video_records
+from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import RecipeError, UsageError
 from yt8m_ensemble.models.user_modules import import_files
 
@@ -49,6 +52,22 @@ def test_every_command_takes_them(tmp_path):
     flags = json.loads((tmp_path / "t/model_flags.json").read_text())
     assert flags["hidden_size"] == 9
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 121
+
+
+def test_options_of_any_type_are_text_on_the_command_line(tmp_path):
+    text = EXAMPLE.read_text().replace("TwoLayerModel", "TypedModel")
+    text = text.replace("hidden_size: int = 16", "hidden_size: int = 16\n    kind: str = 'a'")
+    (tmp_path / "typed.py").write_text(text)
+    write_video_records(tmp_path / "r.tfrecord")
+    words = f"train --model TypedModel --import {tmp_path}/typed.py --train-data {tmp_path}/r*"
+    words += f" --train-dir {tmp_path}/t --feature-sizes 6,2 --num-classes 4 --max-steps 1"
+    wanted = [*words.split(), "--option", "kind=2MB", "--option", "hidden_size=5"]
+    done = CliRunner().invoke(cli, wanted)
+    assert done.exit_code == 0, done.output
+    flags = json.loads((tmp_path / "t/model_flags.json").read_text())
+    assert (flags["kind"], flags["hidden_size"]) == ("2MB", 5)
+    done = CliRunner().invoke(cli, [*words.split(), "--option", "hidden_size=wide"])
+    assert "'hidden_size' of TypedModel: expected an integer" in str(done.exception)
 
 
 def test_a_recipe_names_them(tmp_path):

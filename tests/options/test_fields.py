@@ -157,6 +157,8 @@ def test_a_command_is_called_by_keyword_and_describes_itself():
     assert "Args:\n    size: How many.\n    names: Which." in str(_double.__doc__)
     with pytest.raises(UsageError, match="`--size`: expected an integer of at least 1, got 0"):
         _double(size=0)
+    with pytest.raises(UsageError, match="`--size`: expected an integer of at least 1, got 1000"):
+        _double(size=10**400)
     with pytest.raises(TypeError, match="membrs"):
         _double(membrs=3)  # type: ignore[call-arg]
 

@@ -7,7 +7,7 @@ point at `inference_model`, and its saver lists only the newest. Numbers in file
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints.publication import recover_all
@@ -21,6 +21,7 @@ STATE_FILE = "checkpoint"
 CHECKPOINT_NAME = "model.ckpt"
 """What the starter code calls its checkpoints, before the step."""
 
+_SHOWN: Final = 5
 _INDEX = re.compile(r"(?P<name>.+)-(?P<step>\d+)\.index")
 _DATA = re.compile(r"(?P<name>.+)-(?P<step>\d+)\.data-\d{5}-of-\d{5}")
 _STATE_PATH = re.compile(r'^all_model_checkpoint_paths: "((?:[^"\\]|\\.)*)"', re.MULTILINE)
@@ -92,7 +93,12 @@ def latest_prefix(train_dir: str, name: str | None = None) -> str:
     name = name or checkpoint_name(train_dir)
     steps = find_steps(train_dir, name)
     if not steps:
-        msg = f"'{train_dir}' holds no finished `model.ckpt-<step>`. Train with `yt8m-ens train`."
+        there = sorted(files.list_dir(train_dir))
+        listed = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
+        msg = (
+            f"'{train_dir}' holds no finished checkpoint `NAME-<step>`, no inference model and no "
+            f"SavedModel, but {listed or 'nothing'}. Give the directory or the file that is one."
+        )
         raise CheckpointNotFoundError(msg, train_dir=train_dir, steps=steps)
     return _prefix(train_dir, steps[-1], name)
 

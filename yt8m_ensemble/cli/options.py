@@ -363,8 +363,8 @@ def _click_type(item: Field) -> tuple[Any, dict[str, Any]]:
     if parse in {"repeat", "rest"}:
         return str, {"multiple": True}
     if parse == "pairs":
-        holds_text = Mapping[str, str] in item.kinds
-        pair = Text("pair", _parse_pair if holds_text else _parse_sized_pair)
+        holds_sizes = Mapping[str, int] in item.kinds
+        pair = Text("pair", _parse_sized_pair if holds_sizes else _parse_pair)
         return pair, {"multiple": True, "callback": lambda _, __, pairs: dict(pairs)}
     if parse == "comma" and Sequence[int] in item.kinds:
         return Text("list", _parse_integers), {}

@@ -14,7 +14,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -28,6 +28,7 @@ OptionsType = TypeVar("OptionsType", bound="Options")
 
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 60
+_INTEGER_LIMIT: Final = 2**63
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,8 @@ def _within(value: Any, bounds: Mapping[str, float]) -> bool:
         return all(_within(item, bounds) for item in value.values())
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
+    if isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+        return False  # beyond what arrays and TensorFlow count with
     if not math.isfinite(value):
         return False
     tests = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
