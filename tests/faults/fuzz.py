@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 from yt8m_ensemble.errors import EnsembleError
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests.builders`
+
 NUM_CLASSES = 5
 ARRAYS: dict[str, NDArray[Any]] = {
     "t/w": np.ones((2, 3), np.float32),
@@ -576,6 +578,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", help="directory for mutants that failed")
     options = parser.parse_args()
+    if options.keep:
+        Path(options.keep).mkdir(parents=True, exist_ok=True)
     names = FORMATS if options.format == "all" else [options.format]
     for name in names:
         found = fuzz(name, seed=options.seed, seconds=options.seconds, keep=options.keep)

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import h5py
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests.builders`
+
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 

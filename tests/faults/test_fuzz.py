@@ -1,6 +1,10 @@
 """A fixed budget of mutants of every input format, and those that were once misread."""
 
+import json
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +31,13 @@ def test_mutants_open_or_are_refused(name):
     found = fuzz(name, seed=1, count=SLOW.get(name, 300))
     assert found["faults"] == []
     assert found["opened"] + found["refused"] == SLOW.get(name, 300)
+
+
+def test_it_runs_by_hand_from_anywhere(tmp_path):
+    driver = str(Path(__file__).with_name("fuzz.py"))
+    command = [sys.executable, driver, "flags", "--seconds", "0.2", "--keep", f"{tmp_path}/kept"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout)["faults"] == []
 
 
 SAMPLES = {
