@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from glob import glob
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.loading.joint_features import share_features
 from yt8m_ensemble.loading.model import open_model, open_models
+from yt8m_ensemble.metrics import global_average_precision
+from yt8m_ensemble.steps.avg_ckpt import average_checkpoints
+from yt8m_ensemble.steps.eval import evaluate_models
 from yt8m_ensemble.steps.extract import extract_members
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.merge_predictions import merge_predictions
 from yt8m_ensemble.steps.package import package_model
-from yt8m_ensemble.steps.predict import predict_scores
+from yt8m_ensemble.steps.predict import PredictResult, predict_scores
 from yt8m_ensemble.steps.tune_weights import plan_tune_weights, tune_weights
 from yt8m_ensemble.steps.verify import verify_bundle
 from yt8m_ensemble.storage import PredictionsWriter, open_predictions
@@ -204,3 +208,36 @@ def test_the_union_keeps_the_order_and_the_frames_of_the_largest():
     joint = join_features({"a": AUDIO, "b": SHORT, "c": MEANS_TURNED})
     assert joint == FeatureSpec(("rgb", "audio"), (6, 2), frame_level=True)
     assert feature_ranges(MEANS_TURNED, joint) == [(6, 8), (0, 6)]
+
+
+@pytest.mark.slow
+def test_a_model_of_means_scores_records_of_frames(tmp_path):
+    """In `predict`, `eval` and `avg-ckpt`, each of which says so."""
+    folder = tmp_path / "means"
+    (path,) = write_members(tmp_path, {"means": ("MoeModel", MEANS_TURNED)})
+    write_shards(tmp_path, frames_of)
+    data = f"{tmp_path}/part*.tfrecord"
+    note = "Fed with the means of each video's frames: 'means'."
+    expected = own_scores(path, sorted(glob(data)), joint_frames=True)
+    done = predict_scores(models=[path], data=data, cache=str(tmp_path / "c.h5"))
+    assert isinstance(done, PredictResult)
+    assert note in done.warnings
+    with open_predictions(str(tmp_path / "c.h5")) as cache:
+        np.testing.assert_allclose(cache.scores("means"), expected, atol=1e-6)
+        labels = cache.labels
+    assert labels is not None
+    gap = global_average_precision(expected, labels.to_dense(0, 15))
+    (found,) = evaluate_models(models=[str(folder)], data=data).evaluations
+    assert found.report.metrics.gap == pytest.approx(gap, abs=1e-5)
+    assert "Fed with the means" in found.warnings[0]
+    flags = replace(small_flags("MoeModel", num_classes=21), features=MEANS_TURNED)
+    write_train_dir(folder, flags, seed=9, step=2)
+    averaged = average_checkpoints(
+        prefix=str(folder),
+        last="auto",
+        eval_data=data,
+        holdout=0.0,
+        allow_different_runs=True,
+        out=str(tmp_path / "a"),
+    )
+    assert averaged.choice is not None

@@ -68,7 +68,8 @@ class PartWriter:
     def open(self) -> None:
         """Load the models."""
         opened = self._stack.enter_context(open_models(self._options.models, self._options))
-        self._scorer = self._stack.enter_context(MemberScorer(opened))
+        records = files.expand_globs(self._options.data, option="--data")
+        self._scorer = self._stack.enter_context(MemberScorer(opened, records))
 
     def close(self) -> None:
         """Free the models."""
@@ -135,7 +136,7 @@ def predict_on_beam(options: PredictOptions) -> BeamResult:
             Path(_rows_path(part)).unlink(missing_ok=True)
     missing = [(path, part) for path, part in parts.items() if not _is_there(part, options)]
     with open_models(options.models, options) as opened:
-        scorer = MemberScorer(opened)
+        scorer = MemberScorer(opened, paths)
         for path in set(parts) - {path for path, _ in missing}:
             _check_part(parts[path], path, scorer, top_k=options.cache_top_k)
     if missing:

@@ -10,6 +10,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.data import read_batches, read_video_ids
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.inference import GraphRunner
+from yt8m_ensemble.loading.joint_features import share_features
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.metrics import evaluate
 from yt8m_ensemble.models import recognize
@@ -51,9 +52,12 @@ class CheckpointScorer:
         holdout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self._model, self._data = model, data
+        self._data = data
         self._holdout, self._seed = holdout, seed
         self._paths = files.expand_globs(data, option="--eval-data")
+        # Trained on means, it may be judged on frames.
+        self._trained = model
+        (self._model,) = share_features([model], self._paths)
         self._batch_size = batch_size
         self._progress = progress
 
@@ -108,7 +112,7 @@ class CheckpointScorer:
         Raises:
             UsageError: If the architecture has no batch norm.
         """
-        model = self._model
+        model = self._trained
         flags = recognize(model.source.specs(), model.flags)
         batches = (
             (batch.features, batch.num_frames)

@@ -10,6 +10,7 @@ from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.errors import DataError
 from yt8m_ensemble.inference import GraphRunner, pool_batches, score_ahead
 from yt8m_ensemble.loading.checkpoints import index_digest, saved_step
+from yt8m_ensemble.loading.joint_features import describe_means, share_features
 from yt8m_ensemble.loading.model import OpenModel, open_with
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.scoring.members import finite_mixed, scoring_reader, start_runner, unmapped
@@ -119,6 +120,7 @@ class Evaluator:
         self._paths, self._options = paths, options
         self._readers: dict[Any, BatchReader] = {}
         self._stack = ExitStack()  # holds the current model and its runner
+        self._notes: tuple[str, ...] = ()  # on the current model
         self._current: tuple[str, OpenModel, GraphRunner] | None = None
 
     def __enter__(self) -> Self:
@@ -165,13 +167,15 @@ class Evaluator:
             step,
             model.depends_on_chance,
             file,
-            census.warnings,
+            (*self._notes, *census.warnings),
         )
 
     def _open(self, target: Target) -> tuple[OpenModel, GraphRunner]:
         self._stack.close()
         self._current = None
-        model = self._stack.enter_context(open_with(target.path, self._options))
+        given = self._stack.enter_context(open_with(target.path, self._options))
+        (model,) = share_features([given], self._paths)
+        self._notes = describe_means([given], [model])
         runner = self._stack.enter_context(start_runner(model))
         self._current = target.model, model, runner
         return model, runner

@@ -12,7 +12,7 @@ from yt8m_ensemble.checkpoints import TfCheckpoint, UnmappedTensors
 from yt8m_ensemble.data import BatchReader
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.inference import GraphRunner, default_batch_size, pool_batches
-from yt8m_ensemble.loading.joint_features import share_features
+from yt8m_ensemble.loading.joint_features import describe_means, share_features
 from yt8m_ensemble.storage import PredictionsWriter, check_finite_scores
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ class MemberScorer:
 
     Args:
         models: The models, open as long as this is used.
+        records: Record files of the kind that they are to score.
 
     Raises:
         ModelError: If they differ in classes, or in the size of a feature.
     """
 
-    def __init__(self, models: Sequence[OpenModel]) -> None:
-        models = share_features(models)
+    def __init__(self, models: Sequence[OpenModel], records: Sequence[str]) -> None:
+        given, models = models, share_features(models, records)
+        self._notes = describe_means(given, models)
         first = models[0]
         for other in models[1:]:
             if other.num_classes != first.num_classes:
@@ -78,7 +80,7 @@ class MemberScorer:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the records just read hold that may not be expected."""
-        return self._reader.census.warnings if self._reader else ()
+        return (*self._notes, *self._reader.census.warnings) if self._reader else ()
 
     def mixed(self, videos: PooledVideos) -> NDArray[np.float32]:
         """Return the scores of the first model, of a merged one the mixed ones: `(B, C)`."""

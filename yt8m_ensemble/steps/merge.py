@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import GraphError, MixtureWeightsError
 from yt8m_ensemble.graphs import fix_frames, to_meta_graph
-from yt8m_ensemble.loading.joint_features import share_features
+from yt8m_ensemble.loading.joint_features import describe_means, share_features
 from yt8m_ensemble.loading.model import open_models
 from yt8m_ensemble.merging import (
     Member,
@@ -150,7 +150,10 @@ def _planned(
         if options.target == "tf1.14":
             _check_loadable(graph, plan)
         sizes = {model.name: model.nbytes for model in opened}
-        notes = tuple(note for model in opened for note in model.notes)
+        notes = (
+            *describe_means(separate, opened),
+            *(note for model in separate for note in model.notes),
+        )
         is_random = bool(graph.random_operations)
         planned = PlannedMerge(
             options.out,

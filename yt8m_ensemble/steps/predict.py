@@ -175,7 +175,7 @@ def _scorer(options: PredictOptions) -> Iterator[tuple[MemberScorer, list[str]]]
     if options.shard is not None:
         paths = shard_paths(paths, *options.shard)
     with open_models(options.models, options) as opened:
-        yield MemberScorer(opened), paths
+        yield MemberScorer(opened, paths), paths
 
 
 def _in_memory(options: PredictOptions) -> Predictions:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from yt8m_ensemble.constants import MAX_FRAMES
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.values.flags import FeatureSpec
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 _MEAN: Final = "mean_"
 
 
-def join_features(members: Mapping[str, FeatureSpec]) -> FeatureSpec:
+def join_features(
+    members: Mapping[str, FeatureSpec], *, records_hold_frames: bool = False
+) -> FeatureSpec:
     """Return the union of what several models read.
 
     It is at frame level if one of them is. A model of the video level is then fed with means of
@@ -25,6 +28,7 @@ def join_features(members: Mapping[str, FeatureSpec]) -> FeatureSpec:
 
     Args:
         members: What each model reads, by its name.
+        records_hold_frames: Whether means are to be taken even if no model reads frames.
 
     Returns:
         Every feature once, with the most frames that a member keeps.
@@ -38,7 +42,7 @@ def join_features(members: Mapping[str, FeatureSpec]) -> FeatureSpec:
         >>> join_features({"a": video, "b": frame}).names
         ('rgb', 'audio')
     """
-    is_frames = any(spec.frame_level for spec in members.values())
+    is_frames = records_hold_frames or any(spec.frame_level for spec in members.values())
     order = sorted(members, key=lambda m: (not members[m].frame_level, -len(members[m].names)))
     sizes: dict[str, int] = {}
     owners: dict[str, str] = {}
@@ -58,7 +62,8 @@ def join_features(members: Mapping[str, FeatureSpec]) -> FeatureSpec:
                 )
                 raise ModelError(msg, members=(owners[name], member), feature=name)
             owners.setdefault(name, member)
-    most = max(spec.max_frames for spec in members.values() if spec.frame_level == is_frames)
+    limits = [spec.max_frames for spec in members.values() if spec.frame_level]
+    most = max(limits, default=MAX_FRAMES)
     return FeatureSpec(tuple(sizes), tuple(sizes.values()), is_frames, most)
 
 
