@@ -2,6 +2,7 @@ import pytest
 
 from yt8m_ensemble.errors import RecipeError
 from yt8m_ensemble.recipe import load_recipe
+from yt8m_ensemble.values import FeatureSpec
 
 pytestmark = pytest.mark.tf
 
@@ -45,7 +46,7 @@ def write(tmp_path):
 def test_names_are_put_in_and_training_is_shared(write):
     recipe = load_recipe(write(RECIPE))
     (table,) = recipe.ensembles
-    assert (recipe.out, table.train_data) == ("runs/data", "data/train*")
+    assert (recipe.out, table.training_data["a"].pattern) == ("runs/data", "data/train*")
     assert table.validate_data == "runs/data/validate*"
     assert table.members["a"] == {"seed": 5, "num_epochs": 2, "model": "LogisticModel"}
     assert table.members["b"] == {"path": "elsewhere"}
@@ -89,12 +90,57 @@ def test_mistakes_are_found_before_anything_runs(write, old, new, message):
         load_recipe(write(RECIPE.replace(old, new)))
 
 
+OWN = """
+[ensembles.e.members.c]
+model = "MoeModel"
+train_data = "means/*"
+features = "video"
+feature_names = "mean_audio"
+feature_sizes = "2"
+learning_rate = 0.1
+"""
+
+
+def test_a_member_may_have_data_and_features_of_its_own(write):
+    text = RECIPE.replace('features = "video"', 'features = "frame"')
+    text = text.replace("LogisticModel", "FrameLevelLogisticModel") + OWN
+    (table,) = load_recipe(write(text)).ensembles
+    own, other = table.training_data["c"], table.training_data["a"]
+    assert own.pattern == "means/*"
+    assert own.features == FeatureSpec(("mean_audio",), (2,), frame_level=False)
+    assert other.features == FeatureSpec(("rgb", "audio"), (6, 2), frame_level=True)
+    assert table.members["c"] == {"seed": 5, "num_epochs": 2, "model": "MoeModel",
+                                  "learning_rate": 0.1}  # fmt: skip
+    shorter = OWN.replace('features = "video"', 'features = "frame"').replace("mean_audio", "audio")
+    shorter = shorter.replace("MoeModel", "LstmModel") + "max_frames = 20\n"
+    (table,) = load_recipe(write(text.replace(OWN, shorter))).ensembles
+    assert table.training_data["c"].features.max_frames == 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('feature_sizes = "2"', 'feature_sizes = "3"',
+         "e.members: 'validate_data' reads 2 values of the feature 'mean_audio', 'c' 3"),
+        ('model = "MoeModel"\ntrain_data = "means/*"\nfeatures = "video"',
+         'model = "LstmModel"\nfeatures = "frame"',
+         "e.members.c.features: reads frames, expected video"),
+        ('features = "video"', 'features = "audio"', "e.members.c.features: expected"),
+        ("MoeModel", "LstmModel", "reads frame-level features, but the features are video-level"),
+    ],
+)  # fmt: skip
+def test_features_that_do_not_go_together_are_found(write, old, new, message):
+    assert old in OWN
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write(RECIPE + OWN.replace(old, new)))
+
+
 def test_a_missing_recipe_says_where_to_look(tmp_path):
     with pytest.raises(RecipeError, match="`recipes/`"):
         load_recipe(str(tmp_path / "none.toml"))
 
 
-@pytest.mark.parametrize("name", ["quickstart", "real-video"])
+@pytest.mark.parametrize("name", ["quickstart", "real-video", "frame"])
 def test_the_recipes_that_ship_are_sound(name):
     from pathlib import Path
 

@@ -182,3 +182,56 @@ def test_damage_to_an_output_is_noticed(done):
 def test_an_unknown_step_to_start_from_is_answered_with_the_steps(done):
     with pytest.raises(RecipeError, match=r"no step of .* synth/train, synth/validate, e/train/a"):
         run_recipe(load_recipe(str(done[0])), from_step="e/trian/a")
+
+
+LEVELS = """
+out = "{base}"
+
+[synth.frames]
+level = "frame"
+videos = 120
+classes = 25
+feature_sizes = [6, 2]
+frames = [3, 9]
+
+[synth.means]
+videos = 200
+classes = 25
+feature_sizes = [6, 2]
+seed = 1
+
+[ensembles.e]
+train_data = "{out}/records/frames/*"
+validate_data = "{out}/records/frames/*"
+features = "frame"
+feature_sizes = "6,2"
+num_classes = 25
+
+[ensembles.e.train]
+batch_size = 50
+num_epochs = 2
+save_steps = 2
+
+[ensembles.e.members.frames]
+model = "FrameLevelLogisticModel"
+
+[ensembles.e.members.means]
+model = "MoeModel"
+train_data = "{out}/records/means/*"
+features = "video"
+
+[ensembles.e.average]
+last = "auto"
+"""
+
+
+def test_a_member_of_means_is_trained_judged_and_shipped_among_frames(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text(LEVELS.replace("{base}", str(tmp_path / "out")))
+    result = run_recipe(load_recipe(str(path)))
+    (report,) = result.reports
+    assert {"frames", "means"} <= {row.name for row in report.rows}
+    flags = json.loads((tmp_path / "out/e/merged/model_flags.json").read_text())
+    assert (flags["frame_features"], flags["members"]) == (True, ["frames", "means"])
+    stored = json.loads((tmp_path / "out/e/train/means/model_flags.json").read_text())
+    assert (stored["frame_features"], stored["feature_names"]) == (False, "mean_rgb,mean_audio")

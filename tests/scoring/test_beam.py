@@ -96,6 +96,7 @@ def test_a_run_that_failed_goes_on_with_what_is_missing(setting):
         predict_on_beam(beam_options(setting))
     # A slow machine may stop the other worker before it has written its part.
     missing = caught.value.files
+    assert isinstance(missing, list)
     assert f"{setting}/r2.tfrecord" in missing
     assert "cut short" in str(caught.value)
     assert not (setting / "two.h5").exists()

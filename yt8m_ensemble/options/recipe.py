@@ -57,6 +57,24 @@ class _MemberOptions(TrainingOptions):
     average: Annotated[
         bool, option("Average its checkpoints, if the ensemble has an `average` table.")
     ] = True
+    train_data: Annotated[
+        str | None, option("Its own labeled records.", metavar="GLOB", default="the ensemble's")
+    ] = None
+    features: Annotated[
+        Level | None, option("Level of its own records.", default="the ensemble's")
+    ] = None
+    feature_names: Annotated[
+        str | None, option("Features that it reads, comma-separated.", default="the ensemble's")
+    ] = None
+    feature_sizes: Annotated[
+        str | None, option("Values of each of them, comma-separated.", default="the ensemble's")
+    ] = None
+    max_frames: Annotated[
+        int | None,
+        option(
+            "Frames that it keeps of a video.", ge=1, le=MAX_FRAME_LIMIT, default="the ensemble's"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

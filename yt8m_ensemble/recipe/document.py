@@ -4,7 +4,8 @@
     [synth.video-train]                      # optional: records to make, options of `synth`
     [ensembles.video]                        # data, features, classes of one ensemble
     [ensembles.video.train]                  # options of `train` that its members share
-    [ensembles.video.members.moe2]           # options of one member; or `path` of a trained one
+    [ensembles.video.members.moe2]           # options of one member, also of its own features and
+                                             # `train_data`; or `path` of a trained one
     [ensembles.video.average|tune|merge|package]   # options of these commands
 
 Never runs a step.
@@ -33,6 +34,7 @@ from yt8m_ensemble.options.recipe import (
     check_names,
 )
 from yt8m_ensemble.steps.train import choose_features, split_settings
+from yt8m_ensemble.values import join_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +42,24 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import FeatureSpec
 
 _TOP = ("out", "seed", "imports", "synth", "ensembles")
+_FEATURE_KEYS = ("features", "feature_names", "feature_sizes", "max_frames")
+_DATA_KEYS = frozenset({"train_data", *_FEATURE_KEYS})
 _MAX_BYTES = 1_000_000
 _MAX_DOTS = 1_000
 """In one line: a key of many parts takes a time that grows with their square."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a member is trained on.
+
+    Args:
+        pattern: Globs of its records.
+        features: What it reads of them.
+    """
+
+    pattern: str
+    features: FeatureSpec
 
 
 @dataclass(frozen=True)
@@ -53,8 +70,8 @@ class EnsembleTable:
         name: Its name.
         validate_data: Globs of the records that weights are tuned and reported on.
         members: By member name, the settings of its training; or only `path`.
-        train_data: Globs of the records that members are trained on.
-        features: What members read.
+        training_data: By name of each member that is trained, what it is trained on.
+        features: What the records of `validate_data` hold.
         num_classes: Classes.
         batch_size: Videos a batch when scoring; `None` leaves it to each command.
         average: Options of `avg-ckpt`; `None` takes the last checkpoints.
@@ -67,7 +84,7 @@ class EnsembleTable:
     name: str
     validate_data: str
     members: Mapping[str, Mapping[str, Any]]
-    train_data: str | None
+    training_data: Mapping[str, TrainingData]
     features: FeatureSpec
     num_classes: int
     batch_size: int | None
@@ -186,6 +203,7 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
     TRAIN.check(table.get("train", {}), where=f"{name}.train")
     shared = {"seed": seed, **table.get("train", {})}
     members: dict[str, dict[str, Any]] = {}
+    data: dict[str, TrainingData] = {}
     unaveraged: set[str] = set()
     for member, settings in check_names(table.get("members", {}), where=f"{name}.members").items():
         where = f"{name}.members.{member}"
@@ -194,16 +212,19 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
             members[member] = settings
             continue
         MEMBER.check(settings, where=where)
-        if "model" not in settings or "train_data" not in own:
-            msg = f"{where}: needs `model` and the ensemble's `train_data`, or a `path`."
+        pattern = settings.get("train_data", own.get("train_data"))
+        if "model" not in settings or pattern is None:
+            msg = f"{where}: needs `model`, and `train_data` or that of the ensemble; or a `path`."
             raise RecipeError(msg, where=where, member=member)
-        members[member] = {**shared, **settings}
+        data[member] = TrainingData(pattern, _member_features(settings, own, where=where))
+        members[member] = {**shared, **{k: v for k, v in settings.items() if k not in _DATA_KEYS}}
         if not members[member].pop("average", True):
             unaveraged.add(member)
-        _check_training(members[member], features, where=where)
+        _check_training(members[member], data[member].features, where=where)
     if not members:
         msg = f"{name}.members: missing, expected a table for each member."
         raise RecipeError(msg, where=name, key="members")
+    _check_joint({member: found.features for member, found in data.items()}, features, where=name)
     commands = {
         key: item.check(table.get(key, {}), where=f"{name}.{key}") for key, item in COMMANDS.items()
     }
@@ -215,7 +236,7 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
         name=name,
         validate_data=own["validate_data"],
         members=members,
-        train_data=own.get("train_data"),
+        training_data=data,
         features=features,
         num_classes=own["num_classes"],
         batch_size=own.get("batch_size"),
@@ -227,10 +248,46 @@ def _ensemble(name: str, table: Any, *, seed: int) -> EnsembleTable:
     )
 
 
-def _features(own: Mapping[str, Any], *, where: str) -> FeatureSpec:
-    keys = ("features", "feature_names", "feature_sizes", "max_frames")
+def _member_features(
+    settings: Mapping[str, Any], own: Mapping[str, Any], *, where: str
+) -> FeatureSpec:
+    """Return what a member reads: as it says, else as its ensemble, or the means of that."""
+    shared = {key: own[key] for key in _FEATURE_KEYS if key in own}
+    if settings.get("features", own["features"]) != own["features"]:
+        spec = _features(own, where=where)
+        shared = {
+            "feature_names": ",".join(f"mean_{name}" for name in spec.names),
+            "feature_sizes": ",".join(map(str, spec.sizes)),
+        }
+    if "feature_names" in settings:
+        shared.pop("feature_sizes", None)
+    return _features({**shared, **settings}, where=where)
+
+
+def _check_joint(members: Mapping[str, FeatureSpec], records: FeatureSpec, *, where: str) -> None:
+    """Refuse members that could not be merged, or not be judged on the ensemble's records.
+
+    Raises:
+        RecipeError: If one feature has two sizes, or a member reads frames and the records hold
+            means.
+    """
     try:
-        return choose_features(FeatureOptions(**{k: own[k] for k in keys if k in own}))
+        joint = join_features({"validate_data": records, **members})
+    except EnsembleError as error:
+        msg = f"{where}.members: {error}"
+        raise RecipeError(msg, where=where, **error.details) from error
+    if joint.frame_level and not records.frame_level:
+        (name, *_) = [name for name, spec in members.items() if spec.frame_level]
+        msg = (
+            f"{where}.members.{name}.features: reads frames, expected video, as `validate_data` "
+            f'holds; give frame-level records and `{where}.features = "frame"`.'
+        )
+        raise RecipeError(msg, where=where, member=name)
+
+
+def _features(own: Mapping[str, Any], *, where: str) -> FeatureSpec:
+    try:
+        return choose_features(FeatureOptions(**{k: own[k] for k in _FEATURE_KEYS if k in own}))
     except EnsembleError as error:
         msg = f"{where}: {error}"
         raise RecipeError(msg, where=where) from error

@@ -216,13 +216,14 @@ def _synth(name: str, options: Mapping[str, Any], directory: str) -> Step:
 
 def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directory: str) -> Step:
     training, model_options = split_settings(settings)
-    features = table.features
+    data = table.training_data[name]
+    features = data.features
 
     def run(call: Call) -> StepResult:
         started = time.monotonic()
         train_model(
             model=settings["model"],
-            train_data=str(table.train_data),
+            train_data=data.pattern,
             train_dir=directory,
             features="frame" if features.frame_level else "video",
             feature_names=",".join(features.names),
@@ -240,8 +241,8 @@ def _train(table: EnsembleTable, name: str, settings: Mapping[str, Any], directo
 
     return Step(
         f"{table.name}/train/{name}",
-        {**settings, "num_classes": table.num_classes, "features": asdict(table.features)},
-        lambda: _globs(table.train_data),
+        {**settings, "num_classes": table.num_classes, "features": asdict(features)},
+        lambda: _globs(data.pattern),
         lambda: _train_files(directory),
         run,
         lambda result: result,
