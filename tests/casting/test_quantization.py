@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from yt8m_ensemble.casting import (
 from yt8m_ensemble.errors import CastOverflowError, UsageError
 from yt8m_ensemble.values import TensorSpec
 
-LEVELS = {"uint8": 256, "uint4": 16}
+LEVELS = {"uint8": 256, "uint5": 32, "uint4": 16}
 CODEBOOKS = ("uint8-quantile", "uint8-kmeans")
 MATRICES = hnp.arrays(
     np.float32,
@@ -141,8 +143,10 @@ def test_any_shape_comes_back(scheme, shape):
 def test_equal_values_come_back_exactly(scheme):
     array = np.full((10, 3), np.float32(0.1))
     coded, report = quantize("w", array, scheme=scheme)
-    np.testing.assert_array_equal(dequantize(coded), array)
-    assert report.max_error == 0.0
+    # The offsets of groups are float16.
+    allowed = 0.1 * 2**-11 if scheme == "uint4-groups" else 0
+    np.testing.assert_allclose(dequantize(coded), array, rtol=0, atol=allowed)
+    assert report.max_error <= allowed
 
 
 def test_blocks_do_not_show(monkeypatch):
@@ -159,6 +163,46 @@ def test_a_value_that_becomes_zero_is_underflow():
     array = np.array([[-255.0], [0.4], [0.0]])  # levels 1 apart but for the last fraction
     _, report = quantize("w", array * np.array([[1.0], [0.0], [1.0]]) + [[0.0], [-0.4], [0.0]])
     assert report.underflow_share == pytest.approx(1 / 3)
+
+
+def test_groups_of_rows_have_levels_of_their_own():
+    matrix = weights((300, 5))
+    matrix[100:200] *= 50
+    coded, report = quantize("w", matrix, scheme="uint4-groups")
+    assert coded.tables["scale"].shape == (3, 5)
+    assert coded.codes.shape == (150, 5)
+    decoded = dequantize(coded)
+    for start in (0, 100, 200):
+        rows = slice(start, start + 100)
+        expected = oracle.affine(matrix[rows], 16)
+        # float16 tables move a level by 2^-11 of the range.
+        bound = 2.0**-10 * np.abs(matrix[rows]).max(axis=0)
+        assert np.all(np.abs(decoded[rows] - expected) <= bound + np.ptp(matrix[rows], 0) / 15)
+        half = np.ptp(matrix[rows], axis=0) / 30
+        assert np.all(np.abs(decoded[rows] - matrix[rows]) <= half + bound)
+    assert report.max_error == np.abs(decoded - matrix).max()
+    plain, _ = quantize("w", matrix, scheme="uint4")
+    error, other = (np.square(dequantize(q) - matrix)[:100].mean() for q in (coded, plain))
+    assert error < other / 100
+
+
+def test_dead_units_may_go_and_small_tensors_may_not():
+    matrix = weights((200, 4))
+    matrix[:, 1] *= 1e-12
+    coded, report = quantize("w", matrix, scheme="uint4-groups")
+    assert np.abs(dequantize(coded)[:, 1]).max() < 1e-7
+    assert report.max_error < 0.5
+    with pytest.raises(CastOverflowError, match="'w' have ranges that float16 tables cannot hold"):
+        quantize("w", matrix * 1e-9, scheme="uint4-groups")
+    with pytest.raises(CastOverflowError, match="4 of 4 columns"):
+        quantize("w", weights((200, 4)) * np.float32(1e9), scheme="uint4-groups")
+
+
+def test_codes_of_five_bits_pack_to_four():
+    """Weights have heavier tails than a normal distribution; the archive is packed at level 1."""
+    values = np.random.default_rng(0).laplace(size=(1152, 256)).astype(np.float32)
+    coded, _ = quantize("w", values, scheme="uint5")
+    assert 8 * len(zlib.compress(coded.codes.tobytes(), 1)) / values.size < 4.8
 
 
 def test_what_is_not_finite_is_refused():

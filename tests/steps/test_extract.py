@@ -25,7 +25,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "float16": {"fp16": "auto"},
     "uint8": {"quantize": "uint8"},
+    "uint5": {"quantize": "uint5"},
     "uint4": {"quantize": "uint4"},
+    "uint4-groups": {"quantize": "uint4-groups"},
     "original": {"naming": "original", "fp16": "auto"},
     "logit": {"mix": "logit"},
 }
@@ -67,8 +69,10 @@ def test_members_score_bit_for_bit_as_inside(merged, tmp_path, kind, decode):
                 np.testing.assert_array_equal(runner.mixed(runner.pool_frames(x, counts)), expected)
             dtypes = {spec.dtype for spec in model.source.specs().values()}
             narrow = {"float16": "float16", "original": "float16", "uint8": "uint8",
-                      "uint4": "uint8"}.get(kind)  # fmt: skip
-            assert dtypes == ({"float32", narrow} if narrow and not decode else {"float32"})
+                      "uint5": "uint8", "uint4": "uint8"}.get(kind)  # fmt: skip
+            wanted = {"float32", narrow} if narrow else {"float32"}
+            wanted |= {"uint8", "float16"} if kind == "uint4-groups" else set()
+            assert dtypes == ({"float32"} if decode else wanted)
 
 
 def test_a_member_is_what_went_in(merged, tmp_path):

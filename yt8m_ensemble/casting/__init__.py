@@ -16,6 +16,7 @@ from yt8m_ensemble.casting.quantization import (
     pack_nibbles,
     plan_quantized,
     quantize,
+    row_groups,
     unpack_nibbles,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "pack_nibbles",
     "plan_quantized",
     "quantize",
+    "row_groups",
     "unpack_nibbles",
 ]

@@ -39,8 +39,8 @@ Fp16 = Literal["none", "auto", "original"]
 PackageFormat = Literal["tgz", "savedmodel"]
 """What an inference model is packed as: the challenge's archive, or a SavedModel for serving."""
 
-Scheme = Literal["uint8", "uint8-quantile", "uint8-kmeans", "uint4"]
-"""How weight matrices are coded in 8 or 4 bits."""
+Scheme = Literal["uint8", "uint8-quantile", "uint8-kmeans", "uint5", "uint4", "uint4-groups"]
+"""How weight matrices are coded in 8 to 4 bits."""
 
 Naming = Literal["scoped", "original"]
 """How a merged graph names variables: below each member's name, or as the 10th-place solution."""
