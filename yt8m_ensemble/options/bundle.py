@@ -74,9 +74,9 @@ class MergeOptions(WeightsOptions, ModelOptions, OutputOptions):
     quantize: Annotated[
         Scheme | None,
         option(
-            "Store weight matrices in 8 or 4 bits; `--fp16` holds for the rest. `uint5` takes 8 "
-            "bits that an archive packs to 4, and loses a third of what `uint4` does; "
-            "`uint4-groups` takes 4.25 and loses half."
+            "Store weight matrices in 8 or 4 bits; `--fp16` holds for the rest. `uint4-groups` "
+            "takes 4.25 bits and loses half of what `uint4` does, `uint5` 8 bits that an archive "
+            "packs to 4, and less than half."
         ),
     ] = None
     keep_float32: Annotated[
