@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HEAP = b"GCOL\x01\0\0\0"  # signature, version and padding of a global heap
+_HEAP = b"GCOL\x01"  # signature and version of a global heap; HDF5 skips the bytes behind it
 _HEAP_HEADER_BYTES = 16  # of the heap, and of each object
 _SPARE_BYTES = 1 << 20  # object headers and indexes of chunks
 
@@ -72,7 +72,7 @@ def check_heaps(path: str, *, first_bytes: int = 0) -> None:
         first_bytes: Look only at so many bytes; 0 looks at all.
 
     Raises:
-        OSError: If an object of a heap is smaller than its own header.
+        OSError: If an object of a heap is smaller than its own header, or reaches beyond the heap.
     """
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -93,10 +93,12 @@ def _ends(data: mmap.mmap, start: int) -> bool:
     if start + _HEAP_HEADER_BYTES > len(data):
         return True
     (heap_size,) = struct.unpack_from("<Q", data, start + 8)
-    place, end = start + _HEAP_HEADER_BYTES, min(start + heap_size, len(data))
-    while place + _HEAP_HEADER_BYTES <= end:
+    place, end = start + _HEAP_HEADER_BYTES, start + heap_size
+    while place + _HEAP_HEADER_BYTES <= min(end, len(data)):
         number, size = struct.unpack_from("<H6xQ", data, place)
-        if not number:
-            return bool(size >= _HEAP_HEADER_BYTES)
-        place += _HEAP_HEADER_BYTES + (size + 7) // 8 * 8
+        # The object without a number is free space, whose size counts its header.
+        step = _HEAP_HEADER_BYTES + (size + 7) // 8 * 8 if number else size
+        if not _HEAP_HEADER_BYTES <= step <= end - place:
+            return False
+        place += step
     return True
