@@ -3,10 +3,11 @@
 import json
 
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 from tests.builders.models import FRAME, NUM_CLASSES, VIDEO, train_options
-from tests.builders.records import write_learnable_records
+from tests.builders.records import write_learnable_records, write_video_records
 from yt8m_ensemble.errors import DataError, ModelError, UsageError
 from yt8m_ensemble.files import sha256
 from yt8m_ensemble.options import FeatureOptions
@@ -173,3 +174,28 @@ def test_defaults_of_an_option_are_all_in_its_help():
         for name, item in fields_of(architecture).items():
             shown = described[name]
             assert item.default == shown.default or str(item.default) in str(shown.spelling.default)
+
+
+def test_a_remote_directory_starts_anew_like_a_local_one(tmp_path):
+    """In TensorFlow's file system in memory, which is reached as `gs://` is."""
+    write_video_records(tmp_path / "r.tfrecord")
+    directory = f"ram://{tmp_path.name}/run"
+
+    def train(steps, **more):
+        return train_model(
+            model="LogisticModel",
+            train_data=f"{tmp_path}/r.tfrecord",
+            train_dir=directory,
+            feature_sizes="6,2",
+            num_classes=4,
+            batch_size=5,
+            save_steps=2,
+            max_steps=steps,
+            **more,
+        ).global_step
+
+    assert train(4) == 4
+    assert train(6) == 6
+    assert train(2, start_new_model=True) == 2
+    left = [name for name in tf.io.gfile.listdir(directory) if name.startswith("model.ckpt")]
+    assert {name.split(".")[1] for name in left} == {"ckpt-2"}
