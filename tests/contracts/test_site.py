@@ -64,6 +64,7 @@ def test_a_link_to_nothing_fails_the_build(tmp_path, text, complaint):
     pages = tmp_path / "docs"
     pages.mkdir()
     shutil.copy(DOCS / "conf.py", pages)
+    shutil.copytree(DOCS / "static", pages / "static")
     (pages / "other.md").write_text("# Other\n")
     index = "# Home\n\n```{toctree}\nother\n```\n\n"
     (pages / "index.md").write_text(index)
