@@ -100,7 +100,7 @@ class ProgressBar:
         if is_terminal:
             self._draw(report, report.text(now))
         else:
-            click.echo(f"{report.task}: {report.text(now)}", err=True)
+            click.echo(printable(f"{report.task}: {report.text(now)}", keep=""), err=True)
 
     def _draw(self, report: _Report, text: str) -> None:
         from rich.console import Console
