@@ -8,6 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import yt8m_ensemble as yt
+from tests.builders.predictions import make_predictions
 from yt8m_ensemble.cli import progress_bar
 from yt8m_ensemble.cli.progress_bar import ProgressBar, command_progress
 from yt8m_ensemble.cli.root import cli
@@ -112,3 +114,23 @@ def test_a_quiet_command_shows_no_progress(monkeypatch, flag):
     monkeypatch.setitem(cli.commands, "work", work)
     assert CliRunner().invoke(cli, [flag, "work"]).output == "quiet True\n"
     assert CliRunner().invoke(cli, ["work"]).output == "a step\nquiet False\n"
+
+
+def test_long_commands_over_caches_tell_what_they_are_at(tmp_path):
+    scores, labels = make_predictions(60, 30, 2)
+    paths = [str(tmp_path / f"{name}.h5") for name in "ab"]
+    for path in paths:
+        ids = [f"v{n}" for n in range(60)]
+        yt.write_predictions(path, ids, {"a": scores[0], "b": scores[1]}, labels)
+    tasks: list[str] = []
+
+    def note(task, *_, **__):
+        tasks.append(task)
+
+    yt.tune_weights(predictions=paths[:1], folds=2, bootstrap=9, progress=note)
+    assert {"tune", "choose and judge"} <= set(tasks)
+    yt.compare_predictions(predictions=paths[:1], progress=note)
+    yt.compare_predictions(before_and_after=paths, progress=note)
+    assert {"compare members", "test for equivalence"} <= set(tasks)
+    yt.select_ensemble(predictions=paths[:1], sizes={"a": 9, "b": 9}, progress=note)
+    assert "select" in tasks
