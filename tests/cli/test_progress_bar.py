@@ -13,6 +13,8 @@ from tests.builders.predictions import make_predictions
 from yt8m_ensemble.cli import progress_bar
 from yt8m_ensemble.cli.progress_bar import ProgressBar, command_progress
 from yt8m_ensemble.cli.root import cli
+from yt8m_ensemble.cli.run import _line
+from yt8m_ensemble.recipe import StepOutcome
 
 
 @pytest.fixture
@@ -134,3 +136,16 @@ def test_long_commands_over_caches_tell_what_they_are_at(tmp_path):
     assert {"compare members", "test for equivalence"} <= set(tasks)
     yt.select_ensemble(predictions=paths[:1], sizes={"a": 9, "b": 9}, progress=note)
     assert "select" in tasks
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        (StepOutcome("a", "ran", 75.0, "", 1, 3), "[1/3] a: ran in 1 min 15 s"),
+        (StepOutcome("a", "done before", 0.0, "x", 2, 3), "[2/3] a: skipped, x"),
+        (StepOutcome("a", "would run", 0.0, "", 3, 3), "[3/3] a: would run"),
+    ],
+    ids=["ran", "skipped", "dry run"],
+)
+def test_a_step_is_told_with_its_place_and_reason(outcome, line):
+    assert _line(outcome) == line

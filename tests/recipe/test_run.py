@@ -144,7 +144,7 @@ def test_a_changed_option_is_refused_without_force(done):
         ),
     }
     reasons = [step.reason for step in run_recipe(changed, dry_run=True).steps]
-    assert reasons[-5:] == ["options or inputs changed", *["after what it reads"] * 4]
+    assert reasons[-5:] == ["options or inputs changed", *["its inputs are made first"] * 4]
     with pytest.raises(OutputExistsError, match="Step 'e/tune-weights' ran before") as caught:
         run_recipe(changed)
     assert caught.value.step == "e/tune-weights"

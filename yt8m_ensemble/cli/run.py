@@ -83,7 +83,8 @@ def _line(outcome: StepOutcome) -> str:
 
     step = f"[{outcome.number}/{outcome.num_steps}] {outcome.name}"
     took = f" in {format_duration(outcome.elapsed_s)}" if outcome.status == "ran" else ""
-    return f"{step}: {outcome.status}{took}{f', {outcome.reason}' if outcome.reason else ''}"
+    status = "skipped" if outcome.status == "done before" else outcome.status
+    return f"{step}: {status}{took}{f', {outcome.reason}' if outcome.reason else ''}"
 
 
 def _table(report: EnsembleReport) -> Table:

@@ -114,7 +114,7 @@ def run_recipe(
     for number, step in enumerate(steps, 1):
         if dry_run and pending:
             # What this step reads is not there yet, so its key cannot be known.
-            outcome = StepOutcome(step.name, "would run", 0.0, "after what it reads")
+            outcome = StepOutcome(step.name, "would run", 0.0, "its inputs are made first")
         else:
             outcome = _run_step(
                 step,
@@ -171,7 +171,7 @@ def _run_step(
     resume = not again and state.is_started(step.name, key)
     has_run = state.has_run(step.name)
     reason = (
-        "as asked for" if again
+        "asked for with `--from`" if again
         else "unfinished, or outputs changed" if resume
         else "options or inputs changed" if has_run
         else ""
