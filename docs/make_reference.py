@@ -24,6 +24,10 @@ def reference() -> str:
         "# Commands\n",
         "Made from the program by `python docs/make_reference.py`; every option is a field of a",
         "dataclass in `yt8m_ensemble/options/`, by whose name the Python call takes it.",
+        "\nBefore a command's name, as in `yt8m-ens --quiet run RECIPE`:\n",
+        "| option | meaning |",
+        "|---|---|",
+        *map(_row, cli.params),
     ]
     for name, command in _leaves(cli, ""):
         parts += [f"\n## {name}\n", click.unstyle(command.help or "").strip(), ""]

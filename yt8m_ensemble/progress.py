@@ -16,7 +16,7 @@ class Progress(Protocol):
         Args:
             task: What is being done, e.g. `train moe2`; a new text starts a new bar.
             done: Units done so far.
-            total: Units in all; `None` if unknown.
+            total: Units in all, perhaps estimated; `None` if unknown.
             unit: Name of the unit, e.g. `examples`.
             note: A short line beside the bar, e.g. the loss.
         """

@@ -2,7 +2,10 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from tests.builders.terminals import make_terminal
 from yt8m_ensemble.cli import render
 from yt8m_ensemble.errors import GraphError
 
@@ -55,14 +58,36 @@ def test_without_json_tables_are_the_result(capsys):
     assert output.err == ""
 
 
-def test_progress_is_silent_for_two_seconds_and_then_prints_lines(capsys, monkeypatch):
-    now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    with render.ProgressBar() as progress:
-        progress("work", 0, 100, unit="steps")
-        now = 1.9
-        progress("work", 1, 100, unit="steps")
-        assert capsys.readouterr().err == ""
-        now = 10.0
-        progress("work", 50, 100, unit="steps", note="loss 1")
-    assert capsys.readouterr().err == "work: 50/100 steps, 5.0 steps/s, 10 s left loss 1\n"
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.data(),
+    num_columns=st.integers(1, 12),
+    names=st.lists(st.text("ab/_", min_size=1, max_size=120), max_size=3),
+)
+def test_a_table_of_any_size_fits_80_columns(monkeypatch, data, num_columns, names):
+    cells = st.lists(
+        st.text("0123456789.+", min_size=1, max_size=22),
+        min_size=num_columns - 1,
+        max_size=num_columns - 1,
+    )
+    rows = [[name, *data.draw(cells)] for name in names]
+    table = render.Table("t", ["member", *data.draw(cells)], rows)
+    with monkeypatch.context() as patch:
+        screen = make_terminal(patch, 80)
+        render.print_tables([table], "", to_stderr=False)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = {word for line in lines for word in line.split()}
+    for row in (table.columns, *rows):
+        assert shown.issuperset(row[1:])  # numbers are never folded
+        assert "".join(row[0][:1]) in screen.getvalue()
+
+
+def test_a_table_that_is_too_wide_repeats_its_first_column(monkeypatch):
+    screen = make_terminal(monkeypatch, 80)
+    columns = ["file", *(f"a column {n}" for n in range(9))]
+    rows = [["runs/one", *"123456789"], ["runs/two", *"abcdefghi"]]
+    render.print_tables([render.Table("t", columns, rows)], "", to_stderr=False)
+    text = screen.getvalue()
+    assert text.count("runs/one") == text.count("runs/two") == 2
+    assert text.count("a column 8") == 1

@@ -1,4 +1,4 @@
-"""Every command explains itself: help, an example, a line in the README."""
+"""Every command explains itself: help, an example, a place in the README, a line of its own."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 
 from yt8m_ensemble.cli.root import cli
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+OVERVIEW = (ROOT / "docs" / "overview.md").read_text()
 LEAVES = sorted(
     (f"{name} {leaf}" if leaf else name, command)
     for name, group in cli.commands.items()
@@ -19,10 +21,11 @@ LEAVES = sorted(
 
 
 @pytest.mark.parametrize(("name", "command"), LEAVES, ids=[name for name, _ in LEAVES])
-def test_a_command_has_help_and_an_example_and_a_line_in_the_readme(name, command):
+def test_a_command_has_help_and_an_example_and_a_line_of_its_own(name, command):
     assert command.help
     assert f"yt8m-ens {name}" in (command.epilog or "")
     assert f"`{name.split()[0]}`" in README
+    assert f"\n| `{name.split()[0]}` | " in OVERVIEW
     for parameter in command.params:
         assert isinstance(parameter, click.Argument) or parameter.help, parameter.name
 

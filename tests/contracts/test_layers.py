@@ -50,14 +50,14 @@ def test_the_checker_sees_an_import_that_is_not_allowed(tmp_path, module, import
     assert f"{contract} BROKEN" in done.stdout
 
 
-def test_the_readme_shows_the_layers():
+def test_the_page_on_the_design_shows_the_layers():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = contracts["contracts"][0]["layers"]
-    text = " ".join((ROOT / "README.md").read_text().replace("`", "").split())
+    text = " ".join((ROOT / "docs" / "design.md").read_text().replace("`", "").split())
     assert " → ".join(layers) in text
 
 
-@pytest.mark.parametrize(("package", "room"), [("matplotlib", "plotting"), ("rich", "cli.render")])
+@pytest.mark.parametrize(("package", "room"), [("matplotlib", "plotting"), ("rich", "cli")])
 def test_one_room_alone_imports_the_package(package, room):
     graph = grimp.build_graph("yt8m_ensemble", include_external_packages=True, cache_dir=None)
     found = graph.find_modules_that_directly_import(package)

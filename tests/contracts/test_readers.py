@@ -24,6 +24,7 @@ FUZZED = {
     "data/diagnosis.py": {"tfrecord"},
     "data/ground_truth.py": {"labels-csv"},
     "data/reading.py": {"tfrecord"},
+    "data/record_count.py": {"tfrecord"},
     "data/record_info.py": {"tfrecord"},
     "graphs/frozen_graph.py": {"frozen-graph"},
     "graphs/meta_files.py": {"meta-graph"},

@@ -391,8 +391,9 @@ def make_records(folder):
 
 def read_records(path):
     from tests.builders.records import FRAMES
-    from yt8m_ensemble.data import read_batches
+    from yt8m_ensemble.data import estimate_num_records, read_batches
 
+    estimate_num_records([str(path)])
     return list(read_batches([str(path)], features=FRAMES, num_classes=NUM_CLASSES, batch_size=2))
 
 

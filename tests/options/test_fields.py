@@ -9,8 +9,8 @@ import pytest
 
 import yt8m_ensemble.options as room
 from yt8m_ensemble.cli.root import cli
-from yt8m_ensemble.errors import ModelError, UsageError
-from yt8m_ensemble.options import Options, command, fields_of, option
+from yt8m_ensemble.errors import DataError, ModelError, UsageError
+from yt8m_ensemble.options import Options, command, fields_of, keywords, option
 from yt8m_ensemble.options.architectures import FAMILIES
 from yt8m_ensemble.options.field import checked
 
@@ -155,12 +155,36 @@ def test_a_command_is_called_by_keyword_and_describes_itself():
     assert str(inspect.signature(_double)).startswith("(*, progress:")
     assert "size: int, names: str | None = None" in str(inspect.signature(_double))
     assert "Args:\n    size: How many.\n    names: Which." in str(_double.__doc__)
+    assert str(_double.__doc__).endswith("\n\nReturns:\n    The double.")
     with pytest.raises(UsageError, match="`--size`: expected an integer of at least 1, got 0"):
         _double(size=0)
     with pytest.raises(UsageError, match="`--size`: expected an integer of at least 1, got 1000"):
         _double(size=10**400)
     with pytest.raises(TypeError, match="membrs"):
         _double(membrs=3)  # type: ignore[call-arg]
+
+
+def test_options_beside_a_path_are_described_before_what_may_be_raised():
+    @keywords(_Options)
+    def read(path: str, options: _Options | None = None) -> int:
+        """Read.
+
+        Args:
+            path: Where it is.
+            options: How to read; a
+                line more.
+
+        Raises:
+            DataError: Always.
+        """
+        msg = f"{path} {options}"
+        raise DataError(msg)
+
+    head, raised = str(read.__doc__).split("\n\nRaises:\n")
+    assert "Args:\n    path: Where it is.\n    size: How many.\n    names: Which." in head
+    assert raised == "    DataError: Always."
+    with pytest.raises(DataError, match=r"here .*size=2"):
+        read("here", size=2)
 
 
 def test_an_architecture_of_ones_own_needs_no_annotations():

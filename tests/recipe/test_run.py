@@ -73,6 +73,8 @@ def test_a_run_ends_with_a_report_and_a_verified_bundle(done):
     _, result = done
     (report,) = result.reports
     assert set(statuses(result).values()) == {"ran"}
+    assert [step.number for step in result.steps] == [*range(1, len(result.steps) + 1)]
+    assert {step.num_steps for step in result.steps} == {len(result.steps)}
     assert Path(report.bundle).exists()
     assert [row.name for row in report.rows[:4]] == [
         "a",
@@ -127,6 +129,7 @@ def test_what_is_done_is_not_done_again(done):
     path, first = done
     again = run_recipe(load_recipe(str(path)))
     assert set(statuses(again).values()) == {"done before"}
+    assert {step.reason for step in again.steps} == {"inputs and options unchanged"}
     assert again.reports == first.reports
 
 
@@ -140,6 +143,8 @@ def test_a_changed_option_is_refused_without_force(done):
             "would run",
         ),
     }
+    reasons = [step.reason for step in run_recipe(changed, dry_run=True).steps]
+    assert reasons[-5:] == ["options or inputs changed", *["its inputs are made first"] * 4]
     with pytest.raises(OutputExistsError, match="Step 'e/tune-weights' ran before") as caught:
         run_recipe(changed)
     assert caught.value.step == "e/tune-weights"
@@ -157,14 +162,17 @@ def test_an_interrupted_step_is_resumed(done):
         pass
 
     def stop(task, *_, **__):
-        if task.startswith("predict"):
+        if task.endswith(" e/predict: predict"):
             raise Stop
 
     with pytest.raises(Stop):
         run_recipe(recipe, from_step="e/predict", force=True, progress=stop)
-    resumed = statuses(run_recipe(recipe))
+    result = run_recipe(recipe)
+    resumed = statuses(result)
     assert resumed["e/predict-last"] == "done before"
     assert resumed["e/predict"] == "ran"
+    (reason,) = [step.reason for step in result.steps if step.name == "e/predict"]
+    assert reason == "unfinished, or outputs changed"
 
 
 def test_damage_to_an_output_is_noticed(done):

@@ -23,6 +23,7 @@ def test_scores_come_back(tmp_path, dtype, as_labels):
     with yt.open_predictions(path) as file:
         assert file.members == ("model",)
         assert file.video_ids.tolist() == ids.tolist()
+        assert file.video_ids.dtype.metadata is None  # else `np.savez` warns
         np.testing.assert_array_equal(file.scores(0), scores.astype(np.float32))
         assert file.labels is not None
         np.testing.assert_array_equal(file.labels.to_dense(), LABELS)

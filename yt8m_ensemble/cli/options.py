@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import click
 
+from yt8m_ensemble.cli.progress_bar import command_progress
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -196,9 +198,7 @@ class Given:
         Returns:
             Its result.
         """
-        from yt8m_ensemble.cli import render
-
-        with render.ProgressBar() as progress:
+        with command_progress() as progress:
             return step.run(self.options(step.options, progress=progress, **decided))
 
     def emit(self, result: object, *, tables: Sequence[Table] = (), text: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Everything that people see: tables, JSON, progress bars. The only user of rich.
+"""What people read of results: tables, closing texts, JSON.
 
 Holds no rule of any command: a command hands over a result and the tables that show it.
 """
@@ -6,8 +6,6 @@ Holds no rule of any command: a command hands over a result and the tables that 
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,15 +15,16 @@ import click
 from yt8m_ensemble.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.table import Table as RichTable
 
     from yt8m_ensemble.casting import CastReport
 
-SHOW_AFTER_S = 2.0
-LINE_EVERY_S = 10.0
+GAP, EDGES = 3, 4
+"""Columns of the screen between two columns of a table, and beside it."""
+LEAST_FIRST = 16
+"""The first column is folded to no fewer than these before a table is printed in parts."""
 
 
 @dataclass(frozen=True)
@@ -102,78 +101,14 @@ def cast_table(casts: Sequence[CastReport]) -> Table:
     return Table("Stored in fewer bits", columns, rows)
 
 
-class ProgressBar:
-    """Show progress on standard error once a task has run for over two seconds.
-
-    On a terminal a bar with rate and time left; elsewhere a plain line every ten seconds. An
-    instance is a `Progress` callable, used as a context manager.
-    """
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._bar: RichProgress | None = None
-        self._task: TaskID | None = None
-        self._name: str | None = None
-        self._started = self._last_line = 0.0
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def __call__(
-        self, task: str, done: float, total: float | None, *, unit: str = "", note: str = ""
-    ) -> None:
-        """Report progress; see `values.Progress`."""
-        now = time.monotonic()
-        if task != self._name:
-            self._close()
-            self._name, self._started, self._last_line = task, now, now
-        elapsed = now - self._started
-        if elapsed < SHOW_AFTER_S:
-            return
-        rate = f"{done / elapsed:,.1f} {unit}/s"
-        if self._terminal:
-            self._draw(task, done, total, f"{rate} {note}")
-        elif now - self._last_line >= LINE_EVERY_S:
-            self._last_line = now
-            of = f"/{total:,.0f}" if total else ""
-            left = f", {elapsed * (total - done) / done:,.0f} s left" if total and done else ""
-            click.echo(f"{task}: {done:,.0f}{of} {unit}, {rate}{left} {note}".rstrip(), err=True)
-
-    def _draw(self, task: str, done: float, total: float | None, note: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(task, total=total or 0, note=note)
-        if self._task is not None:
-            self._bar.update(self._task, completed=done, total=total or done, note=note)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        self._bar = self._task = self._name = None
-
-
 def print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> None:
-    """Print tables and a closing text, on standard output or standard error."""
+    """Print tables and a closing text, on standard output or standard error.
+
+    On a terminal a table that is too wide is printed in parts, each with its first column again.
+    """
     if tables:
-        from rich import box
         from rich.console import Console
         from rich.markup import escape
-        from rich.table import Table as RichTable
 
         console = Console(stderr=to_stderr, highlight=False)
         if not console.is_terminal:
@@ -182,13 +117,42 @@ def print_tables(tables: Sequence[Table], text: str, *, to_stderr: bool) -> None
         for table in tables:
             # A title inside the table would be folded to its width.
             console.print(escape(printable(table.title)))
-            drawn = RichTable(box=box.SIMPLE_HEAD)
-            for position, column in enumerate(table.columns):
-                drawn.add_column(
-                    escape(printable(column, keep="")), justify="left" if position == 0 else "right"
-                )
-            for row in table.rows:
-                drawn.add_row(*(escape(printable(cell, keep="")) for cell in row))
-            console.print(drawn)
+            for part in _fit(table, console.width):
+                console.print(part)
     if text:
         click.echo(printable(text), err=to_stderr)
+
+
+def _fit(table: Table, width: int) -> Iterator[RichTable]:
+    """Yield a table as drawings that are no wider than a width; cells alone too wide are folded."""
+    from rich import box
+    from rich.cells import cell_len
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    rows = [[printable(cell, keep="") for cell in row] for row in (table.columns, *table.rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    room = width - EDGES
+    beside = room - sum(widths[1:]) - GAP * len(widths[1:])
+    first = min(widths[0], beside if beside >= LEAST_FIRST else room // 2)
+    groups: list[list[int]] = [[]]
+    left = room - first
+    for position, wanted in list(enumerate(widths))[1:]:
+        needed = min(wanted, room - first - GAP) + GAP
+        if needed > left:
+            groups.append([])
+            left = room - first
+        groups[-1].append(position)
+        left -= needed
+    for group in groups:
+        drawn = RichTable(box=box.SIMPLE_HEAD)
+        for position in (0, *group):
+            drawn.add_column(
+                escape(rows[0][position]),
+                justify="right" if position else "left",
+                overflow="fold",
+                max_width=min(widths[position], room - first - GAP) if position else first,
+            )
+        for row in rows[1:]:
+            drawn.add_row(*(escape(row[position]) for position in (0, *group)))
+        yield drawn

@@ -68,14 +68,16 @@ _FILE_ERRORS = {
     }
 )
 @click.version_option(__version__, prog_name="yt8m-ens")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress, only results and errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(*, debug: bool) -> None:
+def cli(*, quiet: bool, debug: bool) -> None:
     """Turn trained YouTube-8M classifiers into the best single file to ship.
 
     Train single models, average ranges of their checkpoints, merge them into one float16 graph,
     tune the mixture weights against GAP, and package what the challenge's official reader loads.
     """
-    del debug  # read in `main`, where errors arrive
+    # Read in `main`, where errors arrive, and where progress is shown.
+    del debug, quiet
 
 
 cli.add_command(select)

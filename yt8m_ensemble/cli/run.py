@@ -59,16 +59,17 @@ def run(
         msg = "Missing argument 'RECIPE'. Recipes to start from are in `recipes/`."
         raise click.UsageError(msg)
     from yt8m_ensemble.cli import render
+    from yt8m_ensemble.cli.progress_bar import command_progress
     from yt8m_ensemble.recipe import load_recipe, run_recipe
 
-    with render.ProgressBar() as progress:
+    with command_progress() as progress:
         result = run_recipe(
             load_recipe(recipe, options.parse_pairs(overrides, option="--set")),
             from_step=from_step,
             force=force,
             dry_run=dry_run,
             progress=progress,
-            on_step=_report_step,
+            on_step=lambda outcome: progress.say(_line(outcome)),
         )
     tables = [_table(report) for report in result.reports]
     text = "\n".join(map(_closing, result.reports))
@@ -77,26 +78,31 @@ def run(
     render.emit(result, as_json=as_json, tables=tables, text=text)
 
 
-def _report_step(outcome: StepOutcome) -> None:
-    took = f"  {outcome.elapsed_s:.1f} s" if outcome.elapsed_s else ""
-    click.echo(f"{outcome.name}: {outcome.status}{took}", err=True)
+def _line(outcome: StepOutcome) -> str:
+    from yt8m_ensemble.cli.progress_bar import format_duration
+
+    step = f"[{outcome.number}/{outcome.num_steps}] {outcome.name}"
+    took = f" in {format_duration(outcome.elapsed_s)}" if outcome.status == "ran" else ""
+    status = "skipped" if outcome.status == "done before" else outcome.status
+    return f"{step}: {status}{took}{f', {outcome.reason}' if outcome.reason else ''}"
 
 
 def _table(report: EnsembleReport) -> Table:
     from yt8m_ensemble.cli.render import Table, format_bytes
 
-    rows = [[row.name, *(f"{gap:.5f}" for gap in row.gaps), row.note] for row in report.rows]
+    rows = [[row.name, *(f"{gap:.5f}" for gap in row.gaps)] for row in report.rows]
     sizes = ", ".join(f"{name} {format_bytes(size)}" for name, size in report.sizes.items())
     title = (
         f"{report.name}: GAP@20 on {report.num_videos:,} videos that nothing was tuned on "
         f"(standard error {report.gap_error:.4f})\n{sizes}"
     )
-    return Table(title, ["", *report.columns, "mixture"], rows)
+    return Table(title, ["", *report.columns], rows)
 
 
 def _closing(report: EnsembleReport) -> str:
+    notes = [f"{row.name}: {row.note}" for row in report.rows if row.note]
     gains = [
         f"packaged over {rival}: {gain:+.5f}, paired 95 % interval [{low:+.5f}, {high:+.5f}]"
         for rival, (gain, low, high) in report.gains.items()
     ]
-    return "\n".join([*gains, f"verified: {report.bundle}", ""])
+    return "\n".join([*notes, *gains, f"verified: {report.bundle}", ""])

@@ -16,6 +16,7 @@ from yt8m_ensemble.data.reading import (
     survey_records,
     training_dataset,
 )
+from yt8m_ensemble.data.record_count import estimate_num_records
 from yt8m_ensemble.data.record_info import RecordInfo, read_record_info, read_video_ids
 from yt8m_ensemble.data.record_labels import read_labels
 from yt8m_ensemble.data.shards import sample_shards, shard_paths
@@ -45,6 +46,7 @@ __all__ = [
     "draw_video",
     "encode_frames",
     "encode_means",
+    "estimate_num_records",
     "explained_errors",
     "fetch_ahead",
     "make_world",

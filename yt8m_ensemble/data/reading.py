@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.data.census import Census, describe_empty
 from yt8m_ensemble.data.diagnosis import RECORD_OVERHEAD, check_records, check_size
 from yt8m_ensemble.data.parsing import READ_ERRORS, parse_records
+from yt8m_ensemble.data.record_count import estimate_num_records
 from yt8m_ensemble.errors import DataError
 
 if TYPE_CHECKING:
@@ -141,6 +143,11 @@ class BatchReader:
             .prefetch(1)
             .with_options(_OPTIONS)
         )
+
+    @cached_property
+    def estimated_videos(self) -> int | None:
+        """About how many videos a pass reads; `None` if the files do not tell."""
+        return estimate_num_records(self._paths)
 
     def __iter__(self) -> Iterator[Batch]:
         """Read from the first record on.

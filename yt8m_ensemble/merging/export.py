@@ -46,7 +46,7 @@ def export_inference_model(
         plan: Which tensor goes where, in which dtype.
         graph: What `build_merged_graph` made of them.
         force: Replace an existing directory.
-        progress: Called with the number of bytes written.
+        progress: Called with the number of megabytes written.
 
     Returns:
         What casting did to each tensor that was cast.
@@ -94,7 +94,7 @@ def export_inference_model(
                     tables |= {f"{name}/{kind}": table for kind, table in coded.tables.items()}
                     casts.append(report)
                 done += tensor.nbytes
-                progress("merge", done, plan.nbytes, unit="bytes")
+                progress("merge", done / 1e6, plan.nbytes / 1e6, unit="MB")
         write_meta_graph(graph, f"{prefix}.meta")
         Path(part, "model_flags.json").write_text(_flags(members, plan), encoding="utf-8")
     return tuple(casts)

@@ -10,6 +10,7 @@ Signature and the "Args" of the docstring come from the options class. Runs noth
 """
 
 import inspect
+import re
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import (
@@ -28,6 +29,9 @@ from yt8m_ensemble.options.field import Options, fields_of
 P = ParamSpec("P")
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
 R = TypeVar("R")
+
+_AFTER_ARGS = re.compile(r"\n+(?=(?:Returns|Yields|Raises|Examples):\n)")
+_OPTIONS_ENTRY = re.compile(r"\n    options: .*(?:\n {8}.*)*")
 
 
 class Command(Generic[P, O, R]):
@@ -98,11 +102,9 @@ def _documented(text: str, options: Callable[..., Options]) -> str:
     described = fields_of(options)
     entries = [f"    {name}: {item.help}" for name, item in described.items()]
     entries.append("    progress: Called as the work advances; see `Progress`.")
-    if "\nArgs:\n" in text:
-        head, _, rest = text.partition("\n\nReturns:\n")
-        return "\n".join([head.rstrip(), *entries]) + ("\n\nReturns:\n" + rest if rest else "\n")
-    sections = "\n".join(["Args:", *entries])
-    for head in ("Returns:", "Yields:", "Raises:", "Examples:"):
-        if f"\n{head}\n" in text:
-            return text.replace(f"\n{head}\n", f"\n{sections}\n\n{head}\n", 1)
-    return f"{text}\n\n{sections}\n"
+    head, *rest = _AFTER_ARGS.split(text, maxsplit=1)
+    if "\nArgs:\n" in head:
+        head = _OPTIONS_ENTRY.sub("", head).rstrip()  # the caller passes its fields instead
+    else:
+        head = f"{head.rstrip()}\n\nArgs:"
+    return "\n\n".join(["\n".join([head, *entries]), *rest])

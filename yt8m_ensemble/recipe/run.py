@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from yt8m_ensemble import __version__, files
@@ -31,11 +31,17 @@ class StepOutcome:
         name: The step.
         status: Whether it ran.
         elapsed_s: Seconds it took; 0 if it did not run.
+        reason: Why it ran, or did not.
+        number: Its place among the steps, from 1.
+        num_steps: How many there are.
     """
 
     name: str
     status: Status
     elapsed_s: float
+    reason: str = ""
+    number: int = 0
+    num_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,19 +111,20 @@ def run_recipe(
         )
     outcomes: list[StepOutcome] = []
     pending = False
-    for position, step in enumerate(steps):
+    for number, step in enumerate(steps, 1):
         if dry_run and pending:
             # What this step reads is not there yet, so its key cannot be known.
-            outcome = StepOutcome(step.name, "would run", 0.0)
+            outcome = StepOutcome(step.name, "would run", 0.0, "its inputs are made first")
         else:
             outcome = _run_step(
                 step,
                 state,
-                again=position >= start,
+                again=number > start,
                 force=force,
                 dry_run=dry_run,
-                progress=progress,
+                progress=_within(progress, f"[{number}/{len(steps)}] {step.name}"),
             )
+        outcome = replace(outcome, number=number, num_steps=len(steps))
         pending = pending or outcome.status == "would run"
         outcomes.append(outcome)
         on_step(outcome)
@@ -125,14 +132,25 @@ def run_recipe(
     out = recipe.out.rstrip("/")
     page = f"{out}/report.html"
     if not dry_run:
+        progress("compute the results", 0, None)
         reports = tuple(
             report_ensemble(table, Layout(f"{out}/{table.name}", table.name))
             for table in recipe.ensembles
         )
         if any(outcome.status == "ran" for outcome in outcomes) or not files.exists(page):
-            progress("report", 0, None)
-            make_report(runs=[out], out=page, force=True)
+            make_report(runs=[out], out=page, force=True, progress=progress)
     return RecipeResult(recipe.path, recipe.out, tuple(outcomes), reports, page)
+
+
+def _within(progress: Progress, step: str) -> Progress:
+    """Return a progress that names the step before each of its tasks."""
+
+    def report(
+        task: str, done: float, total: float | None, *, unit: str = "", note: str = ""
+    ) -> None:
+        progress(f"{step}: {task}", done, total, unit=unit, note=note)
+
+    return report
 
 
 def _run_step(
@@ -146,13 +164,21 @@ def _run_step(
     Raises:
         OutputExistsError: If it has run with other options or inputs and `force` is not set.
     """
+    progress("check", 0, None)
     key = state.key(step.options, step.inputs())
     if not again and state.is_done(step.name, key):
-        return StepOutcome(step.name, "done before", 0.0)
+        return StepOutcome(step.name, "done before", 0.0, "inputs and options unchanged")
     resume = not again and state.is_started(step.name, key)
+    has_run = state.has_run(step.name)
+    reason = (
+        "asked for with `--from`" if again
+        else "unfinished, or outputs changed" if resume
+        else "options or inputs changed" if has_run
+        else ""
+    )  # fmt: skip
     if dry_run:
-        return StepOutcome(step.name, "would run", 0.0)
-    if state.has_run(step.name) and not resume and not force:
+        return StepOutcome(step.name, "would run", 0.0, reason)
+    if has_run and not resume and not force:
         msg = (
             f"Step '{step.name}' ran before with other options or inputs; running it again "
             "replaces what it wrote. Pass `--force`, or another `--set out=DIR`."
@@ -164,4 +190,4 @@ def _run_step(
     result = step.run(Call(force=force or resume, resume=resume, progress=progress))
     elapsed = time.monotonic() - started
     state.finish(step.name, key, step.outputs(), elapsed_s=elapsed, result=step.summarize(result))
-    return StepOutcome(step.name, "ran", elapsed)
+    return StepOutcome(step.name, "ran", elapsed, reason)

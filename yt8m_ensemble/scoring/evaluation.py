@@ -17,12 +17,12 @@ from yt8m_ensemble.scoring.members import finite_mixed, scoring_reader, start_ru
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.data import Batch, BatchReader
+    from yt8m_ensemble.data import BatchReader
     from yt8m_ensemble.options import EvalOptions
     from yt8m_ensemble.scoring.targets import Target
 
@@ -92,7 +92,7 @@ def scored_batches(
 
 def _scored(
     runner: GraphRunner,
-    reader: Iterable[Batch],
+    reader: BatchReader,
     members: Sequence[str],
     *,
     task: str,
@@ -105,7 +105,7 @@ def _scored(
     ):
         yield scores, videos.labels
         done += len(videos.labels)
-        progress(task, done, None, unit="videos")
+        progress(task, done, reader.estimated_videos, unit="videos")
 
 
 class Evaluator:

@@ -74,6 +74,7 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
         )
         labels = replace(opened.labels, video_ids=opened.video_ids)
         members = [opened.members.index(name) for name in mixture.names]
+        options.progress("compare members", 0, None)
         comparison = compare_members(candidates.select_members(members), labels, mixture)
         named = (replace(one, name=names.get(one.class_id, "")) for one in comparison.classes)
         comparison = replace(comparison, classes=tuple(named))
@@ -96,6 +97,7 @@ def _test_pairs(options: CompareOptions) -> CompareResult:
             for side, opened in enumerate(sets)
         ]
     labels = [one if one == other else f"{one} -> {other}" for one, other in pairs]
+    options.progress("test for equivalence", 0, None)
     found = {
         label: assess_equivalence(
             first.candidates(), second.candidates(), margin=options.margin, seed=options.seed

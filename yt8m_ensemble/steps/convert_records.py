@@ -70,7 +70,7 @@ def convert_predictions(options: ConvertPredictionsOptions) -> Converted:
     wrapped in a list of one, as the starter code's exported models answer.
 
     Returns:
-        What was written: pairs by falling confidence, equal ones by class.
+        What was written; pairs stand by falling confidence, equal ones by class.
 
     Raises:
         DataError: If a line is no prediction or repeats a video; carries `path` and `line`.

@@ -252,7 +252,7 @@ def _copy_with_weights(
             for name, spec in specs.items():
                 writer.add(name, held[name] if name in held else source.read(name))
                 done += spec.nbytes
-                progress("package", done, total, unit="bytes")
+                progress("package", done / 1e6, total / 1e6, unit="MB")
     content = files.read_bytes(path)
     if constants:
         replace_mixture_constants(meta.graph_def, held)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from yt8m_ensemble import files
-from yt8m_ensemble.data import shard_paths
+from yt8m_ensemble.data import estimate_num_records, shard_paths
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.inference import score_ahead
 from yt8m_ensemble.loading.model import open_models
@@ -182,11 +182,12 @@ def _in_memory(options: PredictOptions) -> Predictions:
     with _scorer(options) as (scorer, paths), scorer:
         ids, scores, labels = [], [], []
         batches = scorer.batches(paths, batch_size=options.batch_size)
+        total = estimate_num_records(paths)
         for videos, found in score_ahead(batches, scorer.members_of):
             ids.append(videos.video_ids)
             scores.append(found)
             labels.append(videos.labels)
-            options.progress("predict", sum(map(len, ids)), None, unit="videos")
+            options.progress("predict", sum(map(len, ids)), total, unit="videos")
         classes = scorer.num_classes
         video_ids = np.concatenate(ids) if ids else np.zeros(0, "S1")
         shape = (len(scorer.members), 0, classes)
@@ -228,6 +229,8 @@ def _score(
     wanted = list(paths) if text or store is None else store.missing
     resumed = store.num_resumed if store else 0
     done = 0 if text else resumed
+    left = estimate_num_records(wanted)
+    total = None if left is None else done + left
 
     def run(videos: PooledVideos) -> tuple[Any, Any]:
         if text and store:
@@ -241,7 +244,7 @@ def _score(
         if store:
             store.write(videos, members, path=wanted[videos.shard])
         done += len(videos.video_ids)
-        options.progress("predict", done, None, unit="videos")
+        options.progress("predict", done, total, unit="videos")
     return done, resumed
 
 

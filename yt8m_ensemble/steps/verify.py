@@ -15,7 +15,7 @@ import numpy as np
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.constants import FLAGS_FILE, INFERENCE_MODEL, SAVED_MODEL_FILE
-from yt8m_ensemble.data import read_batches, read_serialized
+from yt8m_ensemble.data import estimate_num_records, read_batches, read_serialized
 from yt8m_ensemble.errors import BundleError, GraphError, ModelError
 from yt8m_ensemble.graphs import (
     GraphReport,
@@ -380,7 +380,7 @@ def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comp
                 stored_scores(against, num_classes=num_classes, mixture=trial.archive.mixture)
             )
         comparer = Comparer(expected, num_classes=num_classes, margin=trial.margin)
-        done = 0
+        done, total = 0, estimate_num_records(trial.records)
         for batch in read_batches(
             trial.records,
             features=trial.archive.features,
@@ -390,5 +390,5 @@ def _compare(reader: FreshReader, trial: _Trial, *, against: str | None) -> Comp
             scores = reader.predict(batch.features, batch.num_frames)
             comparer.update(batch.video_ids, scores, batch.labels)
             done += len(scores)
-            trial.progress(f"verify in {trial.python}", done, None, unit="videos")
+            trial.progress(f"verify in {trial.python}", done, total, unit="videos")
         return comparer.result()

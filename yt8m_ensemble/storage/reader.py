@@ -141,9 +141,9 @@ class PredictionsFile:
             self.shards = tuple(name.decode() for name in names)
             self.num_videos = self.shard_ends[-1] if self.shard_ends else 0
             self._check_rows()
-            self.video_ids: NDArray[np.bytes_] = (
-                file["video_ids"][: self.num_videos] if self.num_videos else np.zeros(0, "S1")
-            )
+            ids = file["video_ids"][: self.num_videos] if self.num_videos else np.zeros(0, "S1")
+            # Without h5py's notes on the dtype, of which `np.savez` would warn.
+            self.video_ids: NDArray[np.bytes_] = ids.view(ids.dtype.str)
             self.is_complete = bool(file.attrs["complete"])
             self.command = str(file.attrs.get("command", "predict"))
 

@@ -11,7 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from yt8m_ensemble.checkpoints import find_steps, open_checkpoint, step_prefix
-from yt8m_ensemble.data import explained_errors, fetch_ahead, training_dataset
+from yt8m_ensemble.data import (
+    estimate_num_records,
+    explained_errors,
+    fetch_ahead,
+    training_dataset,
+)
 from yt8m_ensemble.errors import DataError, TrainingError, UsageError
 from yt8m_ensemble.metrics import (
     global_average_precision,
@@ -119,8 +124,8 @@ class _Run:
 
     def go(self, paths: Sequence[str], progress: Progress) -> Checkpoint:
         trainer, options = self._trainer, self._options
-        first, done, note, started = trainer.step, 0, "", time.monotonic()
-        total = (options.max_steps - first) * options.batch_size if options.max_steps else None
+        done, note, started = 0, "", time.monotonic()
+        total = self._num_examples(paths)
         own = self._cluster.share(paths)
         self._use_statistics(paths)
         if self._has_stalled():
@@ -158,6 +163,16 @@ class _Run:
             msg = f"The {len(own)} record files hold no record. Check `--train-data`."
             raise DataError(msg, paths=tuple(own))
         return self._save(last=True)
+
+    def _num_examples(self, paths: Sequence[str]) -> int | None:
+        """Return about how many examples this call trains on; `None` if nothing tells."""
+        options, ends = self._options, []
+        if options.max_steps:
+            ends.append((options.max_steps - self._trainer.step) * options.batch_size)
+        if options.num_epochs and self._trainer.num_replicas == 1:
+            num_videos = estimate_num_records(paths)
+            ends += [num_videos * options.num_epochs] if num_videos else []
+        return min(ends, default=None)
 
     def _use_statistics(self, paths: Sequence[str]) -> None:
         """Set what depends on the records: first biases, the input's mean, the cosine's length."""

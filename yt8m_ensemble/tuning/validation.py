@@ -131,6 +131,7 @@ class _Tuning:
             self._progress("tune", number + 1, len(self._folds) + 1, unit="fits")
             outside = np.setdiff1d(np.arange(self._inner.num_videos), fold)
             fits.append(self._fit(self._inner.select(outside)))
+        self._progress("choose and judge", 0, None)
         taken, chosen_by = self._choose(fits)
         judgements = [self._out_of_fold(fits, taken)] if fits else []
         bias, biased = self._try_bias(whole, fits, taken) if fits else (None, None)

@@ -294,7 +294,7 @@ class MixtureWeights:
 
     @property
     def factors(self) -> NDArray[np.float32]:
-        """What a graph multiplies members' scores by: shape `(M,)`, or `(M, C)` if by class."""
+        """Factors of members' scores in a graph, shape `(M,)`, or `(M, C)` by class."""
         return np.asarray(self.class_values or self.values, np.float32)
 
     @property
