@@ -57,7 +57,9 @@ class Scorer:
         """
         from yt8m_ensemble.tuning import kernels
 
-        return _ratio(kernels.sum_precisions(self._rank(values)), self.candidates.num_positives)
+        return _ratio(
+            kernels.sum_precisions(self._rank(values, self.linked)), self.candidates.num_positives
+        )
 
     def gap_of(self, mixed: NDArray[np.float32]) -> float:
         """Return the exact global average precision of scores mixed by any other means.
@@ -65,7 +67,10 @@ class Scorer:
         Args:
             mixed: One score for each candidate, shape `(n,)`, float32.
         """
-        return Scorer(self.candidates.with_scores(mixed), "probability").gap([1])
+        from yt8m_ensemble.tuning import kernels
+
+        ranked = self._rank([1], mixed[None])
+        return _ratio(kernels.sum_precisions(ranked), self.candidates.num_positives)
 
     def pool(self, values: ArrayLike) -> NDArray[np.int64]:
         """Return the candidates that a mixture pools, best first.
@@ -76,7 +81,9 @@ class Scorer:
         Returns:
             Their places among the candidates, at most `top_k` a video.
         """
-        return ((self._rank(values) & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
+        return ((self._rank(values, self.linked) & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(
+            np.int64
+        )
 
     def ranking(self, values: ArrayLike) -> Ranking:
         """Return a mixture's pooled pairs, best first.
@@ -89,7 +96,7 @@ class Scorer:
         owners = np.repeat(np.arange(held.num_videos, dtype=np.int32), np.diff(held.indptr))
         return Ranking(owners[pool], held.hits[pool], held.positives)
 
-    def _rank(self, values: ArrayLike) -> NDArray[np.uint64]:
+    def _rank(self, values: ArrayLike, linked: NDArray[np.float32]) -> NDArray[np.uint64]:
         from yt8m_ensemble.tuning import kernels
 
         held = self.candidates
@@ -101,7 +108,7 @@ class Scorer:
         weights = np.asarray(values, np.float32)
         count = kernels.fill_pool(
             held.indptr,
-            self.linked,
+            linked,
             weights,
             held.hits,
             held.top_k,

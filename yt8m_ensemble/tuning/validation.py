@@ -108,11 +108,12 @@ class _Tuning:
         self._inner_rows, self._outer_rows = inner, outer
         self._inner = candidates.select(inner)
         if settings.folds > len(inner):
-            msg = f"{settings.folds} folds of {len(inner)} videos would be empty. Lower `--folds`."
+            msg = (
+                f"{settings.folds} folds of {len(inner)} videos would be empty. Add videos, or "
+                "lower `yt8m-ens tune-weights --folds`."
+            )
             raise UsageError(msg, num_folds=settings.folds, num_videos=len(inner))
-        if not self._inner.num_positives:
-            msg = f"None of the {len(inner)} videos to tune on has a label; nothing can be scored."
-            raise PredictionsError(msg, num_videos=len(inner))
+        check_labeled(self._inner)
         self._folds = split_into_folds(
             video_ids[inner], num_folds=settings.folds, seed=settings.seed
         )
@@ -301,6 +302,23 @@ class _Tuning:
         return Scorer(self._inner, "probability").gap_of(apply_mixture(mixture)(self._inner))
 
 
+def check_labeled(candidates: Candidates) -> None:
+    """Refuse videos that have no label.
+
+    Args:
+        candidates: Of the videos to tune on.
+
+    Raises:
+        PredictionsError: If none has one.
+    """
+    if not candidates.num_positives:
+        msg = (
+            f"None of the {candidates.num_videos} videos to tune on has a label; nothing can be "
+            "scored."
+        )
+        raise PredictionsError(msg, num_videos=candidates.num_videos)
+
+
 def judge(
     name: str,
     scorers: Mapping[str, Scorer],
@@ -351,13 +369,14 @@ def _check_settings(settings: TuneSettings) -> None:
     """
     if settings.per_class and not settings.folds:
         msg = (
-            "Weights by class are only taken if GAP rises out of fold. Set `--folds` to 2 or more."
+            "Weights by class are only taken if GAP rises out of fold. Set "
+            "`yt8m-ens tune-weights --folds` to 2 or more."
         )
         raise UsageError(msg, num_folds=settings.folds)
     if settings.folds == 1 or not (settings.folds or settings.holdout):
         msg = (
             f"{settings.folds} folds and {settings.holdout:g} held out leave nothing to judge on. "
-            "Set `--folds` to 2 or more, or `--holdout` above 0."
+            "Set `yt8m-ens tune-weights --folds` to 2 or more, or `--holdout` above 0."
         )
         raise UsageError(msg, num_folds=settings.folds, holdout=settings.holdout)
 
