@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.search import NUM_THREADS
+from yt8m_ensemble.tuning.scoring import NUM_THREADS, Scorer
 from yt8m_ensemble.values import Progress, Space, no_progress
 
 if TYPE_CHECKING:
