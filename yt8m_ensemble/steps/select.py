@@ -68,7 +68,7 @@ def select_ensemble(options: SelectOptions) -> SelectResult:
         UsageError: If a size is missing, or nothing fits.
     """
     with _opened(options) as (opened, variants):
-        candidates, _ = opened.candidates(progress=options.progress)
+        candidates = opened.candidates(progress=options.progress)
         space = _best_space(candidates) if options.space == "auto" else options.space
         selection = select_members(
             candidates,
