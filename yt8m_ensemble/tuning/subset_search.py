@@ -182,7 +182,9 @@ class _SubsetSearch:
         highest = np.full(len(hits), -np.inf, np.float32)
         for variant in variants:
             scores = self._scorer.linked[variant.column]
-            middle = (scores[hits].mean() + scores[~hits].mean()) / 2
+            # Hits and misses count alike, or the many misses would decide.
+            sides = [side for side in (scores[hits], scores[~hits]) if len(side)]
+            middle = np.mean([side.mean() for side in sides])
             np.maximum(highest, (scores - middle) * self._signs, out=highest)
         return highest
 
@@ -241,7 +243,11 @@ class _SubsetSearch:
         self, nodes: Iterable[_Node | None], bound: float
     ) -> list[tuple[float, int, _Node]]:
         """Return the parts that may hold a better set; record those that are sets."""
-        listed = [node for node in nodes if node is not None]
+        listed = [
+            node
+            for node in nodes
+            if node and (len(node.fixed) < node.size or frozenset(node.fixed) not in self._gaps)
+        ]
         parts = []
         for node, gap in zip(listed, self.threads.map(self._gap, listed), strict=True):
             if len(node.fixed) == node.size:
