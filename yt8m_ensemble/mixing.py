@@ -13,7 +13,7 @@ import numpy as np
 from yt8m_ensemble.errors import MixtureWeightsError, ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-7
 """Scores are clipped to [EPSILON, 1 - EPSILON], rounded to float32, before a logarithm."""
+
+_BLOCK = 1 << 18  # scores
+
+_BLOCK = 1 << 18  # scores
 
 _LOW, _HIGH = np.float32(EPSILON), np.float32(1 - EPSILON)
 _ONE = np.float32(1)
@@ -65,7 +69,10 @@ def mix(
         >>> mix(pair, MixtureWeights.uniform(["a", "b"], space="geometric")).round(4)  # sqrt(0.45)
         array([[0.6708]], dtype=float32)
     """
-    return from_space(mix_in_space(scores, weights, class_ids=class_ids), weights.space)
+    mixed = mix_in_space(scores, weights, class_ids=class_ids)
+    for part in _parts(mixed):
+        mixed[part] = from_space(mixed[part], weights.space)
+    return mixed
 
 
 def mix_in_space(
@@ -109,8 +116,11 @@ def mix_in_space(
             )
             raise ShapeError(msg, weights=factors.shape[1], scores=scores[0].shape[-1])
     total = np.zeros(scores[0].shape, np.float32)
+    is_flat = total.ndim == 1
     for array, factor in zip(scores, factors, strict=True):
-        total += factor * to_space(array, weights.space)
+        for part in _parts(array):
+            own = factor[part] if is_flat and factor.size > 1 else factor
+            total[part] += own * to_space(array[part], weights.space)
     if weights.class_bias:
         total += class_bias(weights, scores[0].shape[-1], class_ids)
     if weights.temperature != 1:
@@ -203,6 +213,15 @@ def mix_ranks(
     total = np.zeros(scores[0].shape)
     for array, weight in zip(scores, values, strict=True):
         ordered = np.sort(array, axis=None)
-        middle = np.searchsorted(ordered, array, "left") + np.searchsorted(ordered, array, "right")
-        total += weight * (middle - 1) / (2 * max(array.size - 1, 1))
+        for part in _parts(array):
+            own = array[part]
+            middle = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
+            total[part] += weight * (middle - 1) / (2 * max(array.size - 1, 1))
     return total
+
+
+def _parts(array: NDArray[np.floating]) -> Iterator[slice]:
+    """Yield blocks of rows: what is computed on the way to a result stays small."""
+    rows = max(_BLOCK // max(array[:1].size, 1), 1)
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)

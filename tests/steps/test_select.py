@@ -35,7 +35,9 @@ def test_the_choice_is_written_as_mixture_weights(tmp_path, predictions):
     assert chosen.size_bytes <= 260  # float16: half of the given sizes
     weights = MixtureWeights.parse((tmp_path / "w.json").read_text(), path=out)
     assert weights.names == tuple(v.member for v in chosen.variants)
+    assert weights.values == result.selection.tuned.weights.values
     assert weights.details["size_bytes"] == chosen.size_bytes
+    assert weights.details["proof"]["is_proven"] is True
     assert set(weights.details["precisions"].values()) == {"float16"}
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
@@ -47,8 +49,27 @@ def test_the_command_shows_the_frontier(predictions):
     dry = CliRunner().invoke(cli, [*arguments, "--precisions", "float16,uint8", "--dry-run"])
     assert "a@uint8" in dry.output
     done = CliRunner().invoke(cli, [*arguments, "--json"])
-    assert json.loads(done.stdout)["selection"]["is_exact"] is True
-    assert "Chosen (every set considered):" in done.stderr
+    proof = json.loads(done.stdout)["selection"]["proof"]
+    assert (proof["is_proven"], proof["gap"]) == (True, 0)
+    assert "Chosen (proven best in sample):" in done.stderr
+    hasty = CliRunner().invoke(cli, [*arguments, "--seconds", "1e-9"])
+    assert "Chosen (best found; another set can be better by 0." in hasty.output
+
+
+def test_families_are_capped(predictions):
+    sizes = {"a": 1, "b": 1, "c": 1}
+    free = select_ensemble(predictions=[predictions], sizes=sizes)
+    assert len(free.selection.chosen.variants) > 1
+    renamed = predictions.replace("p.h5", "q.h5")
+    with PredictionsWriter(
+        renamed, members=["m-1", "m-2", "n"], digests="abc", num_classes=60
+    ) as writer:
+        writer.append(np.array([b"v%03d" % n for n in range(200)]), SCORES, LABELS)
+    sizes = {"m-1": 1, "m-2": 1, "n": 1}
+    capped = select_ensemble(predictions=[renamed], sizes=sizes, max_per_family=1)
+    assert capped.selection.proof.is_proven
+    families = [variant.family for variant in capped.selection.chosen.variants]
+    assert families.count("m") <= 1
 
 
 def test_sizes_count_what_stays_wide():

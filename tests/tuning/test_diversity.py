@@ -1,12 +1,14 @@
 """Comparisons of members against plain loops, and the sweep against the scorer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.metrics import average_precisions, global_average_precision, hit_at_one
 from yt8m_ensemble.mixing import mix
-from yt8m_ensemble.tuning import Scorer, collect_candidates
+from yt8m_ensemble.tuning import Scorer, collect_candidates, diversity, mapped
 from yt8m_ensemble.tuning.diversity import MIXTURE, compare_members
 from yt8m_ensemble.tuning.weight_sweep import sweep_weights
 from yt8m_ensemble.values import Labels, MixtureWeights
@@ -69,6 +71,18 @@ def test_listed_classes_carry_their_average_precisions(comparison):
         assert change.mixture == pytest.approx(after[change.class_id])
     gains = [(c.mixture - c.best_single) * c.num_positives for c in comparison.classes]
     assert gains == sorted(gains, reverse=True)
+
+
+def test_a_comparison_in_small_blocks_is_the_same(comparison, candidates, monkeypatch):
+    monkeypatch.setattr(mapped, "_LARGE", 1)
+    monkeypatch.setattr(mapped, "_BLOCK", 101)
+    monkeypatch.setattr(diversity, "_ROWS", 7)
+    monkeypatch.setattr(diversity, "_PAIRS", 50)
+    again = compare_members(candidates, Labels.from_dense(VIDEO_IDS, LABELS), WEIGHTS)
+    assert replace(again, pairs=()) == replace(comparison, pairs=())
+    for pair, other in zip(again.pairs, comparison.pairs, strict=True):
+        assert replace(pair, correlation=0) == replace(other, correlation=0)
+        assert pair.correlation == pytest.approx(other.correlation, abs=1e-12)
 
 
 @pytest.mark.parametrize("num_members", [1, 3])

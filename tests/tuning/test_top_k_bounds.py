@@ -1,5 +1,7 @@
 """The certified interval of top-K predictions always holds the GAP of the full scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,19 +11,21 @@ from hypothesis.extra import numpy as hnp
 from tests.builders.predictions import make_predictions
 from tests.tuning.test_candidates import dense_gap
 from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.metrics import top_k_classes
+from yt8m_ensemble.metrics import global_average_precision, top_k_classes
+from yt8m_ensemble.mixing import mix_in_space
 from yt8m_ensemble.tuning.candidates import collect_candidates
 from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.top_k_bounds import collect_top_k_bounds
+from yt8m_ensemble.tuning.top_k_bounds import bound_gap, collect_top_k
 from yt8m_ensemble.values import SPACES, Kept, MixtureWeights
 
 
-def truncate(scores, labels, kept, *, top_k=20):
+def truncate(scores, labels, kept):
+    """One block of what each member keeps."""
     members = []
     for member in scores:
         class_ids = top_k_classes(member, kept)
         members.append(Kept.exact(class_ids, np.take_along_axis(member, class_ids, axis=1)))
-    return collect_top_k_bounds([(members, labels)], names="abc"[: len(scores)], top_k=top_k)
+    return [(members, labels)]
 
 
 @st.composite
@@ -47,7 +51,7 @@ def test_the_interval_holds_the_dense_value(case, space):
     if not labels.any():
         return
     weights = MixtureWeights.normalized("abc"[: len(scores)], values.tolist(), space=space)
-    low, high = truncate(scores, labels, kept, top_k=top_k).gap_interval(weights)
+    low, high = bound_gap(truncate(scores, labels, kept), weights, top_k=top_k)
     dense = dense_gap(scores, labels, weights.values, space, top_k)
     assert low - 1e-12 <= dense <= high + 1e-12
 
@@ -59,9 +63,9 @@ def test_keeping_everything_closes_the_interval_and_more_narrows_it():
     widths = []
     for kept in (20, 30, 45, 60):
         truncated = truncate(scores, labels, kept)
-        low, high = truncated.gap_interval(weights)
+        low, high = bound_gap(truncated, weights)
         assert low - 1e-12 <= dense <= high + 1e-12
-        guessed = Scorer(truncated.guessed, "logit").gap(weights.values)
+        guessed = Scorer(collect_top_k(truncated, names="abc"), "logit").gap(weights.values)
         assert low <= guessed <= high
         widths.append(high - low)
     assert widths == sorted(widths, reverse=True)
@@ -70,26 +74,36 @@ def test_keeping_everything_closes_the_interval_and_more_narrows_it():
 
 def test_classes_that_no_mixture_can_need_are_left_out():
     scores, labels = make_predictions()
-    truncated = truncate(scores, labels, scores.shape[2])
+    found = collect_top_k(truncate(scores, labels, scores.shape[2]), names="abc")
     needed = collect_candidates([(scores, labels)], names="abc")
-    for candidates in (truncated.guessed, truncated.lowest, truncated.highest):
-        np.testing.assert_array_equal(candidates.class_ids, needed.class_ids)
+    np.testing.assert_array_equal(found.class_ids, needed.class_ids)
+    np.testing.assert_array_equal(found.scores, needed.scores)
     assert len(needed.class_ids) < 0.7 * labels.size
 
 
-def test_selected_videos_have_their_own_interval():
-    scores, labels = make_predictions()
-    rows = np.arange(0, 200, 3)
-    weights = MixtureWeights.uniform("abc")
-    part = truncate(scores, labels, 30).select(rows).gap_interval(weights)
-    assert part == truncate(scores[:, rows], labels[rows], 30).gap_interval(weights)
+@settings(deadline=None, max_examples=200)
+@given(cases(), st.data())
+def test_the_interval_holds_with_a_class_bias(case, data):
+    scores, labels, top_k, kept, values = case
+    if not labels.any():
+        return
+    bias = data.draw(hnp.arrays(np.float64, labels.shape[1], elements=st.floats(-3, 3)))
+    weights = MixtureWeights.normalized("abc"[: len(scores)], values.tolist(), space="logit")
+    weights = replace(weights, class_bias=tuple(bias.tolist()))
+    low, high = bound_gap(truncate(scores, labels, kept), weights, top_k=top_k)
+    mixed = mix_in_space(list(scores), weights)
+    dense = global_average_precision(mixed, labels, top_k=top_k)
+    assert low - 1e-12 <= dense <= high + 1e-12
 
 
 def test_bad_input_is_named():
     scores, labels = make_predictions(num_videos=5)
     with pytest.raises(PredictionsError, match=r"'a' keeps the top 10 .* GAP@20 needs 20") as few:
-        truncate(scores, labels, 10)
+        collect_top_k(truncate(scores, labels, 10), names="abc")
     assert few.value.details == {"member": "a", "kept": 10, "top_k": 20}
     kept = [Kept.exact(np.zeros((5, 60), np.int32), np.full((5, 60), np.nan, np.float32))]
     with pytest.raises(PredictionsError, match="'a' scores a class of a video as nan"):
-        collect_top_k_bounds([(kept, labels)], names="a")
+        collect_top_k([(kept, labels)], names="a")
+    by_class = MixtureWeights(("a",), (1.0,), "logit", class_values=((1.0,) * 60,))
+    with pytest.raises(PredictionsError, match="Weights by class cannot be judged"):
+        bound_gap([(kept, labels)], by_class)

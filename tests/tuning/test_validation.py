@@ -130,7 +130,7 @@ def test_weights_by_class_are_taken_only_if_gap_out_of_fold_rises(specialists):
 
 
 def test_weights_by_class_need_folds(candidates):
-    with pytest.raises(UsageError, match="Set `--folds` to 2 or more"):
+    with pytest.raises(UsageError, match="Set `yt8m-ens tune-weights --folds` to 2 or more"):
         tune(candidates, VIDEO_IDS, TuneSettings(folds=0, per_class=True))
 
 

@@ -30,13 +30,21 @@ def select(given: Given) -> None:
     if isinstance(result, SelectResult):
         frontier = [
             (describe_choice(c), format_bytes(c.size_bytes), f"{c.gap_in_sample:.5f}",
-             f"{c.gap_out_of_fold:.5f}", f"{c.gap_held_out:.5f}")
+             f"{c.gap_held_out:.5f}")
             for c in result.selection.frontier
         ]  # fmt: skip
-        columns = ("members", "size", "in sample", "out of fold", "held out")
+        columns = ("members", "size", "in sample", "held out")
         tables.append(Table("GAP against bytes", columns, frontier))
-        how = "every set considered" if result.selection.is_exact else "greedy with swaps"
-        text = f"Chosen ({how}): {describe_choice(result.selection.chosen)}."
+        proof, tuned = result.selection.proof, result.selection.tuned
+        how = (
+            "proven best in sample"
+            if proof.is_proven
+            else f"best found; another set can be better by {proof.gap:.5f} at most"
+        )
+        text = (
+            f"Chosen ({how}): {describe_choice(result.selection.chosen)}.\n"
+            f"{tuned.judgements[-1].verdict}"
+        )
         if any(not variant.is_measured for variant in result.variants):
             text += (
                 "\nAssumed scores are those of the member itself. Cache those of the stored model "

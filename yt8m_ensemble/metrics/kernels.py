@@ -61,7 +61,9 @@ def select_classes(scores: Any, top_k: int, kept: Any) -> int:
 def _fold(values: Any, maxima: Any) -> bool:
     # Fill in the maximum of each group; tell whether a value is nan.
     num_groups = len(maxima)
-    maxima[:] = values[:num_groups]
+    # Loops, not numpy's functions: these take numba seconds to compile, in every new installation.
+    for i in range(num_groups):
+        maxima[i] = values[i]
     has_nan = False
     for start in range(0, len(values), num_groups):
         piece = values[start : start + num_groups]
@@ -74,7 +76,9 @@ def _fold(values: Any, maxima: Any) -> bool:
 @compiled
 def _lower_bound(maxima: Any, top_k: int) -> Any:
     # A value that at least `top_k` maxima reach, and where halving finds one soon few more.
-    low, high = maxima.min(), maxima.max()
+    low = high = maxima[0]
+    for i in range(1, len(maxima)):
+        low, high = min(low, maxima[i]), max(high, maxima[i])
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         count = np.int32(0)

@@ -148,7 +148,19 @@ class SelectOptions(HoldoutOptions, ModelOptions, OutputOptions):
     space: Annotated[
         SpaceOrAuto,
         option("Where members are averaged; `auto` takes the best for all of them together."),
-    ] = "auto"
+    ] = "logit"
+    max_per_family: Annotated[
+        int | None,
+        option(
+            "Most members of one family; `netvlad-1` and `netvlad-2` are of the family `netvlad`.",
+            ge=1,
+            default="any number",
+        ),
+    ] = None
+    seconds: Annotated[
+        float,
+        option("Time to search; then the best set so far is taken, without a proof.", gt=0),
+    ] = 60.0
     out: Annotated[
         str | None, option("Mixture weights of the choice, to write.", metavar="W.json")
     ] = None

@@ -148,7 +148,7 @@ def frontier(points: Sequence[tuple[int, float, float]], chosen: int | None) -> 
     """Draw the best GAP for each number of bytes.
 
     Args:
-        points: Bytes, GAP out of fold, GAP held out, by rising bytes.
+        points: Bytes, GAP in sample, GAP held out, by rising bytes.
         chosen: Bytes of the choice.
 
     Returns:
@@ -157,7 +157,7 @@ def frontier(points: Sequence[tuple[int, float, float]], chosen: int | None) -> 
 
     def draw(_: Any, axes: Any) -> None:
         megabytes = [size / 1e6 for size, *_ in points]
-        for position, label in ((1, "out of fold"), (2, "held out")):
+        for position, label in ((1, "in sample"), (2, "held out")):
             style = member_style(position - 1)
             axes.plot(megabytes, [point[position] for point in points], **style, label=label)
         if chosen is not None:

@@ -82,7 +82,7 @@ def draw_selection(path: str, selection: Selection, *, max_bytes: float, force: 
     figure, (axes,) = _figure("GAP against bytes", columns=1)
     megabytes = [choice.size_bytes / 1e6 for choice in selection.frontier]
     lines: list[tuple[str, list[float]]] = [
-        ("out of fold", [choice.gap_out_of_fold for choice in selection.frontier]),
+        ("in sample", [choice.gap_in_sample for choice in selection.frontier]),
         ("held out", [choice.gap_held_out for choice in selection.frontier]),
     ]
     for label, gaps in lines:
@@ -90,13 +90,13 @@ def draw_selection(path: str, selection: Selection, *, max_bytes: float, force: 
     for choice, size in zip(selection.frontier, megabytes, strict=True):
         axes.annotate(
             f" {len(choice.variants)}",
-            (size, choice.gap_out_of_fold),
+            (size, choice.gap_in_sample),
             fontsize="small",
             va="top",
         )
     chosen = selection.chosen
     axes.plot(
-        chosen.size_bytes / 1e6, chosen.gap_out_of_fold, "o", ms=12, mfc="none", color="tab:red",
+        chosen.size_bytes / 1e6, chosen.gap_in_sample, "o", ms=12, mfc="none", color="tab:red",
         label=f"chosen: {describe_choice(chosen)}",
     )  # fmt: skip
     if max_bytes < 2 * chosen.size_bytes:

@@ -146,7 +146,7 @@ def _mixtures(weights: MixtureWeights) -> dict[str, MixtureWeights]:
 def _held_out(path: str, weights: MixtureWeights) -> Candidates:
     """Return the candidates of the videos that were not tuned on, members as in the weights."""
     with open_prediction_set([path]) as opened:
-        candidates, _ = opened.candidates(
+        candidates = opened.candidates(
             per_class=bool(weights.class_values), bias=weights.class_bias
         )
         _, held_out = split_videos(

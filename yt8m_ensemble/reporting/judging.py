@@ -209,7 +209,7 @@ def judge_sources(sources: Sources, *, margin: float, seed: int = 0) -> Judged:
 
 
 def _candidates(opened: PredictionSet, weights: MixtureWeights) -> Candidates:
-    found, _ = opened.candidates(per_class=bool(weights.class_values), bias=weights.class_bias)
+    found = opened.candidates(per_class=bool(weights.class_values), bias=weights.class_bias)
     return found.select_members([opened.members.index(name) for name in weights.names])
 
 

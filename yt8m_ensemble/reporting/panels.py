@@ -214,7 +214,11 @@ def _bytes(content: Content, key: str) -> Panel:
     ]
     if sizes.frontier:
         points = [
-            (int(c["size_bytes"]), float(c["gap_out_of_fold"]), float(c["gap_held_out"]))
+            (
+                int(c["size_bytes"]),
+                float(c.get("gap_in_sample", c.get("gap_out_of_fold"))),
+                float(c["gap_held_out"]),
+            )
             for c in sizes.frontier
         ]
         chosen = content.weights.details.get("size_bytes") if content.weights else None

@@ -67,7 +67,7 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
     names = read_vocabulary(options.vocabulary)
     with open_prediction_set(options.predictions, intersect=options.intersect) as opened:
         mixture = _mixture(opened, options)
-        candidates, truncated = opened.candidates(
+        candidates = opened.candidates(
             per_class=bool(mixture.class_values),
             bias=mixture.class_bias,
             progress=options.progress,
@@ -78,9 +78,7 @@ def compare_predictions(options: CompareOptions) -> CompareResult:
         comparison = compare_members(candidates.select_members(members), labels, mixture)
         named = (replace(one, name=names.get(one.class_id, "")) for one in comparison.classes)
         comparison = replace(comparison, classes=tuple(named))
-        interval = None
-        if truncated is not None:
-            interval = truncated.gap_interval(mixture)
+        interval = opened.gap_interval(mixture, progress=options.progress)
     if options.plot:
         draw_comparison(options.plot, comparison, force=options.force)
     return CompareResult(mixture, comparison, options.plot, interval)

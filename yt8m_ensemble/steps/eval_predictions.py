@@ -98,9 +98,8 @@ def evaluate_predictions(options: EvalPredictionsOptions) -> CachedEvaluations:
                 report = replace(report, loss=float("nan"))
             gap = report.metrics.gap
             # A member's best are among those kept; of a mixture any class may be.
-            truncated = (
-                opened.truncated(top_k=top_k, progress=progress) if mixed is mixture else None
-            )
-            interval = truncated.gap_interval(mixed) if truncated else (gap, gap)
-            found.append(CachedEvaluation(name, report, interval))
+            interval = None
+            if mixed is mixture:
+                interval = opened.gap_interval(mixed, top_k=top_k, progress=progress)
+            found.append(CachedEvaluation(name, report, interval or (gap, gap)))
         return CachedEvaluations(tuple(found), mixture, opened.top_k)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -16,7 +16,9 @@ from yt8m_ensemble.options.choices import Storage
 from yt8m_ensemble.plotting import draw_selection
 from yt8m_ensemble.storage.prediction_set import PredictionSet, open_prediction_set
 from yt8m_ensemble.tuning import Scorer
-from yt8m_ensemble.tuning.selection import Selection, Variant, list_variants, select_members
+from yt8m_ensemble.tuning.selection import Selection, select_members
+from yt8m_ensemble.tuning.subset_search import Limits
+from yt8m_ensemble.tuning.variants import Variant, list_variants
 from yt8m_ensemble.values import SPACES, Space, TensorSpec
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class SelectResult(PlannedSelection):
 
 @command(SelectOptions)
 def select_ensemble(options: SelectOptions) -> SelectResult:
-    """Choose members under a byte budget by exact GAP on cached predictions.
+    """Choose members under a byte budget by exact GAP of their uniform mean on cached predictions.
 
     A member called `NAME@PRECISION` holds the scores of `NAME` in that precision; where there is
     none, a precision is taken to lose nothing.
@@ -66,13 +68,13 @@ def select_ensemble(options: SelectOptions) -> SelectResult:
         UsageError: If a size is missing, or nothing fits.
     """
     with _opened(options) as (opened, variants):
-        candidates, _ = opened.candidates(progress=options.progress)
+        candidates = opened.candidates(progress=options.progress)
         space = _best_space(candidates) if options.space == "auto" else options.space
         selection = select_members(
             candidates,
             opened.video_ids,
             variants,
-            max_bytes=options.max_size,
+            limits=Limits(options.max_size, options.max_per_family, options.seconds),
             space=space,
             holdout=options.holdout,
             seed=options.seed,
@@ -80,19 +82,21 @@ def select_ensemble(options: SelectOptions) -> SelectResult:
         )
         digests = opened.digests()
     if options.out:
-        chosen = selection.chosen
+        chosen, tuned = selection.chosen, selection.tuned
         details = {
             "method": "select",
             "precisions": {v.member: v.precision for v in chosen.variants},
             "size_bytes": chosen.size_bytes,
-            "gap_in_sample": chosen.gap_in_sample,
-            "gap_out_of_fold": chosen.gap_out_of_fold,
-            "gap_held_out": chosen.gap_held_out,
+            "gap_in_sample": tuned.gap_in_sample,
+            "gap_out_of_fold": tuned.gap_out_of_fold,
+            "gap_held_out": tuned.gap_held_out,
+            "chosen_by": tuned.chosen_by,
+            "proof": asdict(selection.proof),
             "frontier": [
                 {
                     "members": [variant.name for variant in choice.variants],
                     "size_bytes": choice.size_bytes,
-                    "gap_out_of_fold": choice.gap_out_of_fold,
+                    "gap_in_sample": choice.gap_in_sample,
                     "gap_held_out": choice.gap_held_out,
                 }
                 for choice in selection.frontier
@@ -103,7 +107,7 @@ def select_ensemble(options: SelectOptions) -> SelectResult:
         }
         # Members go by their own names: their precision is the merge's business.
         names = tuple(variant.member for variant in chosen.variants)
-        weights = replace(chosen.weights, names=names, details=details)
+        weights = replace(tuned.weights, names=names, details=details)
         files.write_text(options.out, weights.to_json(), force=options.force)
     if options.plot:
         draw_selection(options.plot, selection, max_bytes=options.max_size, force=options.force)

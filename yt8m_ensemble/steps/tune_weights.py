@@ -117,7 +117,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
     with _opened(options) as opened:
         obstacle = opened.merge_obstacle
         by_class = options.per_class or (options.class_bias and options.space == "logit")
-        candidates, truncated = opened.candidates(per_class=by_class, progress=options.progress)
+        candidates = opened.candidates(per_class=by_class, progress=options.progress)
         names = [field.name for field in fields(TuneSettings)]
         result = tune(
             candidates,
@@ -165,12 +165,12 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         num_trained_on = _count_trained_on(opened.video_ids, options.train_data)
         inner = candidates.select(tuned_on)
         certificate = None
-        certifiable = not result.weights.class_bias
-        if truncated is not None and opened.top_k is not None and certifiable:
+        if opened.top_k is not None:
             judged = held_out if len(held_out) else tuned_on
             name = "held out" if len(held_out) else "in sample"
-            low, high = truncated.select(judged).gap_interval(result.weights)
-            certificate = Certificate(opened.top_k, name, low, high)
+            interval = opened.gap_interval(result.weights, rows=judged, progress=options.progress)
+            if interval is not None:
+                certificate = Certificate(opened.top_k, name, *interval)
     result = replace(result, weights=replace(result.weights, details=details))
     if options.out:
         files.write_text(options.out, result.weights.to_json(), force=options.force)

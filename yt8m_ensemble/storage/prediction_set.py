@@ -14,7 +14,7 @@ from yt8m_ensemble.errors import AlignmentError, ModelError, PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
 from yt8m_ensemble.storage.layout import SCORES_DIGEST
-from yt8m_ensemble.tuning import Candidates, TopKBounds, collect_candidates, collect_top_k_bounds
+from yt8m_ensemble.tuning import Candidates, bound_gap, collect_candidates, collect_top_k
 from yt8m_ensemble.values import (
     Kept,
     Labels,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.values import FeatureSpec
+    from yt8m_ensemble.values import FeatureSpec, MixtureWeights
 
 _ROWS = 256
 
@@ -98,7 +98,7 @@ class PredictionSet:
         per_class: bool = False,
         bias: Sequence[float] = (),
         progress: Progress = no_progress,
-    ) -> tuple[Candidates, TopKBounds | None]:
+    ) -> Candidates:
         """Read what ranking any mixture needs.
 
         Args:
@@ -107,34 +107,37 @@ class PredictionSet:
             progress: Called with the number of videos read.
 
         Returns:
-            Candidates, without loss if every file is dense; else guessed, beside their bounds.
+            Candidates, without loss if every file is dense; else scores that were not kept count
+            as `Kept` says.
         """
-        truncated = self.truncated(progress=progress)
-        if truncated is not None:
-            return truncated.guessed, truncated
+        if self.top_k is not None:
+            return collect_top_k(self._kept_blocks(self.members, progress), names=self.members)
         blocks = self.blocks(progress)
-        found = collect_candidates(blocks, names=self.members, per_class=per_class, bias=bias)
-        return found, None
+        return collect_candidates(blocks, names=self.members, per_class=per_class, bias=bias)
 
-    def truncated(
-        self, *, top_k: int = TOP_K, progress: Progress = no_progress
-    ) -> TopKBounds | None:
-        """Read what the kept scores prove about any mixture.
+    def gap_interval(
+        self,
+        weights: MixtureWeights,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        top_k: int = TOP_K,
+        progress: Progress = no_progress,
+    ) -> tuple[float, float] | None:
+        """Return what the kept scores prove about the GAP of a mixture.
 
         Args:
+            weights: The mixture of some or all members.
+            rows: Videos to judge on; `None` for all.
             top_k: Pairs a video that GAP keeps.
             progress: Called with the number of videos read.
 
         Returns:
-            Candidates and bounds; `None` if every file is dense.
+            Bounds of GAP with all scores; `None` if every file is dense.
         """
         if self.top_k is None:
             return None
-        return collect_top_k_bounds(
-            self._kept_blocks(self.top_k, progress),
-            names=self.members,
-            top_k=top_k,
-        )
+        blocks = self._kept_blocks(weights.names, progress, rows=rows)
+        return bound_gap(blocks, weights, top_k=top_k)
 
     def blocks(
         self, progress: Progress = no_progress, *, names: Sequence[str] | None = None
@@ -148,11 +151,7 @@ class PredictionSet:
         Yields:
             Scores `(M, B, C)` and labels `(B, C)`. A score that was not kept counts as `Kept` says.
         """
-        holders = {
-            name: (file, rows)
-            for file, rows in zip(self.opened, self.rows, strict=True)
-            for name in file.members
-        }
+        holders = self._holders
         for start, stop in self._spans(progress):
             scores = [
                 _read(holders[name][0], name, holders[name][1], start, stop)
@@ -160,16 +159,35 @@ class PredictionSet:
             ]
             yield np.stack(scores), self.labels.to_dense(start, stop)
 
+    @property
+    def _holders(self) -> dict[str, tuple[PredictionsFile, NDArray[np.int64] | None]]:
+        """The file of each member, and the rows of the shared videos in it."""
+        return {
+            name: (file, rows)
+            for file, rows in zip(self.opened, self.rows, strict=True)
+            for name in file.members
+        }
+
     def _kept_blocks(
-        self, top_k: int, progress: Progress
+        self,
+        names: Sequence[str],
+        progress: Progress,
+        *,
+        rows: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[list[Kept], NDArray[np.bool_]]]:
+        """Yield what members keep of some videos, and their labels; `None` for all videos."""
+        holders, top_k = self._holders, self.top_k or 0
         for start, stop in self._spans(progress):
             kept = [
-                _read_kept(file, member, rows, start, stop, top_k)
-                for file, rows in zip(self.opened, self.rows, strict=True)
-                for member in range(len(file.members))
+                _read_kept(holders[name][0], name, holders[name][1], start, stop, top_k)
+                for name in names
             ]
-            yield kept, self.labels.to_dense(start, stop)
+            labels = self.labels.to_dense(start, stop)
+            if rows is not None:
+                first, last = np.searchsorted(rows, [start, stop])
+                own = rows[first:last] - start
+                kept, labels = [one.select(own) for one in kept], labels[own]
+            yield kept, labels
 
     def _spans(self, progress: Progress) -> Iterator[tuple[int, int]]:
         num_videos = len(self.video_ids)
@@ -303,7 +321,7 @@ def _read(
 
 def _read_kept(  # noqa: PLR0917 - as `_read`, and how much to keep of a dense file
     file: PredictionsFile,
-    member: int,
+    member: str,
     rows: NDArray[np.int64] | None,
     start: int,
     stop: int,

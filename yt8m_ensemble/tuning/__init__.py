@@ -8,7 +8,7 @@ from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import SearchResult
 from yt8m_ensemble.tuning.splits import split_videos
-from yt8m_ensemble.tuning.top_k_bounds import TopKBounds, check_kept, collect_top_k_bounds
+from yt8m_ensemble.tuning.top_k_bounds import bound_gap, check_kept, collect_top_k
 from yt8m_ensemble.tuning.tuners import TUNERS, search_weights
 from yt8m_ensemble.tuning.validation import TuneSettings, judge, tune
 
@@ -19,12 +19,12 @@ __all__ = [
     "HeldOutResult",
     "Scorer",
     "SearchResult",
-    "TopKBounds",
     "TuneResult",
     "TuneSettings",
+    "bound_gap",
     "check_kept",
     "collect_candidates",
-    "collect_top_k_bounds",
+    "collect_top_k",
     "judge",
     "search_weights",
     "split_videos",

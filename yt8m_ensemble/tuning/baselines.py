@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.mixing import from_space, mix, mix_ranks, to_space
+from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.tuners import fit_temperatures, search_weights, simplex_grid
 from yt8m_ensemble.values import SPACES, MixtureWeights, Space
@@ -126,11 +127,13 @@ def tempered(fit: Candidates) -> ScoreFunction:
     temperatures = fit_temperatures(fit)
 
     def apply(candidates: Candidates) -> NDArray[np.float32]:
-        calibrated = [
-            from_space(to_space(scores, "logit") / np.float32(temperature), "logit")
-            for scores, temperature in zip(candidates.scores, temperatures, strict=True)
-        ]
-        return mix(calibrated, MixtureWeights.uniform(candidates.names))
+        weight = np.float32(1 / len(temperatures))
+        mixed = np.zeros(candidates.scores.shape[1], np.float32)
+        for scores, temperature in zip(candidates.scores, temperatures, strict=True):
+            for part in mapped.blocks(len(mixed)):
+                logits = to_space(scores[part], "logit") / np.float32(temperature)
+                mixed[part] += weight * from_space(logits, "logit")
+        return mixed
 
     return apply
 

@@ -6,7 +6,7 @@ Holds arrays, picks them from dense rows, and selects videos. Searches nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.mixing import EPSILON, from_space, to_space
+from yt8m_ensemble.tuning import mapped
+from yt8m_ensemble.tuning.mapped import Growing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 MARGIN = 1e-4
 """Relative excess of one score over another that float32 mixing cannot turn into a tie."""
+
+_ROWS = 1 << 15  # videos whose candidates are copied at a time
 
 PER_CLASS_SPARE = 40
 """Ranks kept beyond the metric's where weights differ from class to class."""
@@ -65,20 +69,37 @@ class Candidates:
         """Return the candidates of the given videos, in their order."""
         sizes = np.diff(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(sizes)])
-        places = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], sizes)
+        length = int(indptr[-1])
+        class_ids = mapped.empty((length,), self.class_ids.dtype)
+        scores = mapped.empty((len(self.scores), length), self.scores.dtype)
+        hits = mapped.empty((length,), self.hits.dtype)
+        for start in range(0, len(rows), _ROWS):
+            own = slice(start, start + _ROWS)
+            first, last = indptr[start], indptr[min(start + _ROWS, len(rows))]
+            moves = np.repeat(self.indptr[rows[own]] - indptr[:-1][own], sizes[own])
+            places = np.arange(first, last) + moves
+            class_ids[first:last] = self.class_ids[places]
+            hits[first:last] = self.hits[places]
+            for member, found in zip(self.scores, scores, strict=True):
+                found[first:last] = member[places]
         return replace(
             self,
             indptr=indptr,
-            class_ids=self.class_ids[places],
-            scores=self.scores[:, places],
-            hits=self.hits[places],
+            class_ids=class_ids,
+            scores=scores,
+            hits=hits,
             positives=self.positives[rows],
         )
 
     def select_members(self, members: Sequence[int]) -> Candidates:
         """Return the same candidates with some of the members, in the given order."""
+        if list(members) == list(range(len(self.names))):
+            return self
         names = tuple(self.names[m] for m in members)
-        return replace(self, names=names, scores=self.scores[list(members)])
+        scores = mapped.empty((len(members), self.scores.shape[1]), self.scores.dtype)
+        for found, member in zip(scores, members, strict=True):
+            found[:] = self.scores[member]
+        return replace(self, names=names, scores=scores)
 
     def with_scores(self, mixed: NDArray[np.float32]) -> Candidates:
         """Return the same candidates with one member, whose scores are given, shape `(n,)`."""
@@ -161,7 +182,7 @@ class Gathered:
         self._names, self._top_k = tuple(names), top_k
         self.num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
         self._num_classes = 0
-        self._parts: tuple[list[NDArray[Any]], ...] = ([], [], [], [], [])
+        self._parts = tuple(Growing() for _ in range(5))
 
     def add(
         self,
@@ -209,10 +230,10 @@ class Gathered:
         Raises:
             PredictionsError: If there is no video.
         """
-        if not self._parts[0]:
+        if not self._num_classes:
             msg = "The predictions hold no video, so there is nothing to score. Predict some first."
             raise PredictionsError(msg)
-        sizes, class_ids, scores, hits, positives = map(_join, self._parts)
+        sizes, class_ids, scores, hits, positives = (part.join() for part in self._parts)
         return Candidates(
             self._names,
             np.concatenate([[0], np.cumsum(sizes)]),
@@ -223,13 +244,6 @@ class Gathered:
             self._num_classes,
             self._top_k,
         )
-
-
-def _join(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    # One field after the other, each forgotten at once: of millions of videos it is hundreds of MB.
-    joined = np.concatenate(parts, axis=-1)
-    parts.clear()
-    return joined
 
 
 def _refuse_nan(

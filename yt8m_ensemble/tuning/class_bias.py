@@ -16,7 +16,9 @@ import numpy as np
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.mixing import mix, to_space
+from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.candidates import Candidates
+from yt8m_ensemble.tuning.mapped import Growing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,16 +59,23 @@ def fit_class_bias(
     members = [candidates.names.index(name) for name in weights.names]
     # Not from the mixed scores: float32 probabilities near 1 have lost their logits.
     factors = weights.factors.reshape(len(members), -1)
-    rows = factors[:, candidates.class_ids] if factors.shape[1] > 1 else factors
-    linked = to_space(candidates.scores[members], "logit")
-    margins = np.sum(rows * linked, axis=0, dtype=np.float64)
-    labels = candidates.hits.astype(np.float64)
     classes, count = candidates.class_ids, candidates.num_classes
+    margins = mapped.empty(classes.shape, np.float64)
+    for part in mapped.blocks(len(classes)):
+        rows = factors[:, classes[part]] if factors.shape[1] > 1 else factors
+        linked = to_space(candidates.scores[members, part], "logit")
+        np.sum(rows * linked, axis=0, dtype=np.float64, out=margins[part])
     bias = np.zeros(count)
     for _ in range(_STEPS):
-        chance = 1 / (1 + np.exp(-(margins + bias[classes])))
-        slope = np.bincount(classes, chance - labels, minlength=count) + precision * bias
-        curve = np.bincount(classes, chance * (1 - chance), minlength=count) + precision
+        slope, curve = np.zeros(count), np.zeros(count)
+        for part in mapped.blocks(len(classes)):
+            own = classes[part]
+            chance = 1 / (1 + np.exp(-(margins[part] + bias[own])))
+            # Added one after the other, as over all pairs at once: blocks do not change the sums.
+            np.add.at(slope, own, chance - candidates.hits[part])
+            np.add.at(curve, own, chance * (1 - chance))
+        slope += precision * bias
+        curve += precision
         move = np.clip(slope / curve, -_LARGEST_STEP, _LARGEST_STEP)
         bias -= move
         if np.abs(move).max() < _CONVERGED:
@@ -99,7 +108,7 @@ def rank_exactly(
     Returns:
         Candidates of one member, the mixed scores, for the videos that have a mixture, in order.
     """
-    sizes, classes, scores, hits, positives = [], [], [], [], []
+    sizes, classes, scores, hits, positives = (Growing() for _ in range(5))
     start, num_classes = 0, 0
     for block, labels in blocks:
         own = owners[start : start + len(labels)]
@@ -118,11 +127,11 @@ def rank_exactly(
         positives.append(np.count_nonzero(labels[rows], axis=1))
     return Candidates(
         ("mixed",),
-        np.concatenate([[0], np.cumsum(np.concatenate(sizes))]),
-        np.concatenate(classes),
-        np.concatenate(scores)[None],
-        np.concatenate(hits),
-        np.concatenate(positives),
+        np.concatenate([[0], np.cumsum(sizes.join())]),
+        classes.join(),
+        scores.join()[None],
+        hits.join(),
+        positives.join(),
         num_classes,
         top_k,
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from yt8m_ensemble.metrics.ranking import average_precision, class_average_precisions
 from yt8m_ensemble.mixing import mix, to_space
+from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import Labels, MixtureWeights
 
 MIXTURE = "mixture"
+_ROWS = 1 << 15  # videos
+_PAIRS = 1 << 22
 BANDS = (1, 3, 10, 30, 100, 300, 1000)
 
 
@@ -127,11 +130,11 @@ def compare_members(
         The comparison.
     """
     scores = dict(zip(candidates.names, candidates.scores, strict=True))
-    scores[MIXTURE] = mix(list(candidates.scores), weights, class_ids=candidates.class_ids)
-    pools = {
-        name: Scorer(candidates.with_scores(mixed), "probability").pool([1])
-        for name, mixed in scores.items()
-    }
+    mixed = mix(list(candidates.scores), weights, class_ids=candidates.class_ids)
+    scores[MIXTURE] = mapped.concatenate([mixed])
+    del mixed
+    scorer = Scorer(candidates, "probability")
+    pools = {name: mapped.concatenate([scorer.pool_of(mixed)]) for name, mixed in scores.items()}
     num_positives = candidates.num_positives
     gaps = {n: average_precision(candidates.hits[p], num_positives) for n, p in pools.items()}
     best_single = max(candidates.names, key=lambda name: gaps[name])
@@ -158,15 +161,20 @@ def compare_members(
 
 def best_candidates(candidates: Candidates, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return each video's best candidate, the lowest class among equals."""
-    videos = np.repeat(np.arange(candidates.num_videos), np.diff(candidates.indptr))
-    # Videos stay together and classes rise within them, so the first of each video is its best.
-    order = np.lexsort((candidates.class_ids, -mixed, videos))
-    return order[candidates.indptr[:-1]]
+    best = np.empty(candidates.num_videos, np.int64)
+    for start in range(0, candidates.num_videos, _ROWS):
+        ends = candidates.indptr[start : start + _ROWS + 1]
+        own = mixed[ends[0] : ends[-1]]
+        highest = np.repeat(np.maximum.reduceat(own, ends[:-1] - ends[0]), np.diff(ends))
+        # Classes rise within a video, so the first of those that are highest is its best.
+        places = np.flatnonzero(own == highest) + ends[0]
+        best[start : start + _ROWS] = places[np.searchsorted(places, ends[:-1])]
+    return best
 
 
 def _pairs(candidates: Candidates, tops: Mapping[str, NDArray[np.int64]]) -> tuple[Pair, ...]:
     names = candidates.names
-    correlations = np.atleast_2d(np.corrcoef(to_space(candidates.scores, "logit")))
+    correlations = _correlations(candidates)
     pairs = []
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
@@ -183,6 +191,47 @@ def _pairs(candidates: Candidates, tops: Mapping[str, NDArray[np.int64]]) -> tup
                 )
             )
     return tuple(pairs)
+
+
+def _correlations(candidates: Candidates) -> NDArray[np.float64]:
+    """Return the correlations of the members' logits, shape `(M, M)`, summed in float64."""
+    num_members, length = candidates.scores.shape
+    sums, products = np.zeros((num_members, 1)), np.zeros((num_members, num_members))
+    for part in mapped.blocks(length):
+        logits = to_space(candidates.scores[:, part], "logit")
+        sums += logits.sum(axis=1, dtype=np.float64, keepdims=True)
+    for part in mapped.blocks(length):
+        centered = to_space(candidates.scores[:, part], "logit") - sums / length
+        products += centered @ centered.T
+    deviations = np.sqrt(np.diag(products))
+    found: NDArray[np.float64] = products / np.outer(deviations, deviations)
+    return np.clip(found, -1, 1)
+
+
+def _class_gaps(
+    candidates: Candidates,
+    scores: NDArray[np.float32],
+    pool: NDArray[np.int64],
+    positives: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the average precision of each class, shape `(C,)`."""
+    # Some classes at a time: their rankings have nothing to do with each other.
+    class_ids = candidates.class_ids[pool]
+    sizes = np.cumsum(np.bincount(class_ids, minlength=len(positives)))
+    found = np.empty(len(positives))
+    first = 0
+    while first < len(positives):
+        done = sizes[first - 1] if first else 0
+        last = max(int(np.searchsorted(sizes, done + _PAIRS, "right")), first + 1)
+        own = pool[(class_ids >= first) & (class_ids < last)]
+        found[first:last] = class_average_precisions(
+            candidates.class_ids[own] - first,
+            scores[own],
+            candidates.hits[own],
+            positives=positives[first:last],
+        )
+        first = last
+    return found
 
 
 def _yules_q(hit: NDArray[np.bool_], other_hit: NDArray[np.bool_]) -> float:
@@ -214,12 +263,7 @@ def _classes(
     positives: NDArray[np.int64],
     num_listed: int,
 ) -> tuple[ClassChange, ...]:
-    before, after = (
-        class_average_precisions(
-            candidates.class_ids[pool], scores[pool], candidates.hits[pool], positives=positives
-        )
-        for scores, pool in rankings
-    )
+    before, after = (_class_gaps(candidates, *ranking, positives) for ranking in rankings)
     # Rare classes move most and mean least: weigh the change by the positives behind it.
     change = np.nan_to_num((after - before) * positives)
     order = np.argsort(-change, kind="stable").tolist()

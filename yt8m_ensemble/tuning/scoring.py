@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.mixing import to_space
+from yt8m_ensemble.tuning import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import Space
 
 
+NUM_THREADS = os.cpu_count() or 1
+
 _RESAMPLES = 16
 """Resamples scored in one pass over the ranked pairs."""
 
-_WAITING = 8
+_POOLS = threading.local()
+"""Room for the ranked pairs of a mixture, for every thread one."""
 
 
 class Scorer:
@@ -42,7 +46,7 @@ class Scorer:
     def __init__(self, candidates: Candidates, space: Space) -> None:
         self.candidates = candidates
         self.space = space
-        self.linked = to_space(candidates.scores, space)
+        self.linked = _linked(candidates.scores, space)
         self._buffers = threading.local()
 
     def gap(self, values: ArrayLike) -> float:
@@ -57,7 +61,9 @@ class Scorer:
         """
         from yt8m_ensemble.tuning import kernels
 
-        return _ratio(kernels.sum_precisions(self._rank(values)), self.candidates.num_positives)
+        return _ratio(
+            kernels.sum_precisions(self._rank(values, self.linked)), self.candidates.num_positives
+        )
 
     def gap_of(self, mixed: NDArray[np.float32]) -> float:
         """Return the exact global average precision of scores mixed by any other means.
@@ -65,7 +71,10 @@ class Scorer:
         Args:
             mixed: One score for each candidate, shape `(n,)`, float32.
         """
-        return Scorer(self.candidates.with_scores(mixed), "probability").gap([1])
+        from yt8m_ensemble.tuning import kernels
+
+        ranked = self._rank([1], mixed[None])
+        return _ratio(kernels.sum_precisions(ranked), self.candidates.num_positives)
 
     def pool(self, values: ArrayLike) -> NDArray[np.int64]:
         """Return the candidates that a mixture pools, best first.
@@ -76,7 +85,24 @@ class Scorer:
         Returns:
             Their places among the candidates, at most `top_k` a video.
         """
-        return ((self._rank(values) & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
+        return self._places(self._rank(values, self.linked))
+
+    def pool_of(self, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the candidates that scores mixed by any other means pool, best first.
+
+        Args:
+            mixed: One score for each candidate, shape `(n,)`, float32.
+
+        Returns:
+            Their places among the candidates, at most `top_k` a video.
+        """
+        return self._places(self._rank([1], mixed[None]))
+
+    @staticmethod
+    def _places(ranked: NDArray[np.uint64]) -> NDArray[np.int64]:
+        ranked &= np.uint64(0xFFFFFFFF)
+        ranked >>= np.uint64(1)
+        return ranked.astype(np.int64)
 
     def ranking(self, values: ArrayLike) -> Ranking:
         """Return a mixture's pooled pairs, best first.
@@ -87,21 +113,22 @@ class Scorer:
         pool = self.pool(values)
         held = self.candidates
         owners = np.repeat(np.arange(held.num_videos, dtype=np.int32), np.diff(held.indptr))
-        return Ranking(owners[pool], held.hits[pool], held.positives)
+        videos, hits = (mapped.empty(pool.shape, dtype) for dtype in (np.int32, np.bool_))
+        np.take(owners, pool, out=videos)
+        np.take(held.hits, pool, out=hits)
+        return Ranking(videos, hits, held.positives)
 
-    def _rank(self, values: ArrayLike) -> NDArray[np.uint64]:
+    def _rank(self, values: ArrayLike, linked: NDArray[np.float32]) -> NDArray[np.uint64]:
         from yt8m_ensemble.tuning import kernels
 
         held = self.candidates
-        if not hasattr(self._buffers, "pool"):
-            room = held.top_k * held.num_videos + 1
-            self._buffers.pool = np.empty(room, np.uint64)
+        if not hasattr(self._buffers, "guesses"):
             self._buffers.guesses = np.zeros(held.num_videos, np.int32)
-        pool: NDArray[np.uint64] = self._buffers.pool
+        pool = _room(held.top_k * held.num_videos + 1)
         weights = np.asarray(values, np.float32)
         count = kernels.fill_pool(
             held.indptr,
-            self.linked,
+            linked,
             weights,
             held.hits,
             held.top_k,
@@ -168,7 +195,7 @@ def paired_differences(
         for row, ranking in zip(gaps, rankings, strict=True):
             row[start : start + copies.shape[1]] = ranking.resampled_gaps(copies)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
         waiting: deque[Future[None]] = deque()
         for start in range(0, num_resamples, _RESAMPLES):
             copies = np.empty((num_videos, min(_RESAMPLES, num_resamples - start)), np.int32)
@@ -177,11 +204,30 @@ def paired_differences(
                 copies[:, resample] = np.bincount(drawn, minlength=num_videos)
             waiting.append(pool.submit(score, start, copies))
             # Draws are quicker than scores: those that wait must not pile up in memory.
-            if len(waiting) > _WAITING:
+            if len(waiting) > NUM_THREADS:
                 waiting.popleft().result()
         for left in waiting:
             left.result()
     return gaps
+
+
+def _linked(scores: NDArray[np.float32], space: Space) -> NDArray[np.float32]:
+    """Return the members' scores in a space."""
+    if space == "probability":
+        return to_space(scores, space)
+    linked = mapped.empty(scores.shape, np.float32)
+    for member, found in zip(scores, linked, strict=True):
+        for part in mapped.blocks(len(member)):
+            found[part] = to_space(member[part], space)
+    return linked
+
+
+def _room(length: int) -> NDArray[np.uint64]:
+    """Return room of this thread for so many ranked pairs; the next call takes it again."""
+    if not hasattr(_POOLS, "pool") or len(_POOLS.pool) < length:
+        _POOLS.pool = mapped.empty((length,), np.uint64)
+    room: NDArray[np.uint64] = _POOLS.pool
+    return room
 
 
 def _ratio(part: float, whole: int) -> float:

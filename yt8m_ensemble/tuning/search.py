@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from yt8m_ensemble.tuning.scoring import NUM_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.tuning.scoring import Scorer
 
-NUM_THREADS = os.cpu_count() or 1
 _BATCH = 64
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.mixing import to_space
+from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.search import Search, SearchResult
 from yt8m_ensemble.tuning.surrogate import SmoothGap
 
@@ -149,16 +150,18 @@ def fit_temperatures(candidates: Candidates) -> NDArray[np.float64]:
     """
     from scipy.optimize import minimize_scalar
 
-    def loss(log_temperature: float, signed: NDArray[np.float32]) -> float:
-        return float(np.mean(np.logaddexp(0, -signed * np.float32(np.exp(-log_temperature)))))
+    signed, losses = (mapped.empty(candidates.hits.shape, np.float32) for _ in range(2))
 
-    sign = np.where(candidates.hits, np.float32(1), np.float32(-1))
-    fitted = [
-        minimize_scalar(
-            loss, bounds=(-3, 3), args=(to_space(scores, "logit") * sign,), method="bounded"
-        ).x
-        for scores in candidates.scores
-    ]
+    def loss(log_temperature: float) -> float:
+        np.multiply(signed, np.float32(-np.exp(-log_temperature)), out=losses)
+        return float(np.mean(np.logaddexp(0, losses, out=losses)))
+
+    fitted = []
+    for scores in candidates.scores:
+        for part in mapped.blocks(len(signed)):
+            sign = np.where(candidates.hits[part], np.float32(1), np.float32(-1))
+            signed[part] = to_space(scores[part], "logit") * sign
+        fitted.append(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)
     return np.exp(fitted)
 
 

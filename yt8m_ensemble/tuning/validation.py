@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yt8m_ensemble.errors import PredictionsError, UsageError
+from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.baselines import BASELINES, ScoreFunction, apply_mixture, class_weights
 from yt8m_ensemble.tuning.class_bias import allowed_precisions, fit_class_bias, rank_exactly
+from yt8m_ensemble.tuning.mapped import Growing
 from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult
 from yt8m_ensemble.tuning.scoring import Scorer, paired_differences
 from yt8m_ensemble.tuning.shrinkage import ShrunkFit, fit_shrunk
@@ -108,11 +110,12 @@ class _Tuning:
         self._inner_rows, self._outer_rows = inner, outer
         self._inner = candidates.select(inner)
         if settings.folds > len(inner):
-            msg = f"{settings.folds} folds of {len(inner)} videos would be empty. Lower `--folds`."
+            msg = (
+                f"{settings.folds} folds of {len(inner)} videos would be empty. Add videos, or "
+                "lower `yt8m-ens tune-weights --folds`."
+            )
             raise UsageError(msg, num_folds=settings.folds, num_videos=len(inner))
-        if not self._inner.num_positives:
-            msg = f"None of the {len(inner)} videos to tune on has a label; nothing can be scored."
-            raise PredictionsError(msg, num_videos=len(inner))
+        check_labeled(self._inner)
         self._folds = split_into_folds(
             video_ids[inner], num_folds=settings.folds, seed=settings.seed
         )
@@ -211,11 +214,12 @@ class _Tuning:
 
     def _fold_scores(self, fits: Sequence[_Fit]) -> dict[str, NDArray[np.float32]]:
         """Return the scores of all candidates by every contender, each fitted without them."""
-        parts = [
-            {name: apply(self._inner.select(fold)) for name, apply in fit.applied.items()}
-            for fit, fold in zip(fits, self._folds, strict=True)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        found = {name: Growing() for name in fits[0].applied}
+        for fit, fold in zip(fits, self._folds, strict=True):
+            own = self._inner.select(fold)
+            for name, apply in fit.applied.items():
+                found[name].append(apply(own))
+        return {name: scores.join() for name, scores in found.items()}
 
     def _out_of_fold(self, fits: Sequence[_Fit], taken: str) -> HeldOutResult:
         scores = _first(self._fold_scores(fits), taken)
@@ -223,7 +227,7 @@ class _Tuning:
 
     def _held_out(self, whole: _Fit, taken: str, mixture: MixtureWeights) -> HeldOutResult:
         outer = self._candidates.select(self._outer_rows)
-        scores = {name: apply(outer) for name, apply in whole.applied.items()}
+        scores = {name: mapped.concatenate([apply(outer)]) for name, apply in whole.applied.items()}
         first, own = _first(scores, taken), None
         if mixture.class_bias:
             own = self._ranked([mixture], {0: self._outer_rows})
@@ -259,31 +263,26 @@ class _Tuning:
             or num_videos < FEW_VIDEOS_TO_TUNE
         ):
             return None, None
-        outsides = [np.setdiff1d(np.arange(num_videos), fold) for fold in self._folds]
-        learned = [self._inner.select(outside) for outside in outsides]
-
-        def biased(precision: float) -> list[MixtureWeights]:
-            pairs = zip(learned, fits, strict=True)
-            return [
-                fit_class_bias(some, fit.mixtures[taken], precision=precision)
-                for some, fit in pairs
-            ]
-
+        biased: dict[float, list[MixtureWeights]] = {
+            precision: [] for precision in allowed_precisions(num_videos)
+        }
+        scores = {precision: Growing() for precision in biased}
+        for fit, fold in zip(fits, self._folds, strict=True):
+            learned = self._inner.select(np.setdiff1d(np.arange(num_videos), fold))
+            own = self._inner.select(fold)
+            for precision, mixtures in biased.items():
+                mixtures.append(fit_class_bias(learned, fit.mixtures[taken], precision=precision))
+                scores[precision].append(apply_mixture(mixtures[-1])(own))
         judged = self._judged()
-        gaps = {}
-        for precision in allowed_precisions(num_videos):
-            parts = [
-                apply_mixture(one)(self._inner.select(fold))
-                for one, fold in zip(biased(precision), self._folds, strict=True)
-            ]
-            gaps[precision] = Scorer(judged, "probability").gap_of(np.concatenate(parts))
+        scorer = Scorer(judged, "probability")
+        gaps = {precision: scorer.gap_of(found.join()) for precision, found in scores.items()}
         best = max(gaps, key=gaps.__getitem__)
         # The candidates may lack a class that only its bias lifts: the verdict ranks all scores.
         rows = {number: self._inner_rows[fold] for number, fold in enumerate(self._folds)}
-        ranked = self._ranked(biased(best), rows)
+        ranked = self._ranked(biased[best], rows)
         order = np.argsort(np.concatenate(list(rows.values())))
-        scores = _first(self._fold_scores(fits), taken)
-        result = self._judge("out of fold", judged, scores, ranked.select(np.argsort(order)))
+        unbiased = _first(self._fold_scores(fits), taken)
+        result = self._judge("out of fold", judged, unbiased, ranked.select(np.argsort(order)))
         return (best, result) if result.gains[0].is_real else (None, None)
 
     def _ranked(
@@ -300,6 +299,23 @@ class _Tuning:
         if mixture.class_bias:
             return Scorer(self._ranked([mixture], {0: self._inner_rows}), "probability").gap([1])
         return Scorer(self._inner, "probability").gap_of(apply_mixture(mixture)(self._inner))
+
+
+def check_labeled(candidates: Candidates) -> None:
+    """Refuse videos that have no label.
+
+    Args:
+        candidates: Of the videos to tune on.
+
+    Raises:
+        PredictionsError: If none has one.
+    """
+    if not candidates.num_positives:
+        msg = (
+            f"None of the {candidates.num_videos} videos to tune on has a label; nothing can be "
+            "scored."
+        )
+        raise PredictionsError(msg, num_videos=candidates.num_videos)
 
 
 def judge(
@@ -352,13 +368,14 @@ def _check_settings(settings: TuneSettings) -> None:
     """
     if settings.per_class and not settings.folds:
         msg = (
-            "Weights by class are only taken if GAP rises out of fold. Set `--folds` to 2 or more."
+            "Weights by class are only taken if GAP rises out of fold. Set "
+            "`yt8m-ens tune-weights --folds` to 2 or more."
         )
         raise UsageError(msg, num_folds=settings.folds)
     if settings.folds == 1 or not (settings.folds or settings.holdout):
         msg = (
             f"{settings.folds} folds and {settings.holdout:g} held out leave nothing to judge on. "
-            "Set `--folds` to 2 or more, or `--holdout` above 0."
+            "Set `yt8m-ens tune-weights --folds` to 2 or more, or `--holdout` above 0."
         )
         raise UsageError(msg, num_folds=settings.folds, holdout=settings.holdout)
 

@@ -1,0 +1,354 @@
+"""Search the set of members, each in one precision, whose uniform mean has the highest GAP.
+
+Branch and bound: sets are extended member by member, then precision by precision, and whatever
+cannot beat the best set so far is left out with all its extensions.
+
+Why a bound holds: complete a part of a set of `k` members in any way. The mean of a pair is then at
+most what its part adds, plus the highest scores of as many members as are missing, over `k`; and at
+least the same with the lowest scores. Move every hit to the upper and every miss to the lower end.
+GAP does not fall: a hit that rises, or a miss that falls, within the pool gives hits no worse
+ranks; a hit that enters its video's top 20 takes the place of a miss, or of a hit with a lower
+score; a miss that leaves it makes room for a pair no better than itself, which is a hit or a lower
+miss. Pairs that are no candidates count in neither. A constant taken from all scores of a member
+moves no rank, so members are centered first, which brings the ends closer together.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yt8m_ensemble.tuning.scoring import NUM_THREADS, Scorer
+from yt8m_ensemble.values import Progress, Space, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from yt8m_ensemble.tuning.candidates import Candidates
+    from yt8m_ensemble.tuning.variants import Variant
+
+ROUNDING = 1e-12
+"""GAPs that differ by less count as equal."""
+
+Set = frozenset["Variant"]
+"""Variants of different members."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a search knows of all the sets within its limits.
+
+    Args:
+        is_proven: Whether no set has a higher GAP than the best found.
+        bound: GAP that no set exceeds.
+        gap: The bound minus GAP of the best set: what another set can gain at most.
+        num_nodes: Sets and parts of sets that were scored.
+    """
+
+    is_proven: bool
+    bound: float
+    gap: float
+    num_nodes: int
+
+
+@dataclass(frozen=True)
+class SubsetResult:
+    """Result of `search_subsets`.
+
+    Args:
+        best: The set of highest GAP within the limits.
+        gaps: GAP of every set scored, also of some beyond the budget.
+        proof: What is known of the sets not scored.
+    """
+
+    best: Set
+    gaps: Mapping[Set, float]
+    proof: Proof
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which sets are allowed, and how long to search.
+
+    Args:
+        max_bytes: Bytes of all variants together.
+        max_per_family: Members of one family; `None` for any number.
+        seconds: Time after which the best so far is taken.
+    """
+
+    max_bytes: float
+    max_per_family: int | None = None
+    seconds: float = math.inf
+
+
+def search_subsets(
+    candidates: Candidates,
+    variants: Sequence[Variant],
+    *,
+    space: Space,
+    limits: Limits,
+    progress: Progress = no_progress,
+) -> SubsetResult:
+    """Find the set of at most one variant a member whose uniform mean has the highest GAP.
+
+    An interruption (Ctrl-C) ends the search like its time limit.
+
+    Args:
+        candidates: Of the videos to score on, with every column that a variant names.
+        variants: What there is to choose from; at least one fits the budget.
+        space: Where scores are averaged.
+        limits: Which sets are allowed.
+        progress: Called with the number of sets and parts scored.
+
+    Returns:
+        The best set, and whether it is proven to be the best.
+    """
+    search = _SubsetSearch(candidates, variants, space, limits, progress)
+    try:
+        with search.threads:
+            search.start_greedily()
+            search.branch()
+    except KeyboardInterrupt:
+        pass
+    return search.result()
+
+
+@dataclass(frozen=True)
+class _Node:
+    """All sets of `size` members that extend a part.
+
+    Args:
+        size: Members of the complete sets.
+        fixed: Variants in them.
+        held: Members in them whose variant is open.
+        available: Members of which the others are taken.
+    """
+
+    size: int
+    fixed: tuple[Variant, ...] = ()
+    held: tuple[int, ...] = ()
+    available: tuple[int, ...] = ()
+
+
+class _SubsetSearch:
+    """State of one search."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        variants: Sequence[Variant],
+        space: Space,
+        limits: Limits,
+        progress: Progress,
+    ) -> None:
+        self._limits, self._progress = limits, progress
+        self._deadline = time.monotonic() + limits.seconds
+        self._scorer = Scorer(candidates, space)
+        self._signs = np.where(candidates.hits, np.float32(1), np.float32(-1))
+        self._envelopes = np.empty((0, 0), np.float32)
+        top = float(np.abs(self._scorer.linked).max(initial=1.0))
+        self._slack = 2 * (len(variants) + 4) * float(np.finfo(np.float32).eps) * top
+        self._buffers = threading.local()
+        self.threads = ThreadPoolExecutor(NUM_THREADS)
+        self._gaps: dict[Set, float] = {}
+        self._num_nodes = 0
+        self._best: Set = frozenset()
+        self._best_gap = -math.inf
+        self._open = [(-1.0, 0, _Node(0))]
+        self._variants = variants
+        self._score_sets([frozenset([variant]) for variant in variants])
+        by_member: dict[str, list[Variant]] = {}
+        for variant in sorted(variants, key=lambda v: -v.size_bytes):
+            by_member.setdefault(variant.member, []).append(variant)
+        # Good members first: the nodes without them then hold only poor ones, and are left out.
+        self._members = sorted(
+            by_member.values(), key=lambda own: -max(self._gaps[frozenset([v])] for v in own)
+        )
+        self._smallest = [own[-1].size_bytes for own in self._members]
+        self._envelopes = np.stack([self._envelope(own) for own in self._members])
+
+    def _envelope(self, variants: Sequence[Variant]) -> NDArray[np.float32]:
+        """Return the highest centered scores over variants, those of misses negated."""
+        hits = self._scorer.candidates.hits
+        highest = np.full(len(hits), -np.inf, np.float32)
+        for variant in variants:
+            scores = self._scorer.linked[variant.column]
+            # Hits and misses count alike, or the many misses would decide.
+            sides = [side for side in (scores[hits], scores[~hits]) if len(side)]
+            middle = np.mean([side.mean() for side in sides])
+            np.maximum(highest, (scores - middle) * self._signs, out=highest)
+        return highest
+
+    def result(self) -> SubsetResult:
+        """Return the best set so far, and what the nodes left can still hold."""
+        bound = -self._open[0][0] if self._open else self._best_gap
+        if bound <= self._best_gap + ROUNDING:
+            bound = self._best_gap
+        gap = bound - self._best_gap
+        proof = Proof(not gap, bound, gap, self._num_nodes)
+        return SubsetResult(self._best, self._gaps, proof)
+
+    def start_greedily(self) -> None:
+        """Add the best member in turn, at each precision; then improve the best set by exchanges.
+
+        Additions go on beyond the budget while GAP rises, to show what more bytes would bring.
+        """
+        num_levels = max(map(len, self._members))
+        for level in range(num_levels):
+            pool = [own[min(level, len(own) - 1)] for own in self._members]
+            for max_bytes in (math.inf, self._limits.max_bytes):
+                self._climb(frozenset(), pool, max_bytes)
+        self._climb(self._best, self._variants, self._limits.max_bytes, exchange=True)
+
+    def _climb(
+        self, start: Set, pool: Sequence[Variant], max_bytes: float, *, exchange: bool = False
+    ) -> None:
+        """Add the best variant, or make the best exchange, as long as GAP rises."""
+        while not self._is_over():
+            kept = [start, *([start - {out} for out in start] if exchange else [])]
+            listed = [
+                chosen
+                for chosen in [*kept[1:], *(rest | {v} for rest in kept for v in pool)]
+                if chosen and self._is_allowed(chosen) and _size(chosen) <= max_bytes
+            ]
+            gaps = self._score_sets(listed)
+            top = int(np.argmax(gaps)) if gaps else 0
+            if not gaps or gaps[top] <= self._gaps.get(start, -math.inf):
+                return
+            start = listed[top]
+
+    def branch(self) -> None:
+        """Extend the part of the highest bound, until none can beat the best set."""
+        while self._open and -self._open[0][0] > self._best_gap + ROUNDING:
+            if self._is_over():
+                return
+            self._progress("select", self._num_nodes, None, unit="sets")
+            bound, _, node = self._open[0]
+            children = self._score_parts(self._children(node), -bound)
+            heapq.heappop(self._open)
+            for child in children:
+                heapq.heappush(self._open, child)
+        self._open = []
+
+    def _score_parts(
+        self, nodes: Iterable[_Node | None], bound: float
+    ) -> list[tuple[float, int, _Node]]:
+        """Return the parts that may hold a better set; record those that are sets."""
+        listed = [
+            node
+            for node in nodes
+            if node and (len(node.fixed) < node.size or frozenset(node.fixed) not in self._gaps)
+        ]
+        parts = []
+        for node, gap in zip(listed, self.threads.map(self._gap, listed), strict=True):
+            if len(node.fixed) == node.size:
+                self._record(frozenset(node.fixed), gap)
+                continue
+            self._num_nodes += 1
+            if gap > self._best_gap + ROUNDING:
+                parts.append((-min(gap, bound), self._num_nodes, node))
+        return parts
+
+    def _children(self, node: _Node) -> list[_Node | None]:
+        if not node.size:
+            members = tuple(range(len(self._members)))
+            return [self._node(size, (), (), members) for size in range(1, len(members) + 1)]
+        if node.available:
+            return [
+                self._node(node.size, node.fixed, (*node.held, member), node.available[place + 1 :])
+                for place, member in enumerate(node.available)
+            ]
+        member, *held = node.held
+        return [
+            self._node(node.size, (*node.fixed, variant), tuple(held), ())
+            for variant in self._members[member]
+        ]
+
+    def _node(
+        self,
+        size: int,
+        fixed: tuple[Variant, ...],
+        held: tuple[int, ...],
+        available: tuple[int, ...],
+    ) -> _Node | None:
+        """Return the node without what cannot fit the limits; `None` if nothing fits them."""
+        cap = self._limits.max_per_family
+        if cap is not None:
+            families = [v.family for v in fixed] + [self._members[m][0].family for m in held]
+            available = tuple(
+                m for m in available if families.count(self._members[m][0].family) < cap
+            )
+        num_missing = size - len(fixed) - len(held)
+        least = sorted(self._smallest[m] for m in available)[:num_missing]
+        spare = self._limits.max_bytes - sum(least) - sum(v.size_bytes for v in fixed)
+        spare -= sum(self._smallest[m] for m in held)
+        if len(least) < num_missing or spare < 0:
+            return None
+        available = tuple(
+            m for m in available if num_missing and self._smallest[m] - least[-1] <= spare
+        )
+        still_open = []
+        for member in held:
+            own = self._members[member]
+            if len(own) > 1 and own[-2].size_bytes - own[-1].size_bytes <= spare:
+                still_open.append(member)
+            else:
+                fixed = (*fixed, own[-1])
+        return _Node(size, fixed, tuple(still_open), available)
+
+    def _score_sets(self, sets: Iterable[Set]) -> list[float]:
+        """Return the GAP of sets, each scored once."""
+        listed = list(sets)
+        missing = list(dict.fromkeys(chosen for chosen in listed if chosen not in self._gaps))
+        nodes = [_Node(len(chosen), tuple(chosen)) for chosen in missing]
+        for chosen, gap in zip(missing, self.threads.map(self._gap, nodes), strict=True):
+            self._record(chosen, gap)
+        return [self._gaps[chosen] for chosen in listed]
+
+    def _record(self, chosen: Set, gap: float) -> None:
+        self._gaps[chosen] = gap
+        self._num_nodes += 1
+        if gap > self._best_gap and _size(chosen) <= self._limits.max_bytes:
+            self._best, self._best_gap = chosen, gap
+
+    def _gap(self, node: _Node) -> float:
+        """Return GAP of a set, or a bound of GAP of all sets that extend a part."""
+        from yt8m_ensemble.tuning import subset_kernels
+
+        if not hasattr(self._buffers, "mean"):
+            self._buffers.mean = np.empty(self._scorer.linked.shape[1], np.float32)
+        mean: NDArray[np.float32] = self._buffers.mean
+        subset_kernels.highest_mean(
+            self._scorer.linked,
+            np.array(sorted(v.column for v in node.fixed), np.int64),
+            self._envelopes,
+            np.array(node.held, np.int64),
+            np.array(node.available, np.int64),
+            node.size,
+            self._signs,
+            self._slack,
+            mean,
+        )
+        return self._scorer.gap_of(mean)
+
+    def _is_over(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def _is_allowed(self, chosen: Set) -> bool:
+        members = {variant.member for variant in chosen}
+        families = [variant.family for variant in chosen]
+        cap = self._limits.max_per_family or len(chosen)
+        return len(members) == len(chosen) and max(map(families.count, families)) <= cap
+
+
+def _size(chosen: Set) -> int:
+    return sum(variant.size_bytes for variant in chosen)
