@@ -208,7 +208,18 @@ class _SubsetSearch:
             pool = [own[max(len(own) - 1 - level, 0)] for own in self._members]
             self._climb(frozenset(), pool, self._limits.max_bytes)
         self._climb(self._best, self._variants, self._limits.max_bytes, exchange=True)
-        self._climb(self._best, [own[-1] for own in self._members], math.inf)
+        smallest = [own[-1] for own in self._members]
+        self._refill(smallest)
+        self._climb(self._best, smallest, math.inf)
+
+    def _refill(self, pool: Sequence[Variant]) -> None:
+        """Take out a member and fill its bytes again, with several if they fit, while GAP rises."""
+        before: Set = frozenset()
+        while before != self._best:
+            before = self._best
+            for out in before:
+                others = [variant for variant in pool if variant.member != out.member]
+                self._climb(before - {out}, others, self._limits.max_bytes)
 
     def _climb(
         self, start: Set, pool: Sequence[Variant], max_bytes: float, *, exchange: bool = False
