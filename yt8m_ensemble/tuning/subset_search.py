@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 ROUNDING = 1e-12
 """GAPs that differ by less count as equal."""
 
+_EXCHANGES = 32
+
 Set = frozenset["Variant"]
 """Variants of different members."""
 
@@ -200,31 +202,49 @@ class _SubsetSearch:
     def start_greedily(self) -> None:
         """Add the best member in turn, at each precision; then improve the best set by exchanges.
 
-        Additions go on beyond the budget while GAP rises, to show what more bytes would bring.
+        Last, additions go on beyond the budget, to show what more bytes would bring.
         """
-        num_levels = max(map(len, self._members))
-        for level in range(num_levels):
-            pool = [own[min(level, len(own) - 1)] for own in self._members]
-            for max_bytes in (math.inf, self._limits.max_bytes):
-                self._climb(frozenset(), pool, max_bytes)
+        for level in range(max(map(len, self._members))):
+            pool = [own[max(len(own) - 1 - level, 0)] for own in self._members]
+            self._climb(frozenset(), pool, self._limits.max_bytes)
         self._climb(self._best, self._variants, self._limits.max_bytes, exchange=True)
+        smallest = [own[-1] for own in self._members]
+        self._refill(smallest)
+        self._climb(self._best, smallest, math.inf)
+
+    def _refill(self, pool: Sequence[Variant]) -> None:
+        """Take out a member and fill its bytes again, with several if they fit, while GAP rises."""
+        before: Set = frozenset()
+        while before != self._best:
+            before = self._best
+            for out in before:
+                others = [variant for variant in pool if variant.member != out.member]
+                self._climb(before - {out}, others, self._limits.max_bytes)
 
     def _climb(
         self, start: Set, pool: Sequence[Variant], max_bytes: float, *, exchange: bool = False
     ) -> None:
-        """Add the best variant, or make the best exchange, as long as GAP rises."""
-        while not self._is_over():
+        """Add the best variant, or make any good exchange, as long as GAP rises."""
+        is_better = True
+        while is_better:
             kept = [start, *([start - {out} for out in start] if exchange else [])]
             listed = [
                 chosen
                 for chosen in [*kept[1:], *(rest | {v} for rest in kept for v in pool)]
                 if chosen and self._is_allowed(chosen) and _size(chosen) <= max_bytes
             ]
-            gaps = self._score_sets(listed)
-            top = int(np.argmax(gaps)) if gaps else 0
-            if not gaps or gaps[top] <= self._gaps.get(start, -math.inf):
-                return
-            start = listed[top]
+            is_better = False
+            # There are many exchanges: the best of the first few that help is good enough.
+            step = _EXCHANGES if exchange else max(len(listed), 1)
+            for place in range(0, len(listed), step):
+                if self._is_over():
+                    return
+                few = listed[place : place + step]
+                gaps = self._score_sets(few)
+                top = int(np.argmax(gaps))
+                if gaps[top] > self._gaps.get(start, -math.inf):
+                    start, is_better = few[top], True
+                    break
 
     def branch(self) -> None:
         """Extend the part of the highest bound, until none can beat the best set."""
