@@ -342,6 +342,9 @@ def test_flags_beside_a_model_say_what_it_reads(foreign, expected, tmp_path, nam
     place.write_text(json.dumps(flags | {"frame_features": True}))
     with pytest.raises(ModelError, match="its flags say frame level"):
         open_model(str(tmp_path / name)).__enter__()
+    place.write_text(json.dumps(flags | {"frame_features": False, "num_classes": 10**9}))
+    with pytest.raises(ModelError, match=r"predicts 30 classes, but its .* says 1000000000"):
+        open_model(str(tmp_path / name)).__enter__()
     place.write_text(json.dumps({"feature_names": "mean_rgb"}))
     with pytest.raises(ModelError, match="feature_sizes"):
         open_model(str(tmp_path / name)).__enter__()

@@ -98,7 +98,7 @@ def read_num_classes(
         path: Where it is from, for messages.
 
     Raises:
-        ModelError: If nothing tells.
+        ModelError: If nothing tells, or the graph's shape says another number.
     """
     known = given or (flags or {}).get("num_classes") or graph.num_classes
     if known is None:
@@ -107,6 +107,13 @@ def read_num_classes(
             "`model_flags.json`, or pass it, as with `yt8m-ens predict --num-classes`."
         )
         raise ModelError(msg, path=path)
+    if graph.num_classes not in {None, known}:
+        whose = "the number given is" if given else "its `model_flags.json` says"
+        msg = (
+            f"'{path}' predicts {graph.num_classes} classes, but {whose} {known}. Mend that, or "
+            "leave it out."
+        )
+        raise ModelError(msg, path=path, expected=graph.num_classes, found=known)
     return int(known)
 
 
