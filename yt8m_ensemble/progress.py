@@ -1,8 +1,14 @@
-"""How a long-running function tells its caller how far it is. Draws nothing."""
+"""How a long-running function tells its caller how far it is, or why it waits. Draws nothing."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LISTENERS: Final[list[Callable[[str], object]]] = []
 
 
 class Progress(Protocol):
@@ -28,3 +34,30 @@ def no_progress(
 ) -> None:
     """Ignore progress."""
     del task, done, total, unit, note
+
+
+@contextmanager
+def listen(listener: Callable[[str], object]) -> Iterator[None]:
+    """Hear what `notify` is told, as long as the context lasts.
+
+    Args:
+        listener: Called with each sentence.
+
+    Yields:
+        Nothing.
+    """
+    _LISTENERS.append(listener)
+    try:
+        yield
+    finally:
+        _LISTENERS.remove(listener)
+
+
+def notify(text: str) -> None:
+    """Tell whoever listens what takes time now, from where no `Progress` is at hand.
+
+    Args:
+        text: A sentence.
+    """
+    for listener in tuple(_LISTENERS):
+        listener(text)

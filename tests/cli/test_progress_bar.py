@@ -5,6 +5,7 @@ import re
 import threading
 
 import click
+import numba
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +15,7 @@ from yt8m_ensemble.cli import progress_bar
 from yt8m_ensemble.cli.progress_bar import ProgressBar, command_progress
 from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.cli.run import _line
+from yt8m_ensemble.metrics import compiling
 from yt8m_ensemble.recipe import StepOutcome
 
 
@@ -149,3 +151,15 @@ def test_long_commands_over_caches_tell_what_they_are_at(tmp_path):
 )
 def test_a_step_is_told_with_its_place_and_reason(outcome, line):
     assert _line(outcome) == line
+
+
+def test_the_first_compilation_of_inner_loops_is_told_once(capsys, monkeypatch):
+    monkeypatch.setattr(compiling._FIRST, "_is_told", False)
+    with ProgressBar("tune-weights"):
+        assert numba.njit(lambda x: x + 1)(1) == 2
+        assert numba.njit(lambda x: x + 2)(1) == 3
+    monkeypatch.setattr(compiling._FIRST, "_is_told", False)
+    with ProgressBar("tune-weights", is_quiet=True):
+        assert numba.njit(lambda x: x - 1)(1) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "Compiling" in line]
+    assert told == ["Compiling inner loops for this machine, which later runs need not do."]

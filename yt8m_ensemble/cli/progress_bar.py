@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from yt8m_ensemble.errors import printable
+from yt8m_ensemble.progress import listen
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -48,13 +50,16 @@ class ProgressBar:
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._report = _Report(task, time.monotonic())
         self._last_shown = 0.0
+        self._notices = ExitStack()
 
     def __enter__(self) -> ProgressBar:
         if not self._is_quiet:
             self._ticker.start()
+        self._notices.enter_context(listen(self.say))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._notices.close()
         self._stopped.set()
         if self._ticker.is_alive():
             self._ticker.join()

@@ -1,13 +1,41 @@
-"""Compilation of inner loops by numba, which keeps the machine code beside the source if it may."""
+"""Compilation of inner loops by numba, which keeps the machine code beside the source if it may.
+
+Takes seconds the first time on a machine; whoever listens to `progress.notify` hears of it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numba
+from numba.core import event
+
+from yt8m_ensemble.progress import notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class _FirstCompilation(event.Listener):  # type: ignore[misc]
+    """Tell once that machine code is being made; that which is read from disk is no event."""
+
+    def __init__(self) -> None:
+        self._is_told = False
+
+    def on_start(self, event: object) -> None:
+        """Called before numba compiles a function."""
+        del event
+        if not self._is_told:
+            self._is_told = True
+            notify("Compiling inner loops for this machine, which later runs need not do.")
+
+    def on_end(self, event: object) -> None:
+        """Called when it has."""
+        del event
+
+
+_FIRST = _FirstCompilation()
+event.register("numba:compile", _FIRST)
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -38,7 +38,7 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
             # Writing to a hole of a full disk would end the process: take the room at once.
             os.posix_fallocate(file.fileno(), 0, size)
             return np.asarray(np.memmap(file, dtype, "r+", shape=tuple(shape)))
-    except OSError:
+    except (OSError, AttributeError):  # no room; or macOS, which cannot take it at once
         return np.empty(shape, dtype)
 
 
@@ -81,6 +81,7 @@ class Growing:
         self._recent_bytes = 0
         self._written: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
         self._file: IO[bytes] | None = None
+        self._has_room = True
 
     def __del__(self) -> None:
         if self._file is not None:
@@ -94,7 +95,7 @@ class Growing:
         """
         self._recent.append(part)
         self._recent_bytes += part.nbytes
-        if self._recent_bytes >= _LARGE:
+        if self._recent_bytes >= _LARGE and self._has_room:
             self._write()
 
     def join(self) -> NDArray[Any]:
@@ -124,7 +125,8 @@ class Growing:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
             os.posix_fallocate(self._file.fileno(), self._file.tell(), part.nbytes)
             self._file.write(part.data)
-        except OSError:
-            return  # without room they stay in memory
+        except (OSError, AttributeError):  # as in `empty`; then all that follows stays in memory
+            self._has_room = False
+            return
         self._written.append((part.shape, part.dtype))
         self._recent, self._recent_bytes = [], 0
