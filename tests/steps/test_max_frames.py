@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -15,9 +16,10 @@ from yt8m_ensemble.steps.eval import evaluate_model
 from yt8m_ensemble.steps.extract import extract_members
 from yt8m_ensemble.steps.merge import merge_models
 from yt8m_ensemble.steps.package import package_model
+from yt8m_ensemble.steps.predict import predict_scores
 from yt8m_ensemble.steps.train import choose_features, train_model
 from yt8m_ensemble.steps.verify import verify_bundle
-from yt8m_ensemble.values import parse_feature_spec, parse_flags
+from yt8m_ensemble.values import Predictions, parse_feature_spec, parse_flags
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
@@ -87,7 +89,7 @@ def test_exports_are_padded_to_it(short):
     assert shape.as_list() == [None, LIMIT, 8]
 
 
-def test_merged_and_packaged_models_keep_it(world, short, usual, records):
+def test_merged_and_packaged_models_keep_it(world, short, records):
     merged = str(world / "merged")
     merge_models(members=[f"a={short}", f"b={short}"], out=merged)
     assert stored(merged)["max_frames"] == LIMIT
@@ -100,8 +102,20 @@ def test_merged_and_packaged_models_keep_it(world, short, usual, records):
     assert after.report.metrics.gap == pytest.approx(before.report.metrics.gap, abs=1e-6)
     extract_members(ensemble=bundle, members=["a"], out=str(world / "apart"))
     assert stored(world / "apart" / "a")["max_frames"] == LIMIT
-    with pytest.raises(ModelError, match=r"3 frames\), .* 300 frames\)"):
-        merge_models(members=[f"a={short}", f"b={usual}"], out=str(world / "mixed"))
+
+
+def test_members_of_unlike_limits_keep_their_own(world, short, usual, records):
+    mixed = str(world / "mixed")
+    merge_models(members=[f"a={short}", f"b={usual}"], out=mixed)
+    with open_model(mixed) as model:
+        assert model.features.max_frames == 300
+    found = predict_scores(models=[mixed], data=records)
+    assert isinstance(found, Predictions)
+    for position, path in enumerate((short, usual)):
+        alone = predict_scores(models=[path], data=records)
+        assert isinstance(alone, Predictions)
+        np.testing.assert_allclose(found.scores[position], alone.scores[0], atol=1e-6)
+    assert np.abs(found.scores[0] - found.scores[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize(("first", "then"), [("short", {}), ("usual", {"max_frames": LIMIT})])
