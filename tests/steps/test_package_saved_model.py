@@ -170,7 +170,7 @@ def test_a_signature_that_lacks_is_named_and_a_hostile_one_never_runs(merged, tm
 
 def test_a_video_level_model_reads_examples(tmp_path):
     model = write_train_dir(tmp_path / "t", small_flags("LogisticModel", num_classes=23))
-    merge_models(members=[str(model)], out=str(tmp_path / "m"))
+    merge_models(members=[f"serving={model}"], out=str(tmp_path / "m"))
     package_model(
         model=str(tmp_path / "m"), out=str(tmp_path / "s"), format="savedmodel", card=True
     )

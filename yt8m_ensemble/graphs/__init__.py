@@ -15,7 +15,7 @@ from yt8m_ensemble.graphs.meta_files import (
     write_meta_graph,
 )
 from yt8m_ensemble.graphs.mixtures import cut_member, find_decoders, find_members
-from yt8m_ensemble.graphs.model_graph import ModelGraph, from_tf_graph, node_name
+from yt8m_ensemble.graphs.model_graph import ModelGraph, free_scope, from_tf_graph, node_name
 from yt8m_ensemble.graphs.operation_check import (
     GraphReport,
     Root,
@@ -38,6 +38,7 @@ __all__ = [
     "find_members",
     "fix_frames",
     "frame_draws",
+    "free_scope",
     "from_tf_graph",
     "lift_constants",
     "load_frozen_graph",

@@ -7,20 +7,16 @@ frames for one of the video level. Adds nothing where the features are the same.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from yt8m_ensemble.graphs.model_graph import ModelGraph, node_name
+from yt8m_ensemble.graphs.model_graph import ModelGraph, free_scope, node_name
 from yt8m_ensemble.values import feature_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from yt8m_ensemble.values import FeatureSpec
-
-_SCOPE: Final = "feature_view"
 
 
 def view_features(graph: ModelGraph, own: FeatureSpec, joint: FeatureSpec) -> ModelGraph:
@@ -45,7 +41,7 @@ def view_features(graph: ModelGraph, own: FeatureSpec, joint: FeatureSpec) -> Mo
     if joint.frame_level and own.frame_level and tf.TensorShape(shape).rank is not None:
         is_fixed = tf.TensorShape(shape)[1] is not None
         frames = joint.max_frames if is_fixed else None
-    scope = _free_name(nodes)
+    scope = free_scope(graph.graph_def, "feature_view")
     with tf.Graph().as_default() as view:
         wide = [None, frames, joint.total_size] if joint.frame_level else [None, joint.total_size]
         values = tf.compat.v1.placeholder(nodes[inputs].attr["dtype"].type, wide, inputs)
@@ -96,11 +92,3 @@ def _mean_of_frames(frames: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     # A product with the frames' shares needs no masked copy of the frames.
     mean = raw.BatchMatMul(x=tf.expand_dims(shares, 1), y=frames)
     return tf.reshape(mean, [-1, frames.shape[2]])
-
-
-def _free_name(nodes: Iterable[str]) -> str:
-    """Return a scope that no node of the graph is in."""
-    scope = _SCOPE
-    while any(name == scope or name.startswith(f"{scope}/") for name in nodes):
-        scope += "_"
-    return scope

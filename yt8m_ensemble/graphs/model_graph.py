@@ -102,6 +102,14 @@ def node_name(tensor: str) -> str:
     return tensor.removeprefix("^").partition(":")[0]
 
 
+def free_scope(graph_def: GraphDef, wanted: str) -> str:
+    """Return a name, the wanted one or that with `_` behind it, that no node has or is below."""
+    taken = {node.name.partition("/")[0] for node in graph_def.node}
+    while wanted in taken:
+        wanted += "_"
+    return wanted
+
+
 def called_functions(node: NodeDef) -> list[str]:
     """Return the functions that a node's attributes name."""
     called = []

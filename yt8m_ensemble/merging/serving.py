@@ -16,7 +16,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from yt8m_ensemble.constants import FLAGS_FILE, SAVED_MODEL_FILE, TOP_K
 from yt8m_ensemble.data.parsing import parse_records
-from yt8m_ensemble.graphs import ModelGraph, node_name, to_meta_graph
+from yt8m_ensemble.graphs import ModelGraph, free_scope, node_name, to_meta_graph
 from yt8m_ensemble.merging.extraction import write_weights
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.values import FeatureSpec, TensorSource
 
-_SCOPE: Final = "serving"
 _METHOD: Final = "tensorflow/serving/predict"
 _VERSION: Final = 1
 
@@ -84,7 +83,8 @@ def _add_parser(
     """
     inputs, counts = node_name(graph.inputs), node_name(graph.num_frames)
     nodes = {node.name: node for node in graph.graph_def.node}
-    with tf.Graph().as_default() as parser, tf.name_scope(f"{_SCOPE}/"):
+    scope = free_scope(graph.graph_def, "serving")
+    with tf.Graph().as_default() as parser, tf.name_scope(f"{scope}/"):
         records = tf.compat.v1.placeholder(tf.string, [None], "example_bytes")
         batch = parse_records(records, features=features, num_classes=num_classes)
         found = tf.cast(batch["num_frames"], nodes[counts].attr["dtype"].type)
