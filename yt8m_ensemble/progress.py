@@ -38,7 +38,7 @@ def no_progress(
 
 @contextmanager
 def listen(listener: Callable[[str], object]) -> Iterator[None]:
-    """Hear what `notify` is told, as long as the context lasts.
+    """Receive what `notify` passes on, as long as the context lasts.
 
     Args:
         listener: Called with each sentence.
@@ -54,7 +54,7 @@ def listen(listener: Callable[[str], object]) -> Iterator[None]:
 
 
 def notify(text: str) -> None:
-    """Tell whoever listens what takes time now, from where no `Progress` is at hand.
+    """Pass on to listeners what takes time now, from where no `Progress` is at hand.
 
     Args:
         text: A sentence.

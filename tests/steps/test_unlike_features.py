@@ -212,7 +212,7 @@ def test_the_union_keeps_the_order_and_the_frames_of_the_largest():
 
 @pytest.mark.slow
 def test_a_model_of_means_scores_records_of_frames(tmp_path):
-    """In `predict`, `eval` and `avg-ckpt`, each of which says so."""
+    """In `predict` and `eval`, which say so, and in `avg-ckpt`."""
     folder = tmp_path / "means"
     (path,) = write_members(tmp_path, {"means": ("MoeModel", MEANS_TURNED)})
     write_shards(tmp_path, frames_of)
@@ -240,4 +240,8 @@ def test_a_model_of_means_scores_records_of_frames(tmp_path):
         allow_different_runs=True,
         out=str(tmp_path / "a"),
     )
+    (latest,) = evaluate_models(models=[str(folder)], data=data).evaluations
     assert averaged.choice is not None
+    assert averaged.choice.num_videos == 15
+    last = averaged.choice.candidates[0]
+    assert last.gap == pytest.approx(latest.report.metrics.gap, abs=1e-5)

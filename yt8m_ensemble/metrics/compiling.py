@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _FirstCompilation(event.Listener):  # type: ignore[misc]
-    """Tell once that machine code is being made; that which is read from disk is no event."""
+    """Notice of the first compilation in a process; code that is read from disk is none."""
 
     def __init__(self) -> None:
         self._is_told = False
