@@ -191,35 +191,6 @@ def from_space(values: NDArray[np.float32], space: Space) -> NDArray[np.float32]
         return _ONE / (_ONE + np.exp(-values))
 
 
-def mix_ranks(
-    scores: Sequence[NDArray[np.floating]], values: Sequence[float]
-) -> NDArray[np.float64]:
-    """Average members by the rank of each score among all scores of its member.
-
-    A yardstick for the other spaces: it is blind to calibration, but a rank needs all videos at
-    once, so no graph can hold it.
-
-    Args:
-        scores: One array `(N, C)` for each member.
-        values: Their weights, any scale.
-
-    Returns:
-        Shape `(N, C)`, float64: weighted mean ranks in `[0, 1]`; equal scores share their rank.
-
-    Examples:
-        >>> mix_ranks([np.array([[0.1, 0.9]]), np.array([[0.4, 0.3]])], [0.75, 0.25])
-        array([[0.25, 0.75]])
-    """
-    total = np.zeros(scores[0].shape)
-    for array, weight in zip(scores, values, strict=True):
-        ordered = np.sort(array, axis=None)
-        for part in _parts(array):
-            own = array[part]
-            middle = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
-            total[part] += weight * (middle - 1) / (2 * max(array.size - 1, 1))
-    return total
-
-
 def _parts(array: NDArray[np.floating]) -> Iterator[slice]:
     """Yield blocks of rows: what is computed on the way to a result stays small."""
     rows = max(_BLOCK // max(array[:1].size, 1), 1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from yt8m_ensemble.errors import MixtureWeightsError, ShapeError
-from yt8m_ensemble.mixing import EPSILON, from_space, mix, mix_ranks, to_space
+from yt8m_ensemble.mixing import EPSILON, from_space, mix, to_space
 from yt8m_ensemble.values import SPACES, MixtureWeights
 
 CONFIDENCES = st.floats(0, 1, width=32)
@@ -72,14 +72,6 @@ def test_float16_scores_and_the_ends_of_the_range_stay_finite(space):
     mixed = mix(ends, MixtureWeights.uniform(["a", "b"], space=space))
     assert np.isfinite(mixed).all()
     assert mixed.dtype == np.float32
-
-
-def test_ranks_are_blind_to_rising_maps():
-    rng = np.random.default_rng(0)
-    scores = [rng.random((5, 7)), rng.random((5, 7))]
-    mixed = mix_ranks(scores, [0.3, 0.7])
-    np.testing.assert_allclose(mix_ranks([scores[0] ** 3, np.exp(scores[1])], [0.3, 0.7]), mixed)
-    np.testing.assert_allclose(mix_ranks([scores[0]], [1]).ravel()[np.argmax(scores[0])], 1)
 
 
 def test_bad_input_is_named():

@@ -14,7 +14,7 @@ from yt8m_ensemble.errors import PredictionsError, RecipeError, UsageError
 from yt8m_ensemble.options import AverageOptions
 from yt8m_ensemble.progress import no_progress
 from yt8m_ensemble.scoring.average_choice import FEW_VIDEOS, LAST, choose_average
-from yt8m_ensemble.tuning.equivalence import BestPairs
+from yt8m_ensemble.tuning.candidates import BestPairs
 from yt8m_ensemble.values import DictSource
 
 VIDEOS, CLASSES = 600, 12

@@ -11,6 +11,7 @@ from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.metrics import global_average_precision
 from yt8m_ensemble.mixing import to_space
 from yt8m_ensemble.tuning import Scorer, collect_candidates
+from yt8m_ensemble.tuning.kernels import LANES
 from yt8m_ensemble.values import SPACES
 
 
@@ -69,15 +70,17 @@ def test_a_resample_is_scored_as_if_its_videos_were_copied():
     scores, labels = make_predictions(num_videos=30)
     scorer = Scorer(collect_candidates(blocks(scores, labels), names="abc"), "probability")
     ranking = scorer.ranking([0.2, 0.3, 0.5])
-    copies = np.random.default_rng(0).poisson(1, 30).astype(np.int32)
-    rows = np.repeat(np.arange(30), copies)
+    copies = np.random.default_rng(0).poisson(1, (30, LANES)).astype(np.uint8)
+    copies[:, 1] = 1
+    copies[:, 2] = 0
+    rows = np.repeat(np.arange(30), copies[:, 0])
     expected = dense_gap(scores[:, rows], labels[rows], [0.2, 0.3, 0.5], "probability")
     # Copies of a video tie with each other; the resample ranks copies of one pair together.
-    assert ranking.resampled_gaps(copies[:, None]) == pytest.approx(expected, abs=2e-3)
-    ones = np.ones(30, np.int32)
-    assert ranking.resampled_gaps(ones[:, None]) == pytest.approx(
-        scorer.gap([0.2, 0.3, 0.5]), abs=1e-12
-    )
+    gaps = ranking.resampled_gaps(copies)
+    assert gaps[0] == pytest.approx(expected, abs=2e-3)
+    assert gaps[1] == pytest.approx(scorer.gap([0.2, 0.3, 0.5]), abs=1e-12)
+    assert ranking.gap == scorer.gap([0.2, 0.3, 0.5])
+    assert np.isnan(gaps[2])
 
 
 def test_bad_input_is_named():

@@ -57,7 +57,7 @@ def test_biases_of_eight_are_ranked_as_dense_scores_are(seed):
     rng = np.random.default_rng(seed)
     biased = replace(UNIFORM, class_bias=tuple(rng.choice([-8.0, 8.0], CLASSES).tolist()))
     dense = global_average_precision(mix(list(SCORES), biased), LABELS)
-    ranked = rank_exactly(blocks(SCORES, LABELS), [biased], np.zeros(len(LABELS), np.int64))
+    (ranked,) = rank_exactly(blocks(SCORES, LABELS), [biased], np.zeros((1, len(LABELS)), np.int64))
     assert Scorer(ranked, "probability").gap([1]) == pytest.approx(dense, abs=1e-12)
     gathered = collect_candidates(blocks(SCORES, LABELS), names="abc", bias=biased.class_bias)
     scorer = Scorer(gathered, "probability")
@@ -70,7 +70,7 @@ def test_biases_of_eight_are_ranked_as_dense_scores_are(seed):
 def test_each_video_is_ranked_by_its_own_mixture():
     mixtures = [MixtureWeights(tuple("abc"), tuple(row), "logit") for row in np.eye(3).tolist()]
     owners = np.arange(len(LABELS)) % 4 - 1
-    ranked = rank_exactly(blocks(SCORES, LABELS), mixtures, owners)
+    (ranked,) = rank_exactly(blocks(SCORES, LABELS), mixtures, owners[None])
     kept = owners >= 0
     mixed = SCORES[owners[kept], np.flatnonzero(kept)]
     expected = global_average_precision(mixed, LABELS[kept])
@@ -96,7 +96,9 @@ def test_it_is_taken_only_where_gap_rises_for_certain(is_off):
     ids = np.array([b"%d" % n for n in range(len(labels))])
     candidates = collect_candidates(blocks(scores, labels), names="abc", per_class=True)
     settings = TuneSettings(method="coordinate", step=0.2, bootstrap=100, folds=3)
-    result = tune(candidates, ids, settings, blocks=lambda: blocks(scores, labels))
+    result = tune(
+        candidates, ids, settings, rank=lambda *given: rank_exactly(blocks(scores, labels), *given)
+    )
     plain = tune(candidates, ids, settings)
     assert bool(result.weights.class_bias) is is_off
     assert result.gap_out_of_fold

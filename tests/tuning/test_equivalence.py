@@ -5,7 +5,8 @@ import pytest
 
 from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.metrics import global_average_precision
-from yt8m_ensemble.tuning.equivalence import BestPairs, assess_equivalence
+from yt8m_ensemble.tuning.candidates import BestPairs
+from yt8m_ensemble.tuning.equivalence import assess_equivalence
 
 
 def gather(scores, labels, *, size=64):

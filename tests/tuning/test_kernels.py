@@ -51,8 +51,9 @@ def test_python_text_and_machine_code_agree(held):
     assert kernels.sum_precisions(pool) == pytest.approx(kernels.sum_precisions.py_func(pool))
     places = ((pool & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
     videos = (np.searchsorted(held.indptr, places, "right") - 1).astype(np.int32)
-    copies = np.random.default_rng(0).poisson(1, (held.num_videos, 3)).astype(np.int32)
-    totals = np.empty((2, 3))
+    copies = np.random.default_rng(0).poisson(1, (held.num_videos, kernels.LANES))
+    copies = copies.astype(np.uint8)
+    totals = np.empty((2, kernels.LANES))
     kernels.sum_resampled_precisions(videos, held.hits[places], copies, totals[0])
     kernels.sum_resampled_precisions.py_func(videos, held.hits[places], copies, totals[1])
     assert totals[0] == pytest.approx(totals[1])
@@ -69,8 +70,8 @@ def test_python_text_and_machine_code_agree(held):
     indptr = np.arange(4) * 40
     kept = []
     for function in (kernels.keep_undominated, kernels.keep_undominated.py_func):
-        keep = np.ones(120, np.bool_)
-        function(indptr, dense, dense.sum(axis=0), np.tile(np.arange(40), 3), 4, 1e-4, 1e-7, keep)
+        keep = np.zeros(120, np.bool_)
+        function(indptr, dense, np.tile(np.arange(40, dtype=np.int32), 3), 4, 1e-4, 1e-7, keep)
         kept.append(keep)
     np.testing.assert_array_equal(kept[0], kept[1])
     assert 12 <= kept[0].sum() < 120

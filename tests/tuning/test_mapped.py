@@ -10,6 +10,7 @@ from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble import mixing
 from yt8m_ensemble.tuning import TuneSettings, collect_candidates, mapped, tune
 from yt8m_ensemble.tuning.baselines import tempered
+from yt8m_ensemble.tuning.class_bias import rank_exactly
 from yt8m_ensemble.tuning.mapped import Growing
 
 
@@ -31,7 +32,12 @@ def tuned():
     video_ids = np.array([b"video%03d" % n for n in range(300)])
     candidates = collect_candidates(blocks(scores, labels), names="abc", per_class=True)
     settings = TuneSettings(method="coordinate", step=0.1, folds=3, bootstrap=40)
-    result = tune(candidates, video_ids, settings, blocks=lambda: blocks(scores, labels))
+    result = tune(
+        candidates,
+        video_ids,
+        settings,
+        rank=lambda *given: rank_exactly(blocks(scores, labels), *given),
+    )
     by_class = tune(
         candidates, video_ids, replace(settings, per_class=True, space="auto", class_bias=False)
     )

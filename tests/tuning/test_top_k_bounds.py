@@ -14,8 +14,9 @@ from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.metrics import global_average_precision, top_k_classes
 from yt8m_ensemble.mixing import mix_in_space
 from yt8m_ensemble.tuning.candidates import collect_candidates
+from yt8m_ensemble.tuning.class_bias import rank_exactly
 from yt8m_ensemble.tuning.scoring import Scorer
-from yt8m_ensemble.tuning.top_k_bounds import bound_gap, collect_top_k
+from yt8m_ensemble.tuning.top_k_bounds import bound_gap, collect_top_k, rank_top_k
 from yt8m_ensemble.values import SPACES, Kept, MixtureWeights
 
 
@@ -107,3 +108,23 @@ def test_bad_input_is_named():
     by_class = MixtureWeights(("a",), (1.0,), "logit", class_values=((1.0,) * 60,))
     with pytest.raises(PredictionsError, match="Weights by class cannot be judged"):
         bound_gap([(kept, labels)], by_class)
+
+
+@pytest.mark.parametrize("num_videos", [7, 200])
+def test_kept_scores_rank_with_a_bias_as_if_those_left_out_were_filled_in(num_videos):
+    scores, labels = make_predictions(num_videos=num_videos)
+    truncated = truncate(scores, labels, 25)
+    filled = np.stack([kept.filled(labels.shape[1]) for kept in truncated[0][0]])
+    rng = np.random.default_rng(0)
+    uniform = MixtureWeights.uniform("abc", space="logit")
+    # Whole numbers, so that biases tie.
+    mixtures = [
+        replace(uniform, class_bias=tuple(rng.integers(-8, 9, labels.shape[1]).tolist()))
+        for _ in range(3)
+    ]
+    owners = rng.integers(-1, 3, (2, num_videos))
+    found = rank_top_k(truncated, mixtures, owners)
+    expected = rank_exactly([(filled, labels)], mixtures, owners)
+    for ranked, wanted in zip(found, expected, strict=True):
+        for name in ("indptr", "class_ids", "scores", "hits", "positives"):
+            np.testing.assert_array_equal(getattr(ranked, name), getattr(wanted, name))

@@ -159,7 +159,7 @@ def test_a_paired_interval_sees_what_single_errors_hide(candidates):
         return judge(
             "held out",
             {
-                name.replace("_", " "): Scorer(candidates.with_scores(found), "probability")
+                name.replace("_", " "): Scorer(candidates, "probability").ranking_of(found)
                 for name, found in scores.items()
             },
         )

@@ -20,7 +20,8 @@ from yt8m_ensemble.metrics import EvaluationMetrics
 from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.storage import PredictionsFile, open_predictions
 from yt8m_ensemble.storage.submission import read_submission
-from yt8m_ensemble.tuning.equivalence import BestPairs, Equivalence, assess_equivalence
+from yt8m_ensemble.tuning.candidates import BestPairs
+from yt8m_ensemble.tuning.equivalence import Equivalence, assess_equivalence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

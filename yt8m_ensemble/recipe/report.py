@@ -110,7 +110,7 @@ def report_ensemble(table: EnsembleTable, layout: Layout) -> EnsembleReport:
     judged = judge(
         "held out",
         {
-            name: Scorer(candidates[column].with_scores(scores[column][of]), "probability")
+            name: Scorer(candidates[column], "probability").ranking_of(scores[column][of])
             for name, of in {tuned: tuned, **rivals}.items()
         },
         seed=int(table.tune.get("seed", 0)),

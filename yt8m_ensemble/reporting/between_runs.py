@@ -13,7 +13,8 @@ from yt8m_ensemble.mixing import mix
 from yt8m_ensemble.packaging.layouts import size_text
 from yt8m_ensemble.reporting.judging import has_labels, open_judged
 from yt8m_ensemble.reporting.parts import Panel, Table
-from yt8m_ensemble.tuning.equivalence import BestPairs, Equivalence, assess_equivalence
+from yt8m_ensemble.tuning.candidates import BestPairs
+from yt8m_ensemble.tuning.equivalence import Equivalence, assess_equivalence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -270,11 +270,9 @@ def _systems(
 def _steps(
     systems: Mapping[str, Candidates], *, is_mixed: bool, margin: float, seed: int
 ) -> tuple[tuple[StepGain, ...], tuple[float, tuple[float, float]] | None]:
-    scorers = [Scorer(side, "probability") for side in systems.values()]
-    gaps = [scorer.gap([1]) for scorer in scorers]
-    resampled = paired_differences(
-        [(scorer, [1]) for scorer in scorers], num_resamples=_NUM_RESAMPLES, seed=seed
-    )
+    rankings = [Scorer(side, "probability").ranking([1]) for side in systems.values()]
+    gaps = [ranking.gap for ranking in rankings]
+    resampled = paired_differences(rankings, num_resamples=_NUM_RESAMPLES, seed=seed)
 
     def interval(values: NDArray[np.float64]) -> tuple[float, float]:
         low, high = np.nanquantile(values, [_TAIL, 1 - _TAIL]).tolist()

@@ -245,11 +245,10 @@ class _Trials:
     def _intervals(
         self, names: Sequence[str], rows: NDArray[np.int64], seed: int
     ) -> list[tuple[float, float]]:
-        scorers = [Scorer(self._scores[n].select(rows), "probability") for n in (LAST, *names)]
-        if not scorers[0].candidates.num_positives:
+        sides = [self._scores[name].select(rows) for name in (LAST, *names)]
+        if not sides[0].num_positives:
             return [(float("nan"), float("nan"))] * len(names)
-        found = paired_differences(
-            [(scorer, [1]) for scorer in scorers], num_resamples=_NUM_RESAMPLES, seed=seed
-        )
+        rankings = [Scorer(side, "probability").ranking([1]) for side in sides]
+        found = paired_differences(rankings, num_resamples=_NUM_RESAMPLES, seed=seed)
         ends = np.nanquantile(found[1:] - found[0], [_TAIL, 1 - _TAIL], axis=1)
         return [(float(low), float(high)) for low, high in ends.T]

@@ -17,7 +17,7 @@ from yt8m_ensemble.models import recognize
 from yt8m_ensemble.scoring.evaluation import check_labeled, scored_batches
 from yt8m_ensemble.training import estimate_batch_norm
 from yt8m_ensemble.tuning import Scorer, split_videos
-from yt8m_ensemble.tuning.equivalence import BestPairs
+from yt8m_ensemble.tuning.candidates import BestPairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,9 @@ from yt8m_ensemble.storage.prediction_set import (
     open_prediction_set,
 )
 from yt8m_ensemble.storage.vocabulary import read_vocabulary
+from yt8m_ensemble.tuning.candidates import BestPairs
 from yt8m_ensemble.tuning.diversity import MIXTURE, Comparison, compare_members
-from yt8m_ensemble.tuning.equivalence import BestPairs, Equivalence, assess_equivalence
+from yt8m_ensemble.tuning.equivalence import Equivalence, assess_equivalence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -123,7 +123,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
             candidates,
             opened.video_ids,
             TuneSettings(**{name: getattr(options, name) for name in names}),
-            blocks=opened.blocks,
+            rank=opened.rank_exactly,
             progress=options.progress,
         )
         details = {

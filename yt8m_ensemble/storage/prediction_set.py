@@ -14,7 +14,14 @@ from yt8m_ensemble.errors import AlignmentError, ModelError, PredictionsError
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.storage import PredictionsFile, open_predictions, predictions_digest
 from yt8m_ensemble.storage.layout import SCORES_DIGEST
-from yt8m_ensemble.tuning import Candidates, bound_gap, collect_candidates, collect_top_k
+from yt8m_ensemble.tuning import (
+    Candidates,
+    bound_gap,
+    collect_candidates,
+    collect_top_k,
+    rank_exactly,
+    rank_top_k,
+)
 from yt8m_ensemble.values import (
     Kept,
     Labels,
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import FeatureSpec, MixtureWeights
 
 _ROWS = 256
+_KEPT_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,23 @@ class PredictionSet:
         blocks = self.blocks(progress)
         return collect_candidates(blocks, names=self.members, per_class=per_class, bias=bias)
 
+    def rank_exactly(
+        self, mixtures: Sequence[MixtureWeights], owners: NDArray[np.integer]
+    ) -> list[Candidates]:
+        """Mix the scores of each video and keep its best pairs, whatever their class bias.
+
+        Args:
+            mixtures: Mixtures of all members.
+            owners: Index of the mixture of each video in each of R rankings, shape `(R, N)`; a
+                video of -1 is left out of that ranking.
+
+        Returns:
+            For each ranking candidates of one member, the mixed scores.
+        """
+        if self.top_k is not None:
+            return rank_top_k(self._kept_blocks(self.members, no_progress), mixtures, owners)
+        return rank_exactly(self.blocks(), mixtures, owners)
+
     def gap_interval(
         self,
         weights: MixtureWeights,
@@ -177,7 +202,8 @@ class PredictionSet:
     ) -> Iterator[tuple[list[Kept], NDArray[np.bool_]]]:
         """Yield what members keep of some videos, and their labels; `None` for all videos."""
         holders, top_k = self._holders, self.top_k or 0
-        for start, stop in self._spans(progress):
+        # As few reads as memory allows: a read costs more than what it reads.
+        for start, stop in self._spans(progress, _KEPT_ROWS):
             kept = [
                 _read_kept(holders[name][0], name, holders[name][1], start, stop, top_k)
                 for name in names
@@ -189,10 +215,10 @@ class PredictionSet:
                 kept, labels = [one.select(own) for one in kept], labels[own]
             yield kept, labels
 
-    def _spans(self, progress: Progress) -> Iterator[tuple[int, int]]:
+    def _spans(self, progress: Progress, rows: int = _ROWS) -> Iterator[tuple[int, int]]:
         num_videos = len(self.video_ids)
-        for start in range(0, num_videos, _ROWS):
-            stop = min(start + _ROWS, num_videos)
+        for start in range(0, num_videos, rows):
+            stop = min(start + rows, num_videos)
             yield start, stop
             progress("read predictions", stop, num_videos, unit="videos")
 

@@ -4,11 +4,12 @@ Needs numpy at import; scipy and numba are loaded when a search starts.
 """
 
 from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
+from yt8m_ensemble.tuning.class_bias import rank_exactly
 from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import SearchResult
 from yt8m_ensemble.tuning.splits import split_videos
-from yt8m_ensemble.tuning.top_k_bounds import bound_gap, check_kept, collect_top_k
+from yt8m_ensemble.tuning.top_k_bounds import bound_gap, check_kept, collect_top_k, rank_top_k
 from yt8m_ensemble.tuning.tuners import TUNERS, search_weights
 from yt8m_ensemble.tuning.validation import TuneSettings, judge, tune
 
@@ -26,6 +27,8 @@ __all__ = [
     "collect_candidates",
     "collect_top_k",
     "judge",
+    "rank_exactly",
+    "rank_top_k",
     "search_weights",
     "split_videos",
     "tune",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.mixing import from_space, mix, mix_ranks, to_space
+from yt8m_ensemble.mixing import from_space, mix, to_space
 from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.tuners import fit_temperatures, search_weights, simplex_grid
@@ -70,7 +70,15 @@ def apply_mixture(weights: MixtureWeights) -> ScoreFunction:
     Returns:
         The scorer.
     """
-    return lambda candidates: mix(list(candidates.scores), weights, class_ids=candidates.class_ids)
+
+    def apply(candidates: Candidates) -> NDArray[np.float32]:
+        mixed = mapped.empty(candidates.class_ids.shape, np.float32)
+        for part in mapped.blocks(len(mixed)):
+            own = [scores[part] for scores in candidates.scores]
+            mixed[part] = mix(own, weights, class_ids=candidates.class_ids[part])
+        return mixed
+
+    return apply
 
 
 def uniform(space: Space) -> Baseline:
@@ -103,6 +111,9 @@ def best_single(fit: Candidates) -> ScoreFunction:
 def mean_of_ranks(fit: Candidates) -> ScoreFunction:
     """Average ranks instead of scores: a yardstick, since no graph can hold ranks.
 
+    A member's ranks run from 0 to 1 over its scores of all videos; equal scores share theirs. They
+    are blind to calibration.
+
     Args:
         fit: Not looked at.
 
@@ -110,9 +121,22 @@ def mean_of_ranks(fit: Candidates) -> ScoreFunction:
         The scorer.
     """
     del fit
-    return lambda candidates: mix_ranks(
-        list(candidates.scores), np.full(len(candidates.names), 1 / len(candidates.names)).tolist()
-    ).astype(np.float32)
+    return _mean_ranks
+
+
+def _mean_ranks(candidates: Candidates) -> NDArray[np.float32]:
+    from yt8m_ensemble.tuning import kernels
+
+    total = mapped.empty(candidates.class_ids.shape, np.float64)
+    total[:] = 0
+    keys = mapped.empty(total.shape, np.uint64)
+    for scores in candidates.scores:
+        kernels.key_scores(np.ascontiguousarray(scores), keys)
+        keys.sort()
+        kernels.add_mean_ranks(keys, 1 / len(candidates.names), total)
+    mixed = mapped.empty(total.shape, np.float32)
+    mixed[:] = total
+    return mixed
 
 
 def tempered(fit: Candidates) -> ScoreFunction:
@@ -128,7 +152,8 @@ def tempered(fit: Candidates) -> ScoreFunction:
 
     def apply(candidates: Candidates) -> NDArray[np.float32]:
         weight = np.float32(1 / len(temperatures))
-        mixed = np.zeros(candidates.scores.shape[1], np.float32)
+        mixed = mapped.empty(candidates.class_ids.shape, np.float32)
+        mixed[:] = 0
         for scores, temperature in zip(candidates.scores, temperatures, strict=True):
             for part in mapped.blocks(len(mixed)):
                 logits = to_space(scores[part], "logit") / np.float32(temperature)

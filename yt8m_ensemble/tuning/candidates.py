@@ -5,6 +5,7 @@ Holds arrays, picks them from dense rows, and selects videos. Searches nothing.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,15 @@ class Candidates:
         """Positive labels in all."""
         return int(self.positives.sum())
 
+    def owners(self) -> NDArray[np.int32]:
+        """Return the video of each candidate, shape `(n,)`, int32."""
+        owners = mapped.empty(self.class_ids.shape, np.int32)
+        for start in range(0, self.num_videos, _ROWS):
+            ends = self.indptr[start : start + _ROWS + 1]
+            rows = np.arange(start, start + len(ends) - 1, dtype=np.int32)
+            owners[ends[0] : ends[-1]] = np.repeat(rows, np.diff(ends))
+        return owners
+
     def select(self, rows: NDArray[np.int64]) -> Candidates:
         """Return the candidates of the given videos, in their order."""
         sizes = np.diff(self.indptr)[rows]
@@ -82,6 +92,7 @@ class Candidates:
             hits[first:last] = self.hits[places]
             for member, found in zip(self.scores, scores, strict=True):
                 found[first:last] = member[places]
+        mapped.release(self.scores, self.class_ids)
         return replace(
             self,
             indptr=indptr,
@@ -91,6 +102,18 @@ class Candidates:
             positives=self.positives[rows],
         )
 
+    def draw(self, num_videos: int, *, seed: int) -> Candidates:
+        """Return the candidates of some videos drawn at random, of all if there are no more.
+
+        Args:
+            num_videos: Videos to draw, each once; they stay in their order.
+            seed: Seed of the draw.
+        """
+        if self.num_videos <= num_videos:
+            return self
+        rows = np.random.default_rng(seed).choice(self.num_videos, num_videos, replace=False)
+        return self.select(np.sort(rows))
+
     def select_members(self, members: Sequence[int]) -> Candidates:
         """Return the same candidates with some of the members, in the given order."""
         if list(members) == list(range(len(self.names))):
@@ -99,6 +122,7 @@ class Candidates:
         scores = mapped.empty((len(members), self.scores.shape[1]), self.scores.dtype)
         for found, member in zip(scores, members, strict=True):
             found[:] = self.scores[member]
+        mapped.release(self.scores)
         return replace(self, names=names, scores=scores)
 
     def with_scores(self, mixed: NDArray[np.float32]) -> Candidates:
@@ -187,7 +211,7 @@ class Gathered:
     def add(
         self,
         rows: NDArray[np.int64],
-        class_ids: NDArray[np.int64],
+        class_ids: NDArray[np.integer],
         scores: NDArray[np.float32],
         hits: NDArray[np.bool_],
         labels: NDArray[np.bool_],
@@ -209,18 +233,23 @@ class Gathered:
 
         scores = np.ascontiguousarray(scores)
         starts = np.searchsorted(rows, np.arange(len(labels) + 1))
+        class_ids = class_ids.astype(np.int32, copy=False)
         keep = np.zeros(len(rows), np.bool_)
-        for seen in (scores, *([] if biased is None else [np.ascontiguousarray(biased)])):
-            own = np.ones(len(rows), np.bool_)
-            kernels.keep_undominated(
-                starts, seen, seen.sum(axis=0), class_ids, self.num_ranks, MARGIN, EPSILON, own
-            )
-            keep |= own
+        views = [scores, *([] if biased is None else [np.ascontiguousarray(biased)])]
+
+        def mark(part: NDArray[np.int64]) -> None:
+            for seen in views:
+                kernels.keep_undominated(
+                    part, seen, class_ids, self.num_ranks, MARGIN, EPSILON, keep
+                )
+
+        middle = len(labels) // 2
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(mark, (starts[: middle + 1], starts[middle:])))
         sizes = np.bincount(rows[keep], minlength=len(labels))
         positives = np.count_nonzero(labels, axis=1)
-        class_ids = class_ids[keep].astype(np.int32)
         self._num_classes = labels.shape[1]
-        found = sizes, class_ids, scores[:, keep], hits[keep], positives
+        found = sizes, class_ids[keep], scores[:, keep], hits[keep], positives
         for part, array in zip(self._parts, found, strict=True):
             part.append(array)
 
@@ -239,6 +268,71 @@ class Gathered:
             np.concatenate([[0], np.cumsum(sizes)]),
             class_ids,
             scores,
+            hits,
+            positives,
+            self._num_classes,
+            self._top_k,
+        )
+
+
+class BestPairs:
+    """Gather the pairs that GAP counts of one way of scoring, batch by batch.
+
+    Args:
+        top_k: Pairs a video.
+    """
+
+    def __init__(self, top_k: int = TOP_K) -> None:
+        self._top_k, self._num_classes = top_k, 0
+        self._parts = tuple(Growing() for _ in range(5))
+
+    def update(self, scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> None:
+        """Add a batch.
+
+        Args:
+            scores: Shape `(B, C)`; a nan is a `PredictionsError`.
+            labels: Shape `(B, C)`.
+        """
+        class_ids = top_k_classes(scores, self._top_k)
+        self.add(
+            np.full(len(class_ids), class_ids.shape[1]),
+            class_ids.ravel(),
+            np.take_along_axis(scores, class_ids, axis=1).astype(np.float32).ravel(),
+            np.take_along_axis(labels, class_ids, axis=1).ravel(),
+            labels,
+        )
+
+    def add(
+        self,
+        sizes: NDArray[np.integer],
+        class_ids: NDArray[np.integer],
+        scores: NDArray[np.float32],
+        hits: NDArray[np.bool_],
+        labels: NDArray[np.bool_],
+    ) -> None:
+        """Add a batch of which the best pairs are known.
+
+        Args:
+            sizes: Pairs of each video, shape `(B,)`.
+            class_ids: Classes of the pairs, video by video, rising, shape `(n,)`.
+            scores: Their scores.
+            hits: Whether they are positives.
+            labels: Ground truth, shape `(B, C)`.
+        """
+        self._num_classes = labels.shape[1]
+        positives = np.count_nonzero(labels, axis=1)
+        found = sizes, class_ids.astype(np.int32), scores, hits, positives
+        for part, array in zip(self._parts, found, strict=True):
+            part.append(array)
+
+    def candidates(self) -> Candidates:
+        """Return the pairs of all batches as candidates of one member, and forget them."""
+        sizes, class_ids, scores, hits, positives = (part.join() for part in self._parts)
+        return Candidates(
+            ("scores",),
+            np.concatenate([[0], np.cumsum(sizes)]),
+            class_ids,
+            scores[None],
             hits,
             positives,
             self._num_classes,

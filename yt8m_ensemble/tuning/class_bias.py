@@ -8,23 +8,24 @@ method. A class without positives gets a finite bias, for the prior holds it. Re
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from yt8m_ensemble.constants import TOP_K
-from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.mixing import mix, to_space
 from yt8m_ensemble.tuning import mapped
-from yt8m_ensemble.tuning.candidates import Candidates
-from yt8m_ensemble.tuning.mapped import Growing
+from yt8m_ensemble.tuning.candidates import BestPairs
+from yt8m_ensemble.tuning.scoring import NUM_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from yt8m_ensemble.tuning.candidates import Candidates
     from yt8m_ensemble.values import MixtureWeights
 
 PRECISIONS: Final = (3.0, 10.0, 30.0, 100.0)
@@ -34,6 +35,7 @@ FEW_VIDEOS: Final = 3_000
 LEAST_PRECISION: Final = 10.0
 """Below `FEW_VIDEOS` videos tau is at least this: 3 lost GAP on every draw of 300 and 750."""
 
+_PAIRS = 1 << 18  # summed at a time, whatever the number of threads
 _STEPS = 30
 _LARGEST_STEP = 2.0
 _CONVERGED = 1e-9
@@ -56,31 +58,61 @@ def fit_class_bias(
 
         A class that is no candidate gets 0.
     """
+    return fit_class_biases(candidates, weights, [precision])[0]
+
+
+def fit_class_biases(
+    candidates: Candidates, weights: MixtureWeights, precisions: Sequence[float]
+) -> list[MixtureWeights]:
+    """Fit the class bias of a logit mixture for several precisions of the prior.
+
+    Args:
+        candidates: As `fit_class_bias` takes them.
+        weights: The mixture.
+        precisions: Precisions tau.
+
+    Returns:
+        The mixture with its bias for each precision.
+    """
+    from yt8m_ensemble.tuning import kernels
+
     members = [candidates.names.index(name) for name in weights.names]
     # Not from the mixed scores: float32 probabilities near 1 have lost their logits.
     factors = weights.factors.reshape(len(members), -1)
     classes, count = candidates.class_ids, candidates.num_classes
     margins = mapped.empty(classes.shape, np.float64)
-    for part in mapped.blocks(len(classes)):
+    parts = [slice(start, start + _PAIRS) for start in range(0, len(classes), _PAIRS)]
+
+    def sum_logits(part: slice) -> None:
         rows = factors[:, classes[part]] if factors.shape[1] > 1 else factors
         linked = to_space(candidates.scores[members, part], "logit")
         np.sum(rows * linked, axis=0, dtype=np.float64, out=margins[part])
+
+    def sum_slopes(part: slice) -> NDArray[np.float64]:
+        sums = np.zeros((2, count))
+        kernels.sum_slopes(margins[part], classes[part], candidates.hits[part], bias, sums)
+        return sums
+
+    found = []
     bias = np.zeros(count)
-    for _ in range(_STEPS):
-        slope, curve = np.zeros(count), np.zeros(count)
-        for part in mapped.blocks(len(classes)):
-            own = classes[part]
-            chance = 1 / (1 + np.exp(-(margins[part] + bias[own])))
-            # Added one after the other, as over all pairs at once: blocks do not change the sums.
-            np.add.at(slope, own, chance - candidates.hits[part])
-            np.add.at(curve, own, chance * (1 - chance))
-        slope += precision * bias
-        curve += precision
-        move = np.clip(slope / curve, -_LARGEST_STEP, _LARGEST_STEP)
-        bias -= move
-        if np.abs(move).max() < _CONVERGED:
-            break
-    return replace(weights, class_bias=tuple(bias.tolist()))
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        list(pool.map(sum_logits, parts))
+        for precision in precisions:
+            for _ in range(_STEPS):
+                slope, curve = np.zeros((2, count))
+                for part_slope, part_curve in pool.map(sum_slopes, parts):
+                    slope += part_slope
+                    curve += part_curve
+                slope += precision * bias
+                curve += precision
+                move = np.clip(slope / curve, -_LARGEST_STEP, _LARGEST_STEP)
+                # The root of one precision is where the search for the next starts.
+                bias = bias - move
+                if np.abs(move).max() < _CONVERGED:
+                    break
+            found.append(replace(weights, class_bias=tuple(bias.tolist())))
+    mapped.release(candidates.scores)
+    return found
 
 
 def allowed_precisions(num_videos: int) -> tuple[float, ...]:
@@ -92,46 +124,33 @@ def allowed_precisions(num_videos: int) -> tuple[float, ...]:
 def rank_exactly(
     blocks: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
     mixtures: Sequence[MixtureWeights],
-    owners: NDArray[np.int64],
+    owners: NDArray[np.integer],
     *,
     top_k: int = TOP_K,
-) -> Candidates:
+) -> list[Candidates]:
     """Mix all scores of each video and keep its best pairs: exact for any bias.
 
     Args:
         blocks: Row blocks of scores `(M, B, C)`, float32, and labels `(B, C)`, bool; members as in
             the mixtures.
         mixtures: The mixtures.
-        owners: Index of the mixture of each video, shape `(N,)`; a video of -1 is left out.
+        owners: Index of the mixture of each video in each of R rankings, shape `(R, N)`; a video
+            of -1 is left out of that ranking.
         top_k: Pairs kept per video by the metric.
 
     Returns:
-        Candidates of one member, the mixed scores, for the videos that have a mixture, in order.
+        For each ranking candidates of one member, the mixed scores, for the videos that have a
+        mixture, in order.
     """
-    sizes, classes, scores, hits, positives = (Growing() for _ in range(5))
-    start, num_classes = 0, 0
+    gathered = [BestPairs(top_k) for _ in owners]
+    start = 0
     for block, labels in blocks:
-        own = owners[start : start + len(labels)]
+        for ranking, own in zip(gathered, owners[:, start : start + len(labels)], strict=True):
+            rows = np.flatnonzero(own >= 0)
+            mixed = np.empty((len(rows), labels.shape[1]), np.float32)
+            for index in np.unique(own[rows]):
+                part = own[rows] == index
+                mixed[part] = mix(list(block[:, rows[part]]), mixtures[index])
+            ranking.update(mixed, labels[rows])
         start += len(labels)
-        num_classes = labels.shape[1]
-        rows = np.flatnonzero(own >= 0)
-        mixed = np.empty((len(rows), num_classes), np.float32)
-        for index in np.unique(own[rows]):
-            part = own[rows] == index
-            mixed[part] = mix(list(block[:, rows[part]]), mixtures[index])
-        kept = np.sort(top_k_classes(mixed, min(top_k, num_classes)), axis=1)
-        sizes.append(np.full(len(rows), kept.shape[1]))
-        classes.append(kept.astype(np.int32).ravel())
-        scores.append(np.take_along_axis(mixed, kept, axis=1).ravel())
-        hits.append(np.take_along_axis(labels[rows], kept, axis=1).ravel())
-        positives.append(np.count_nonzero(labels[rows], axis=1))
-    return Candidates(
-        ("mixed",),
-        np.concatenate([[0], np.cumsum(sizes.join())]),
-        classes.join(),
-        scores.join()[None],
-        hits.join(),
-        positives.join(),
-        num_classes,
-        top_k,
-    )
+    return [ranking.candidates() for ranking in gathered]

@@ -16,14 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.constants import TOP_K
-from yt8m_ensemble.metrics import top_k_classes
-from yt8m_ensemble.tuning.candidates import Candidates
 from yt8m_ensemble.tuning.diversity import best_candidates
 from yt8m_ensemble.tuning.scoring import Scorer, paired_differences
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from yt8m_ensemble.tuning.candidates import Candidates
 
 NUM_RESAMPLES = 1000
 _TAIL = 0.05
@@ -68,52 +65,6 @@ class Equivalence:
         )
 
 
-class BestPairs:
-    """Gather the pairs that GAP counts of one way of scoring, batch by batch.
-
-    Args:
-        top_k: Pairs a video.
-    """
-
-    def __init__(self, top_k: int = TOP_K) -> None:
-        self._top_k, self._num_classes = top_k, 0
-        self._parts: list[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]] = []
-        self._positives: list[NDArray[np.int64]] = []
-
-    def update(self, scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> None:
-        """Add a batch.
-
-        Args:
-            scores: Shape `(B, C)`; a nan is a `PredictionsError`.
-            labels: Shape `(B, C)`.
-        """
-        class_ids = top_k_classes(scores, self._top_k)
-        self._num_classes = labels.shape[1]
-        self._parts.append(
-            (
-                class_ids,
-                np.take_along_axis(scores, class_ids, axis=1).astype(np.float32),
-                np.take_along_axis(labels, class_ids, axis=1),
-            )
-        )
-        self._positives.append(np.count_nonzero(labels, axis=1))
-
-    def candidates(self) -> Candidates:
-        """Return the pairs of all batches, of one member called `scores`."""
-        class_ids, scores, hits = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        num_videos, kept = class_ids.shape
-        return Candidates(
-            ("scores",),
-            np.arange(num_videos + 1) * kept,
-            class_ids.ravel(),
-            scores.reshape(1, -1),
-            hits.ravel(),
-            np.concatenate(self._positives),
-            self._num_classes,
-            self._top_k,
-        )
-
-
 def assess_equivalence(
     first: Candidates,
     second: Candidates,
@@ -134,13 +85,11 @@ def assess_equivalence(
     Returns:
         The test; without any label its numbers are `nan` and nothing is equivalent.
     """
-    sides = [Scorer(side, "probability") for side in (first, second)]
-    gaps = [side.gap([1]) for side in sides]
+    sides = [Scorer(side, "probability").ranking([1]) for side in (first, second)]
+    gaps = [side.gap for side in sides]
     low, high = float("nan"), float("nan")
     if first.num_positives:
-        resampled = paired_differences(
-            [(side, [1]) for side in sides], num_resamples=num_resamples, seed=seed
-        )
+        resampled = paired_differences(sides, num_resamples=num_resamples, seed=seed)
         ends = np.nanquantile(resampled[1] - resampled[0], [_TAIL, 1 - _TAIL])
         low, high = ends.tolist()
     right = [side.hits[best_candidates(side, side.scores[0])] for side in (first, second)]

@@ -15,6 +15,9 @@ import numpy as np
 
 from yt8m_ensemble.metrics.compiling import compiled
 
+LANES = 64
+"""Resamples scored in one pass over the ranked pairs."""
+
 _VIDEOS = 32  # a chunk: its mixed scores stay in the first-level cache
 _MAX = 0x7FFFFFFF
 _FIRST_STEP = 1 << 19  # a sixteenth of a score, as float32 bits go
@@ -24,14 +27,13 @@ _FIRST_STEP = 1 << 19  # a sixteenth of a score, as float32 bits go
 def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
     indptr: Any,
     scores: Any,
-    sums: Any,
     class_ids: Any,
     top_k: int,
     margin: float,
     floor: float,
     keep: Any,
 ) -> None:
-    """Return the candidates that can be among their video's `top_k` in some mixture.
+    """Find the candidates that can be among their video's `top_k` in some mixture.
 
     A candidate is out if `top_k` others rank before it in every mixture: they are at least as high
     in every member and have a lower class id, or they exceed it and `floor` by `margin`.
@@ -39,35 +41,83 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
     Args:
         indptr: Where each video's candidates start, `(N + 1,)`.
         scores: Members' scores, `(M, n)`, float32.
-        sums: Their sums over members, `(n,)`; only a higher sum can dominate.
-        class_ids: Classes of the candidates, `(n,)`.
+        class_ids: Classes of the candidates, `(n,)`, rising within a video.
         top_k: Pairs kept per video.
         margin: Relative excess that float32 rounding cannot undo.
         floor: Scores below it are alike in some space.
-        keep: Output, `(n,)`, bool, all true; set to false where a candidate is out.
+        keep: Output, `(n,)`, bool; set where a candidate stays.
     """
+    num_members = len(scores)
+    widest = 0
     for video in range(len(indptr) - 1):
-        order = np.argsort(-sums[indptr[video] : indptr[video + 1]]) + indptr[video]
-        for place in range(len(order)):
+        widest = max(widest, indptr[video + 1] - indptr[video])
+    order = np.empty(widest, np.int64)
+    # Of the candidates that stay: their scores, classes, and whether they dominate another.
+    kept = np.empty((num_members, widest), np.float32)
+    kept_classes, dominates = np.empty((2, widest), np.int32)
+    factor = np.float32(1.0 + margin)
+    for video in range(len(indptr) - 1):
+        begin = indptr[video]
+        own = scores[:, begin : indptr[video + 1]]
+        num_kept = 0
+        for place in range(_within_reach(own, top_k, factor, np.float32(floor), order)):
             i = order[place]
+            class_id = class_ids[begin + i]
+            # Those that are out are so by `top_k` that stay, which dominate whatever these do.
+            dominates[:num_kept] = 1
+            for member in range(num_members):
+                exceeding = max(own[member, i], np.float32(floor)) * factor
+                for j in range(num_kept):
+                    border = own[member, i] if kept_classes[j] < class_id else exceeding
+                    dominates[j] &= np.int32(kept[member, j] >= border)
             dominators = 0
-            for earlier in range(place):
-                j = order[earlier]
-                if class_ids[j] < class_ids[i]:
-                    dominators += _dominates(scores, j, i, 1.0, 0.0)
-                else:
-                    dominators += _dominates(scores, j, i, 1.0 + margin, floor)
-                if dominators == top_k:
-                    keep[i] = False
-                    break
+            for j in range(num_kept):
+                dominators += dominates[j]
+            if dominators < top_k:
+                keep[begin + i] = True
+                kept_classes[num_kept] = class_id
+                kept[:, num_kept] = own[:, i]
+                num_kept += 1
 
 
 @compiled
-def _dominates(scores: Any, j: int, i: int, factor: float, floor: float) -> bool:
-    dominates = True
-    for member in range(len(scores)):
-        dominates &= scores[member, j] >= max(scores[member, i], floor) * factor
-    return dominates
+def _within_reach(own: Any, top_k: int, factor: Any, floor: Any, order: Any) -> int:
+    # Those whose highest score reaches the `top_k`-th highest of all lowest scores: others have
+    # `top_k` before them. By falling sum, for only a higher sum can dominate.
+    num_members, size = own.shape
+    lowest, highest, sums = np.empty((3, size), np.float32)
+    lowest[:] = own[0]
+    highest[:] = own[0]
+    sums[:] = own[0]
+    for member in range(1, num_members):
+        for i in range(size):
+            lowest[i] = min(lowest[i], own[member, i])
+            highest[i] = max(highest[i], own[member, i])
+            sums[i] += own[member, i]
+    best = np.full(top_k, np.float32(-1))
+    for i in range(size):
+        _raise_last(best, lowest[i])
+    count = 0
+    for i in range(size):
+        if max(highest[i], floor) * factor >= best[top_k - 1]:
+            place = count
+            while place > 0 and sums[order[place - 1]] < sums[i]:
+                order[place] = order[place - 1]
+                place -= 1
+            order[place] = i
+            count += 1
+    return count
+
+
+@compiled
+def _raise_last(best: Any, value: Any) -> None:
+    # Put a value into falling ones; the last falls out.
+    place = len(best) - 1
+    if value > best[place]:
+        while place > 0 and best[place - 1] < value:
+            best[place] = best[place - 1]
+            place -= 1
+        best[place] = value
 
 
 @compiled
@@ -197,31 +247,87 @@ def sum_precisions(pool: Any) -> float:
 
 @compiled
 def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, totals: Any) -> None:
-    """Compute `sum_precisions` of resamples; the r-th holds `copies[n, r]` times video n.
+    """Compute `sum_precisions` of `LANES` resamples; the r-th holds `copies[n, r]` times video n.
 
     Copies of one pair take consecutive ranks.
 
     Args:
         videos: Video of each ranked pair of the original videos, int32.
         hits: Whether it is a positive.
-        copies: Shape `(N, R)`, int32.
-        totals: Output, `(R,)`, float64.
+        copies: Shape `(N, LANES)`, uint8: one cache line a video.
+        totals: Output, `(LANES,)`, float64.
     """
-    num_resamples = copies.shape[1]
-    ranks = np.zeros(num_resamples, np.int64)
-    num_hits = np.zeros(num_resamples, np.int64)
+    # Loops of a fixed length over all resamples, without branches, are compiled to vectors.
+    misses = np.zeros(LANES, np.int32)
+    num_hits = np.zeros(LANES, np.int32)
     totals[:] = 0.0
     for i in range(len(videos)):
-        video = videos[i]
+        row = copies[videos[i]]
         if hits[i]:
-            for r in range(num_resamples):
-                for _ in range(copies[video, r]):
-                    ranks[r] += 1
-                    num_hits[r] += 1
-                    totals[r] += num_hits[r] / ranks[r]
+            most = np.uint8(0)
+            for r in range(LANES):
+                most = max(most, row[r])
+            for copy in range(most):
+                for r in range(LANES):
+                    is_drawn = np.int32(row[r] > copy)
+                    num_hits[r] += is_drawn
+                    totals[r] += is_drawn * (num_hits[r] / max(num_hits[r] + misses[r], 1))
         else:
-            for r in range(num_resamples):
-                ranks[r] += copies[video, r]
+            for r in range(LANES):
+                misses[r] += row[r]
+
+
+@compiled
+def key_scores(scores: Any, keys: Any) -> None:
+    """Write numbers that sort like the scores, then like their places.
+
+    Args:
+        scores: Confidences, `(n,)`, float32.
+        keys: Output, `(n,)`, uint64: a score's bits (32) above its place (32).
+    """
+    bits = scores.view(np.int32)
+    for i in range(len(scores)):
+        # Bits of floats from 0 up rise with the float; -0.0 counts as 0.
+        keys[i] = (np.uint64(max(bits[i], 0)) << np.uint64(32)) | np.uint64(i)
+
+
+@compiled
+def add_mean_ranks(keys: Any, weight: float, total: Any) -> None:
+    """Add weighted ranks in `[0, 1]`, from low scores to high; equal scores share their mean rank.
+
+    Args:
+        keys: Sorted keys of `key_scores`.
+        weight: Factor.
+        total: Sums by place, `(n,)`, float64; updated.
+    """
+    scale = weight / (2 * max(len(keys) - 1, 1))
+    start = 0
+    while start < len(keys):
+        score = keys[start] >> np.uint64(32)
+        end = start + 1
+        while end < len(keys) and keys[end] >> np.uint64(32) == score:
+            end += 1
+        for i in range(start, end):
+            total[keys[i] & np.uint64(0xFFFFFFFF)] += scale * (start + end - 1)
+        start = end
+
+
+@compiled
+def sum_slopes(margins: Any, class_ids: Any, hits: Any, bias: Any, sums: Any) -> None:
+    """Add up the first two derivatives of each class's log loss by its bias.
+
+    Args:
+        margins: Logit of each pair, `(n,)`, float64.
+        class_ids: Its class.
+        hits: Whether it is a positive.
+        bias: Bias of each class, `(C,)`.
+        sums: Sums of `sigmoid(z + b) - y` and of `sigmoid'(z + b)`, `(2, C)`, float64; updated.
+    """
+    for i in range(len(margins)):
+        class_id = class_ids[i]
+        chance = 1 / (1 + np.exp(-(margins[i] + bias[class_id])))
+        sums[0, class_id] += chance - hits[i]
+        sums[1, class_id] += chance * (1 - chance)
 
 
 @compiled

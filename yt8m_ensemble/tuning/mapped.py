@@ -8,6 +8,7 @@ there is no room for them, arrays are kept in memory after all.
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
 from typing import IO, TYPE_CHECKING, Any
@@ -58,6 +59,21 @@ def concatenate(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
         joined[..., start : start + part.shape[-1]] = part
         start += part.shape[-1]
     return joined
+
+
+def release(*arrays: NDArray[Any]) -> None:
+    """Give back the memory that arrays of unnamed files take, until they are read again.
+
+    Args:
+        arrays: Any; those in memory are left alone. Their contents stay.
+    """
+    for array in arrays:
+        held: Any = array
+        while held is not None and not isinstance(held, mmap.mmap):
+            # A view's base is an array, a mapped array's base its map.
+            held = held.base if isinstance(held, np.ndarray) else None
+        if held is not None and hasattr(held, "madvise"):
+            held.madvise(mmap.MADV_DONTNEED)
 
 
 def blocks(length: int) -> Iterator[slice]:

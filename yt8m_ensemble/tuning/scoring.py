@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 
 NUM_THREADS = os.cpu_count() or 1
-
-_RESAMPLES = 16
-"""Resamples scored in one pass over the ranked pairs."""
 
 _POOLS = threading.local()
 """Room for the ranked pairs of a mixture, for every thread one."""
@@ -85,7 +83,7 @@ class Scorer:
         Returns:
             Their places among the candidates, at most `top_k` a video.
         """
-        return self._places(self._rank(values, self.linked))
+        return _places(self._rank(values, self.linked))
 
     def pool_of(self, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the candidates that scores mixed by any other means pool, best first.
@@ -96,13 +94,7 @@ class Scorer:
         Returns:
             Their places among the candidates, at most `top_k` a video.
         """
-        return self._places(self._rank([1], mixed[None]))
-
-    @staticmethod
-    def _places(ranked: NDArray[np.uint64]) -> NDArray[np.int64]:
-        ranked &= np.uint64(0xFFFFFFFF)
-        ranked >>= np.uint64(1)
-        return ranked.astype(np.int64)
+        return _places(self._rank([1], mixed[None]))
 
     def ranking(self, values: ArrayLike) -> Ranking:
         """Return a mixture's pooled pairs, best first.
@@ -110,13 +102,30 @@ class Scorer:
         Args:
             values: Weights, shape `(M,)`.
         """
-        pool = self.pool(values)
+        return self._ranking(self._rank(values, self.linked))
+
+    def ranking_of(self, mixed: NDArray[np.float32]) -> Ranking:
+        """Return the pooled pairs of scores mixed by any other means, best first.
+
+        Args:
+            mixed: One score for each candidate, shape `(n,)`, float32.
+        """
+        return self._ranking(self._rank([1], mixed[None]))
+
+    def _ranking(self, ranked: NDArray[np.uint64]) -> Ranking:
+        from yt8m_ensemble.tuning import kernels
+
         held = self.candidates
-        owners = np.repeat(np.arange(held.num_videos, dtype=np.int32), np.diff(held.indptr))
-        videos, hits = (mapped.empty(pool.shape, dtype) for dtype in (np.int32, np.bool_))
-        np.take(owners, pool, out=videos)
-        np.take(held.hits, pool, out=hits)
-        return Ranking(videos, hits, held.positives)
+        gap = _ratio(kernels.sum_precisions(ranked), held.num_positives)
+        videos, hits = (mapped.empty(ranked.shape, dtype) for dtype in (np.int32, np.bool_))
+        for part in mapped.blocks(len(ranked)):
+            places = (ranked[part] & np.uint64(0xFFFFFFFF)) >> np.uint64(1)
+            videos[part], hits[part] = self._owners[places], held.hits[places]
+        return Ranking(gap, videos, hits, held.positives)
+
+    @cached_property
+    def _owners(self) -> NDArray[np.int32]:
+        return self.candidates.owners()
 
     def _rank(self, values: ArrayLike, linked: NDArray[np.float32]) -> NDArray[np.uint64]:
         from yt8m_ensemble.tuning import kernels
@@ -145,61 +154,69 @@ class Ranking:
     """Pooled pairs of a mixture, best first, to score resamples of its videos.
 
     Args:
+        gap: GAP of the mixture.
         videos: Video of each pair, int32.
         hits: Whether it is a positive.
         positives: Positive labels of each video.
     """
 
+    gap: float
     videos: NDArray[np.int32]
     hits: NDArray[np.bool_]
     positives: NDArray[np.int64]
 
-    def resampled_gaps(self, copies: NDArray[np.int32]) -> NDArray[np.float64]:
+    def resampled_gaps(self, copies: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return GAP over resamples of the videos.
 
         Args:
-            copies: How often each video occurs in each resample, shape `(N, R)`, int32.
+            copies: How often each video occurs in each resample, shape `(N, kernels.LANES)`, uint8.
 
         Returns:
-            Fractions in `[0, 1]`, shape `(R,)`, float64; `nan` where a resample has no positive.
+            Fractions in `[0, 1]`, shape `(kernels.LANES,)`, float64; `nan` where a resample has no
+            positive.
         """
         from yt8m_ensemble.tuning import kernels
 
         precisions = np.empty(copies.shape[1])
         kernels.sum_resampled_precisions(self.videos, self.hits, copies, precisions)
-        positives = self.positives @ copies
+        positives = np.zeros(copies.shape[1], np.int64)
+        for rows in mapped.blocks(len(copies)):
+            positives += self.positives[rows] @ copies[rows]
         found = np.full(len(positives), np.nan)
         np.divide(precisions, positives, out=found, where=positives > 0)
         return found
 
 
 def paired_differences(
-    scorers: Sequence[tuple[Scorer, ArrayLike]], *, num_resamples: int, seed: int
+    rankings: Sequence[Ranking], *, num_resamples: int, seed: int
 ) -> NDArray[np.float64]:
     """Return GAPs of several mixtures over the same bootstrap resamples of the videos.
 
     Args:
-        scorers: Mixtures, each with the scorer of its space; all over the same videos.
+        rankings: Of the mixtures, all over the same videos in one order.
         num_resamples: Resamples `R`.
         seed: Seed of the draws.
 
     Returns:
         Shape `(number of mixtures, R)`, float64. Differences between rows are paired.
     """
+    from yt8m_ensemble.tuning.kernels import LANES
+
     rng = np.random.default_rng(seed)
-    rankings = [scorer.ranking(values) for scorer, values in scorers]
-    num_videos = scorers[0][0].candidates.num_videos
+    num_videos = len(rankings[0].positives)
     gaps = np.empty((len(rankings), num_resamples))
 
-    def score(start: int, copies: NDArray[np.int32]) -> None:
+    def score(start: int, copies: NDArray[np.uint8]) -> None:
         for row, ranking in zip(gaps, rankings, strict=True):
-            row[start : start + copies.shape[1]] = ranking.resampled_gaps(copies)
+            own = row[start : start + LANES]
+            own[:] = ranking.resampled_gaps(copies)[: len(own)]
 
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         waiting: deque[Future[None]] = deque()
-        for start in range(0, num_resamples, _RESAMPLES):
-            copies = np.empty((num_videos, min(_RESAMPLES, num_resamples - start)), np.int32)
-            for resample in range(copies.shape[1]):
+        for start in range(0, num_resamples, LANES):
+            # That one of over 255 videos is drawn over 255 times has a chance below 1e-500.
+            copies = np.zeros((num_videos, LANES), np.uint8)
+            for resample in range(min(LANES, num_resamples - start)):
                 drawn = rng.integers(num_videos, size=num_videos)
                 copies[:, resample] = np.bincount(drawn, minlength=num_videos)
             waiting.append(pool.submit(score, start, copies))
@@ -219,6 +236,7 @@ def _linked(scores: NDArray[np.float32], space: Space) -> NDArray[np.float32]:
     for member, found in zip(scores, linked, strict=True):
         for part in mapped.blocks(len(member)):
             found[part] = to_space(member[part], space)
+    mapped.release(scores)
     return linked
 
 
@@ -228,6 +246,12 @@ def _room(length: int) -> NDArray[np.uint64]:
         _POOLS.pool = mapped.empty((length,), np.uint64)
     room: NDArray[np.uint64] = _POOLS.pool
     return room
+
+
+def _places(ranked: NDArray[np.uint64]) -> NDArray[np.int64]:
+    ranked &= np.uint64(0xFFFFFFFF)
+    ranked >>= np.uint64(1)
+    return ranked.astype(np.int64)
 
 
 def _ratio(part: float, whole: int) -> float:

@@ -33,6 +33,7 @@ HARMFUL: Final = "the uniform mean scores higher without it"
 _DROP_RESAMPLES = 200
 _DROP_QUANTILE = 0.025
 _SPREAD = 1e-6
+_FEW_VIDEOS = 1000  # most members differ among these
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,7 @@ def find_harmful(candidates: Candidates, space: Space, *, seed: int) -> dict[str
         worst = max(gaps, key=gaps.__getitem__)
         if gaps[worst] <= scorer.gap(_uniform(kept, candidates)):
             break
-        pair = [
-            (scorer, _uniform(without[worst], candidates)), (scorer, _uniform(kept, candidates)),
-        ]  # fmt: skip
+        pair = [scorer.ranking(_uniform(some, candidates)) for some in (without[worst], kept)]
         shorter, whole = paired_differences(pair, num_resamples=_DROP_RESAMPLES, seed=seed)
         if np.nanquantile(shorter - whole, _DROP_QUANTILE) <= 0:
             break
@@ -137,10 +136,15 @@ def find_harmful(candidates: Candidates, space: Space, *, seed: int) -> dict[str
 
 def _is_constant(scores: NDArray[np.float32], candidates: Candidates) -> bool:
     """Return whether each class has one score, whatever the video."""
+    few = slice(0, candidates.indptr[min(_FEW_VIDEOS, candidates.num_videos)])
+    return all(_has_constants(scores, candidates, part) for part in (few, slice(None)))
+
+
+def _has_constants(scores: NDArray[np.float32], candidates: Candidates, part: slice) -> bool:
     low = np.full(candidates.num_classes, np.inf, np.float32)
     high = np.full(candidates.num_classes, -np.inf, np.float32)
-    np.minimum.at(low, candidates.class_ids, scores)
-    np.maximum.at(high, candidates.class_ids, scores)
+    np.minimum.at(low, candidates.class_ids[part], scores[part])
+    np.maximum.at(high, candidates.class_ids[part], scores[part])
     seen = high >= low
     return bool(np.all(high[seen] - low[seen] <= _SPREAD))
 

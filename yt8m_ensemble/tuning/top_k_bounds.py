@@ -14,9 +14,8 @@ import numpy as np
 
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import PredictionsError
-from yt8m_ensemble.mixing import mix_in_space
-from yt8m_ensemble.tuning.candidates import Candidates, Gathered
-from yt8m_ensemble.tuning.mapped import Growing
+from yt8m_ensemble.mixing import mix, mix_in_space
+from yt8m_ensemble.tuning.candidates import BestPairs, Gathered
 from yt8m_ensemble.tuning.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yt8m_ensemble.tuning.candidates import Candidates
     from yt8m_ensemble.values import Kept, MixtureWeights
 
     KeptBlock = tuple[Sequence[Kept], NDArray[np.bool_]]
@@ -54,6 +54,64 @@ def collect_top_k(
     return gathered.candidates()
 
 
+def rank_top_k(
+    blocks: Iterable[KeptBlock],
+    mixtures: Sequence[MixtureWeights],
+    owners: NDArray[np.integer],
+    *,
+    top_k: int = TOP_K,
+) -> list[Candidates]:
+    """Rank the pairs of mixtures with a class bias; scores left out as `Kept` counts them.
+
+    Of the classes that no member keeps of a video only those of the highest biases can be ranked.
+
+    Args:
+        blocks: Row blocks: what each member keeps, and the labels `(B, C)`, bool; members as in
+            the mixtures.
+        mixtures: The mixtures.
+        owners: Index of the mixture of each video in each of R rankings, shape `(R, N)`; a video
+            of -1 is left out of that ranking.
+        top_k: Pairs kept per video by the metric.
+
+    Returns:
+        What `rank_exactly` returns for the scores with those left out filled in.
+    """
+    from yt8m_ensemble.tuning import top_k_kernels
+
+    gathered = [BestPairs(top_k) for _ in owners]
+    orders = [np.argsort(-np.asarray(mixture.class_bias), kind="stable") for mixture in mixtures]
+    start = 0
+    for members, labels in blocks:
+        listed = _list(mixtures[0].names, members, labels, top_k)
+        left_out = np.stack([kept.left_out for kept in members])
+        scores = np.where(listed.known, listed.scores, left_out[:, listed.rows])
+        for ranking, own in zip(gathered, owners[:, start : start + len(labels)], strict=True):
+            parts = []
+            for index in np.unique(own[own >= 0]):
+                is_own = own == index
+                unlisted = np.full((len(labels), top_k), -1, np.int32)
+                top_k_kernels.list_unlisted(
+                    listed.starts, listed.class_ids, is_own, orders[index], unlisted
+                )
+                extra, places = np.nonzero(unlisted >= 0)
+                inside = is_own[listed.rows]
+                classes = np.concatenate([unlisted[extra, places], listed.class_ids[inside]])
+                mixed = mix(
+                    [*np.concatenate([left_out[:, extra], scores[:, inside]], axis=1)],
+                    mixtures[index],
+                    class_ids=classes,
+                )
+                parts.append((np.concatenate([extra, listed.rows[inside]]), classes, mixed))
+            if parts:
+                rows, classes, mixed = map(np.concatenate, zip(*parts, strict=True))
+                kept = _best(rows, classes, mixed, labels.shape, top_k)
+                rows, classes, mixed = rows[kept], classes[kept], mixed[kept]
+                sizes = np.bincount(rows, minlength=len(labels))[own >= 0]
+                ranking.add(sizes, classes, mixed, labels[rows, classes], labels[own >= 0])
+        start += len(labels)
+    return [ranking.candidates() for ranking in gathered]
+
+
 def bound_gap(
     blocks: Iterable[KeptBlock], weights: MixtureWeights, *, top_k: int = TOP_K
 ) -> tuple[float, float]:
@@ -77,7 +135,7 @@ def bound_gap(
             "all scores, as `yt8m-ens predict --cache` does by default."
         )
         raise PredictionsError(msg)
-    lowest, highest = (_BestPairs(weights, top_k) for _ in range(2))
+    lowest, highest = (_MixedPairs(weights, top_k) for _ in range(2))
     for members, labels in blocks:
         listed = _list(weights.names, members, labels, top_k)
         rows, classes, hits, known = listed.rows, listed.class_ids, listed.hits, listed.known
@@ -115,15 +173,17 @@ class _Listed:
     """Classes of a block of videos that any member lists, video by video.
 
     Args:
+        starts: Where those of each video start, shape `(B + 1,)`.
         rows: Video of each, rising, shape `(n,)`.
         class_ids: Its class, rising within a video.
         hits: Whether it is a positive.
         known: Whether each member lists it, shape `(M, n)`.
-        scores: Members' scores of it, shape `(M, n)`, float32; 0 where not listed.
+        scores: Members' scores of it, shape `(M, n)`, float32; -1 where not listed.
     """
 
+    starts: NDArray[np.int64]
     rows: NDArray[np.int64]
-    class_ids: NDArray[np.int64]
+    class_ids: NDArray[np.int32]
     hits: NDArray[np.bool_]
     known: NDArray[np.bool_]
     scores: NDArray[np.float32]
@@ -137,34 +197,42 @@ def _list(
     Raises:
         PredictionsError: If a member keeps fewer than `top_k` scores, or a score is nan.
     """
-    for name, kept in zip(names, members, strict=True):
-        check_kept(name, kept.scores.shape[1], num_classes=labels.shape[1], top_k=top_k)
+    from yt8m_ensemble.tuning import top_k_kernels
+
+    widest = max(kept.scores.shape[1] for kept in members)
+    kept_classes = np.zeros((len(names), len(labels), widest), np.int32)
+    kept_scores = np.full(kept_classes.shape, -1, np.float32)
+    for member, (name, kept) in enumerate(zip(names, members, strict=True)):
+        width = kept.scores.shape[1]
+        check_kept(name, width, num_classes=labels.shape[1], top_k=top_k)
         if np.isnan(kept.scores).any():
             msg = f"'{name}' scores a class of a video as nan. Predict it again."
             raise PredictionsError(msg, member=name)
-    shape = (len(names), *labels.shape)
-    dense, known = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-    for member, (class_ids, values, _) in enumerate(members):
-        np.put_along_axis(dense[member], class_ids, values, axis=1)
-        np.put_along_axis(known[member], class_ids, values >= 0, axis=1)
-    rows, classes = np.nonzero(known.any(axis=0))
-    hits = labels[rows, classes]
-    return _Listed(rows, classes, hits, known[:, rows, classes], dense[:, rows, classes])
+        kept_classes[member, :, :width] = kept.class_ids
+        kept_scores[member, :, :width] = kept.scores
+    room = len(labels) * min(len(names) * widest, labels.shape[1])
+    starts, class_ids = np.empty(len(labels) + 1, np.int64), np.empty(room, np.int32)
+    hits, scores = np.empty(room, np.bool_), np.empty((room, len(names)), np.float32)
+    count = top_k_kernels.list_classes(
+        kept_classes, kept_scores, labels, starts, class_ids, hits, scores
+    )
+    by_member = np.ascontiguousarray(scores[:count].T)
+    rows = np.repeat(np.arange(len(labels)), np.diff(starts))
+    return _Listed(starts, rows, class_ids[:count], hits[:count], by_member >= 0, by_member)
 
 
-class _BestPairs:
+class _MixedPairs:
     """The pairs of a mixture that GAP keeps, gathered block by block."""
 
     def __init__(self, weights: MixtureWeights, top_k: int) -> None:
         self._weights = replace(weights, class_bias=(), temperature=1.0)
         self._bias = np.asarray(weights.class_bias, np.float32)
-        self._top_k = top_k
-        self._scores, self._hits, self._sizes, self._positives = (Growing() for _ in range(4))
+        self._top_k, self._best = top_k, BestPairs(top_k)
 
     def add(
         self,
         rows: NDArray[np.int64],
-        class_ids: NDArray[np.int64],
+        class_ids: NDArray[np.integer],
         scores: NDArray[np.float32],
         hits: NDArray[np.bool_],
         labels: NDArray[np.bool_],
@@ -178,33 +246,39 @@ class _BestPairs:
             bias = self._bias[class_ids]
             bias[unlisted] = np.sort(self._bias)[::-1][ranks]
             mixed += bias
-        # In the order of (video, class), but the unlisted first.
-        order = np.lexsort((class_ids, rows))
-        best = order[np.lexsort((-mixed[order], rows[order]))]
-        starts = np.searchsorted(rows[best], np.arange(len(labels)))
-        is_kept = np.zeros(len(rows), np.bool_)
-        is_kept[best] = np.arange(len(best)) - starts[rows[best]] < self._top_k
-        kept = order[is_kept[order]]
-        self._scores.append(mixed[kept])
-        self._hits.append(hits[kept])
-        self._sizes.append(np.bincount(rows[kept], minlength=len(labels)))
-        self._positives.append(np.count_nonzero(labels, axis=1))
+        kept = _best(rows, class_ids, mixed, labels.shape, self._top_k)
+        sizes = np.bincount(rows[kept], minlength=len(labels))
+        self._best.add(sizes, class_ids[kept], mixed[kept], hits[kept], labels)
 
     def gap(self) -> float:
         """Return GAP of all pairs added."""
-        scores, hits = self._scores.join(), self._hits.join()
-        indptr = np.concatenate([[0], np.cumsum(self._sizes.join())])
-        candidates = Candidates(
-            ("mixed",),
-            indptr,
-            np.zeros(len(hits), np.int32),
-            scores[None],
-            hits,
-            self._positives.join(),
-            1,
-            self._top_k,
-        )
-        return Scorer(candidates, "probability").gap([1])
+        return Scorer(self._best.candidates(), "probability").gap([1])
+
+
+def _best(
+    rows: NDArray[np.int64],
+    class_ids: NDArray[np.integer],
+    mixed: NDArray[np.float32],
+    shape: tuple[int, ...],
+    top_k: int,
+) -> NDArray[np.int64]:
+    """Return the places of each video's best pairs in the order of (video, class).
+
+    Args:
+        rows: Video of each pair.
+        class_ids: Its class; those of -1 come first.
+        mixed: Its score.
+        shape: Videos, classes.
+        top_k: Pairs kept a video; of equal ones the first.
+    """
+    from yt8m_ensemble.tuning import top_k_kernels
+
+    # What is joined is in order already, which this sort makes use of.
+    order = np.argsort(rows * (shape[1] + 1) + class_ids, kind="stable")
+    starts = np.searchsorted(rows[order], np.arange(shape[0] + 1))
+    keep = np.zeros(len(order), np.bool_)
+    top_k_kernels.keep_best(starts, mixed[order], top_k, keep)
+    return order[keep]
 
 
 def check_kept(name: str, kept: int, *, num_classes: int, top_k: int) -> None:

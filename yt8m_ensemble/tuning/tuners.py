@@ -15,6 +15,7 @@ import numpy as np
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.mixing import to_space
 from yt8m_ensemble.tuning import mapped
+from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import Search, SearchResult
 from yt8m_ensemble.tuning.surrogate import SmoothGap
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yt8m_ensemble.tuning.candidates import Candidates
-    from yt8m_ensemble.tuning.scoring import Scorer
 
 MAX_GRID_POINTS = 200_000
+MANY_VIDEOS = 50_000
+SAMPLE_VIDEOS = 25_000
 _NUM_PICKS = 30
 _REACH = 0.2
 
@@ -140,7 +142,7 @@ def fit_temperatures(candidates: Candidates) -> NDArray[np.float64]:
     """Fit each member's temperature: the T that makes sigmoid(logit(p) / T) likeliest.
 
     Args:
-        candidates: Members' scores with their labels.
+        candidates: Members' scores with their labels; a draw of `MANY_VIDEOS` videos is enough.
 
     Returns:
         Temperatures, shape `(M,)`; above 1 for a member that is too sure of itself.
@@ -150,6 +152,7 @@ def fit_temperatures(candidates: Candidates) -> NDArray[np.float64]:
     """
     from scipy.optimize import minimize_scalar
 
+    candidates = candidates.draw(MANY_VIDEOS, seed=0)
     signed, losses = (mapped.empty(candidates.hits.shape, np.float32) for _ in range(2))
 
     def loss(log_temperature: float) -> float:
@@ -191,11 +194,10 @@ def _slsqp(search: Search) -> None:
     _climb(search)
 
 
-def _climb(search: Search) -> None:
+def _climb(search: Search, reach: float = _REACH) -> None:
     # From the best so far, move weight between every two members, then by half as much. After a
     # round of moves one at a time, all that helped are tried at once. Exact GAP is a staircase full
     # of small dips: the first moves reach far, so that the methods that end here leave these.
-    reach = _REACH
     ones = np.eye(search.num_members)
     moves = [a - b for a, b in itertools.permutations(ones, 2)]
     while reach >= search.step / 20:
@@ -227,6 +229,9 @@ def search_weights(
     """Search the weights of highest GAP with one of the `TUNERS`.
 
     Every method starts from the uniform mixture and the single members, so none ends below them.
+    With more than `MANY_VIDEOS` videos, a method other than `grid` searches on a draw of
+    `SAMPLE_VIDEOS` of them, and its end is the start of a climb in small steps on all videos: what
+    the draw leaves undecided about the weights is smaller than the first of these steps.
     An interruption (Ctrl-C) ends the search with the best so far.
 
     Args:
@@ -236,7 +241,7 @@ def search_weights(
         seed: Seed of the method's draws.
 
     Returns:
-        The best weights and how they were found.
+        The best weights and how they were found; their GAP is that of all videos.
 
     Raises:
         UsageError: If the method is unknown, or the step is no fraction.
@@ -253,8 +258,16 @@ def search_weights(
     search = Search(scorer, step=step, seed=seed)
     try:
         search.gaps([search.best, *np.eye(search.num_members)])
-        if search.num_members > 1:
+        if search.num_members == 1:
+            return search.result()
+        if method == "grid" or scorer.candidates.num_videos <= MANY_VIDEOS:
             TUNERS[method](search)
+        else:
+            sample = Scorer(scorer.candidates.draw(SAMPLE_VIDEOS, seed=seed), scorer.space)
+            drawn = search_weights(sample, method=method, step=step, seed=seed)
+            search.num_evaluations += drawn.num_evaluations
+            search.gap(drawn.values)
+            _climb(search, reach=step / 4)
     except KeyboardInterrupt:
         return search.result(was_interrupted=True)
     return search.result()

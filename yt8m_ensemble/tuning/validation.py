@@ -5,15 +5,15 @@ Joins candidates, contenders and scoring; reads no file.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from yt8m_ensemble.errors import PredictionsError, UsageError
-from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.baselines import BASELINES, ScoreFunction, apply_mixture, class_weights
-from yt8m_ensemble.tuning.class_bias import allowed_precisions, fit_class_bias, rank_exactly
+from yt8m_ensemble.tuning.class_bias import allowed_precisions, fit_class_bias, fit_class_biases
 from yt8m_ensemble.tuning.mapped import Growing
 from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult
 from yt8m_ensemble.tuning.scoring import Scorer, paired_differences
@@ -22,25 +22,28 @@ from yt8m_ensemble.tuning.splits import split_into_folds, split_videos
 from yt8m_ensemble.values import SPACES, MixtureWeights, Progress, Space, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from yt8m_ensemble.options.choices import Method, SpaceOrAuto
     from yt8m_ensemble.tuning.candidates import Candidates
+    from yt8m_ensemble.tuning.scoring import Ranking
 
 NUM_RESAMPLES = 1000
 TUNED = "tuned weights"
 UNIFORM = "uniform over kept members"
 PER_CLASS = "weights by class"
 BIASED = " with class bias"
+IN_SAMPLE, HELD_OUT, OUT_OF_FOLD = "in sample", "held out", "out of fold"
 FEW_VIDEOS_TO_TUNE = 50
 """Fewer videos to tune on than this cannot tell weights apart: the uniform mean is taken."""
 
-Block = tuple["NDArray[np.float32]", "NDArray[np.bool_]"]
-"""Scores `(M, B, C)`, float32, and labels `(B, C)`, bool, of B videos."""
+Ranker = Callable[[Sequence[MixtureWeights], "NDArray[np.int64]"], "list[Candidates]"]
+"""Ranks the scores of mixtures exactly, as `rank_exactly` does, of videos that it knows."""
 
 _CONFIDENCE = 0.95
+_JUDGED = (IN_SAMPLE, HELD_OUT, OUT_OF_FOLD)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def tune(
     video_ids: NDArray[np.bytes_],
     settings: TuneSettings,
     *,
-    blocks: Callable[[], Iterable[Block]] | None = None,
+    rank: Ranker | None = None,
     progress: Progress = no_progress,
 ) -> TuneResult:
     """Fit a mixture, and judge it on videos that it was not fitted on.
@@ -78,8 +81,8 @@ def tune(
         candidates: Of all videos; with spare ranks for weights or biases by class.
         video_ids: Shape `(N,)`, bytes; they decide fold and side of each video.
         settings: How.
-        blocks: Called for row blocks of all scores `(M, B, C)` and labels `(B, C)` of the same
-            videos; without it no class bias is fitted.
+        rank: Called with mixtures and with the index of the mixture of each video in each ranking,
+            shape `(R, N)`, as `rank_exactly` takes them; without it no class bias is fitted.
         progress: Called with the number of fits done.
 
     Returns:
@@ -89,7 +92,7 @@ def tune(
         PredictionsError: If no video has a label.
         UsageError: If options contradict each other, or there are fewer videos than folds.
     """
-    return _Tuning(candidates, video_ids, settings, blocks, progress).result()
+    return _Tuning(candidates, video_ids, settings, rank, progress).result()
 
 
 class _Tuning:
@@ -100,12 +103,12 @@ class _Tuning:
         candidates: Candidates,
         video_ids: NDArray[np.bytes_],
         settings: TuneSettings,
-        blocks: Callable[[], Iterable[Block]] | None,
+        rank: Ranker | None,
         progress: Progress,
     ) -> None:
         _check_settings(settings)
         self._settings, self._progress = settings, progress
-        self._candidates, self._blocks = candidates, blocks
+        self._candidates, self._rank = candidates, rank
         inner, outer = split_videos(video_ids, fraction=settings.holdout, seed=settings.seed)
         self._inner_rows, self._outer_rows = inner, outer
         self._inner = candidates.select(inner)
@@ -135,30 +138,34 @@ class _Tuning:
             outside = np.setdiff1d(np.arange(self._inner.num_videos), fold)
             fits.append(self._fit(self._inner.select(outside)))
         self._progress("choose and judge", 0, None)
-        taken, chosen_by = self._choose(fits)
-        judgements = [self._out_of_fold(fits, taken)] if fits else []
-        bias, biased = self._try_bias(whole, fits, taken) if fits else (None, None)
-        if biased is not None:
-            judgements = [biased]
-        mixture = whole.mixtures[taken]
-        if bias is not None:
-            mixture = fit_class_bias(self._inner, mixture, precision=bias)
+        judged = self._fold_rankings(fits)
+        taken, chosen_by = self._choose(judged)
+        mixture, judgements = whole.mixtures[taken], []
+        biased = None
+        if fits:
+            biased = self._try_bias(whole, fits, taken)
+            result, biased = self._judge_folds(taken, judged, biased)
+            judgements.append(result)
         if len(self._outer_rows):
-            held = self._held_out(whole, taken, mixture)
+            rankings = self._held_out_rankings(whole)
+            held = self._judge(HELD_OUT, taken, rankings, biased)
             tuned_lost = taken == TUNED and held.gains[0].interval[1] < 0
             if tuned_lost and not settings.keep_tuned:
                 taken, chosen_by = UNIFORM, "held out"
                 mixture = whole.mixtures[UNIFORM]
-                if bias is not None:
-                    mixture = fit_class_bias(self._inner, mixture, precision=bias)
-                held = replace(self._held_out(whole, taken, mixture), was_used=True)
+                if biased is not None:
+                    biased = self._bias(mixture, biased.precision)
+                held = replace(self._judge(HELD_OUT, taken, rankings, biased), was_used=True)
             judgements.append(held)
+        if biased is not None:
+            mixture = biased.mixture
         fitted = whole.shrunk
+        in_sample = biased.rankings[IN_SAMPLE] if biased else self._ranking(self._inner, mixture)
         return TuneResult(
             weights=mixture,
             method=settings.method,
             seed=settings.seed,
-            gap_in_sample=self._gap_in_sample(mixture),
+            gap_in_sample=in_sample.gap,
             judgements=tuple(judgements),
             num_evaluations=whole.num_evaluations,
             trace=fitted.search.trace,
@@ -166,7 +173,7 @@ class _Tuning:
             chosen_by=chosen_by,
             shrinkage=fitted.shrinkage if taken != UNIFORM else 0.0,
             dropped=fitted.dropped,
-            bias_precision=bias,
+            bias_precision=biased.precision if biased else None,
         )
 
     def _fit(self, some: Candidates) -> _Fit:
@@ -193,112 +200,112 @@ class _Tuning:
         evaluations = sum(fit.search.num_evaluations for fit in found.values())
         return _Fit(mixtures, shrunk, applied, evaluations)
 
-    def _choose(self, fits: Sequence[_Fit]) -> tuple[str, str]:
+    def _choose(self, judged: Mapping[str, Ranking]) -> tuple[str, str]:
         """Return which mixture is taken, and what decided it."""
         settings = self._settings
-        names = [TUNED, *([PER_CLASS] if settings.per_class else [])]
+        names = [UNIFORM, TUNED, *([PER_CLASS] if settings.per_class else [])]
         if settings.keep_tuned:
             return TUNED, "keep tuned"
         if self._inner.num_videos < FEW_VIDEOS_TO_TUNE:
             return UNIFORM, "too few videos"
-        if not fits:
+        if not judged:
             return UNIFORM, "no folds"
-        scores = self._fold_scores(fits)
-        scorer = Scorer(self._judged(), "probability")
-        gaps = {name: scorer.gap_of(scores[name]) for name in [UNIFORM, *names]}
         # Equal is not better: the plain mean needs no reason.
-        return max(gaps, key=gaps.__getitem__), "out of fold"
+        return max(names, key=lambda name: judged[name].gap), "out of fold"
 
-    def _judged(self) -> Candidates:
-        return self._inner.select(np.concatenate(self._folds))
-
-    def _fold_scores(self, fits: Sequence[_Fit]) -> dict[str, NDArray[np.float32]]:
-        """Return the scores of all candidates by every contender, each fitted without them."""
+    def _fold_rankings(self, fits: Sequence[_Fit]) -> dict[str, Ranking]:
+        """Return the ranking of all videos by every contender, each fitted without them."""
+        if not fits:
+            return {}
         found = {name: Growing() for name in fits[0].applied}
         for fit, fold in zip(fits, self._folds, strict=True):
             own = self._inner.select(fold)
             for name, apply in fit.applied.items():
                 found[name].append(apply(own))
-        return {name: scores.join() for name, scores in found.items()}
+        scorer = Scorer(self._judged(), "probability")
+        return {name: scorer.ranking_of(scores.join()) for name, scores in found.items()}
 
-    def _out_of_fold(self, fits: Sequence[_Fit], taken: str) -> HeldOutResult:
-        scores = _first(self._fold_scores(fits), taken)
-        return self._judge("out of fold", self._judged(), scores)
-
-    def _held_out(self, whole: _Fit, taken: str, mixture: MixtureWeights) -> HeldOutResult:
+    def _held_out_rankings(self, whole: _Fit) -> dict[str, Ranking]:
         outer = self._candidates.select(self._outer_rows)
-        scores = {name: mapped.concatenate([apply(outer)]) for name, apply in whole.applied.items()}
-        first, own = _first(scores, taken), None
-        if mixture.class_bias:
-            own = self._ranked([mixture], {0: self._outer_rows})
-        return self._judge("held out", outer, first, own)
+        scorer = Scorer(outer, "probability")
+        return {name: scorer.ranking_of(apply(outer)) for name, apply in whole.applied.items()}
+
+    def _judged(self) -> Candidates:
+        return self._inner.select(np.concatenate(self._folds))
+
+    @staticmethod
+    def _ranking(candidates: Candidates, mixture: MixtureWeights) -> Ranking:
+        return Scorer(candidates, "probability").ranking_of(apply_mixture(mixture)(candidates))
 
     def _judge(
-        self,
-        name: str,
-        candidates: Candidates,
-        scores: Mapping[str, NDArray[np.float32]],
-        biased: Candidates | None = None,
+        self, name: str, taken: str, rankings: Mapping[str, Ranking], biased: _Biased | None
     ) -> HeldOutResult:
-        scorers = {
-            label: Scorer(candidates.with_scores(mixed), "probability")
-            for label, mixed in scores.items()
-        }
-        if biased is not None:
-            label = next(iter(scorers)) + BIASED
-            scorers = {label: Scorer(biased, "probability"), **scorers}
-        settings = self._settings
-        return judge(name, scorers, num_resamples=settings.bootstrap, seed=settings.seed)
+        ordered = _taken_first(name, taken, rankings, biased)
+        return _compare(name, ordered, self._resample(ordered))
 
-    def _try_bias(
-        self, whole: _Fit, fits: Sequence[_Fit], taken: str
-    ) -> tuple[float | None, HeldOutResult | None]:
-        """Return the precision of a class bias that raises GAP out of fold for certain, if any."""
-        mixture = whole.mixtures[taken]
+    def _judge_folds(
+        self, taken: str, rankings: Mapping[str, Ranking], biased: _Biased | None
+    ) -> tuple[HeldOutResult, _Biased | None]:
+        """Return the judgement out of fold, and the bias if it raises GAP there for certain."""
+        ordered = _taken_first(OUT_OF_FOLD, taken, rankings, biased)
+        resampled = self._resample(ordered)
+        result = _compare(OUT_OF_FOLD, ordered, resampled)
+        if biased is None or result.gains[0].is_real:
+            return result, biased
+        unbiased = _taken_first(OUT_OF_FOLD, taken, rankings, None)
+        return _compare(OUT_OF_FOLD, unbiased, resampled[1:]), None
+
+    def _resample(self, rankings: Mapping[str, Ranking]) -> NDArray[np.float64]:
+        settings = self._settings
+        return paired_differences(
+            list(rankings.values()), num_resamples=settings.bootstrap, seed=settings.seed
+        )
+
+    def _try_bias(self, whole: _Fit, fits: Sequence[_Fit], taken: str) -> _Biased | None:
+        """Return the class bias whose precision is best out of fold, if one can be fitted."""
         num_videos = self._inner.num_videos
         if (
             not self._settings.class_bias
-            or self._blocks is None
-            or mixture.space != "logit"
+            or self._rank is None
+            or whole.mixtures[taken].space != "logit"
             or num_videos < FEW_VIDEOS_TO_TUNE
         ):
-            return None, None
-        biased: dict[float, list[MixtureWeights]] = {
-            precision: [] for precision in allowed_precisions(num_videos)
-        }
-        scores = {precision: Growing() for precision in biased}
+            return None
+        precisions = allowed_precisions(num_videos)
+        biased: list[list[MixtureWeights]] = []
+        scores = [Growing() for _ in precisions]
         for fit, fold in zip(fits, self._folds, strict=True):
             learned = self._inner.select(np.setdiff1d(np.arange(num_videos), fold))
+            biased.append(fit_class_biases(learned, fit.mixtures[taken], precisions))
             own = self._inner.select(fold)
-            for precision, mixtures in biased.items():
-                mixtures.append(fit_class_bias(learned, fit.mixtures[taken], precision=precision))
-                scores[precision].append(apply_mixture(mixtures[-1])(own))
-        judged = self._judged()
-        scorer = Scorer(judged, "probability")
-        gaps = {precision: scorer.gap_of(found.join()) for precision, found in scores.items()}
-        best = max(gaps, key=gaps.__getitem__)
-        # The candidates may lack a class that only its bias lifts: the verdict ranks all scores.
-        rows = {number: self._inner_rows[fold] for number, fold in enumerate(self._folds)}
-        ranked = self._ranked(biased[best], rows)
-        order = np.argsort(np.concatenate(list(rows.values())))
-        unbiased = _first(self._fold_scores(fits), taken)
-        result = self._judge("out of fold", judged, unbiased, ranked.select(np.argsort(order)))
-        return (best, result) if result.gains[0].is_real else (None, None)
+            for mixture, found in zip(biased[-1], scores, strict=True):
+                found.append(apply_mixture(mixture)(own))
+        scorer = Scorer(self._judged(), "probability")
+        best = int(np.argmax([scorer.gap_of(found.join()) for found in scores]))
+        return self._bias(
+            whole.mixtures[taken], precisions[best], [mixtures[best] for mixtures in biased]
+        )
 
-    def _ranked(
-        self, mixtures: Sequence[MixtureWeights], rows: Mapping[int, NDArray[np.int64]]
-    ) -> Candidates:
-        """Return the exactly ranked pairs of the videos of each mixture, in the order of rows."""
-        assert self._blocks is not None  # noqa: S101 - asked for with a bias only
-        owners = np.full(self._candidates.num_videos, -1)
-        for number, own in rows.items():
-            owners[own] = number
-        return rank_exactly(self._blocks(), mixtures, owners, top_k=self._candidates.top_k)
-
-    def _gap_in_sample(self, mixture: MixtureWeights) -> float:
-        if mixture.class_bias:
-            return Scorer(self._ranked([mixture], {0: self._inner_rows}), "probability").gap([1])
-        return Scorer(self._inner, "probability").gap_of(apply_mixture(mixture)(self._inner))
+    def _bias(
+        self, mixture: MixtureWeights, precision: float, by_fold: Sequence[MixtureWeights] = ()
+    ) -> _Biased:
+        """Return a mixture's class bias, and rankings by it; out of fold each fold has its own."""
+        # The candidates may lack a class that only its bias lifts, so all scores are ranked.
+        assert self._rank is not None  # noqa: S101 - `_try_bias` has looked
+        mixture = fit_class_bias(self._inner, mixture, precision=precision)
+        owners = {name: np.full(self._candidates.num_videos, -1) for name in _JUDGED}
+        owners[IN_SAMPLE][self._inner_rows] = owners[HELD_OUT][self._outer_rows] = 0
+        for number, fold in enumerate(self._folds if by_fold else ()):
+            owners[OUT_OF_FOLD][self._inner_rows[fold]] = number + 1
+        owners = {name: own for name, own in owners.items() if np.any(own >= 0)}
+        found = dict(
+            zip(owners, self._rank([mixture, *by_fold], np.stack([*owners.values()])), strict=True)
+        )
+        if by_fold:
+            # In the order of the other contenders.
+            found[OUT_OF_FOLD] = found[OUT_OF_FOLD].select(np.concatenate(self._folds))
+        rankings = {name: Scorer(one, "probability").ranking([1]) for name, one in found.items()}
+        return _Biased(mixture, precision, rankings)
 
 
 def check_labeled(candidates: Candidates) -> None:
@@ -320,7 +327,7 @@ def check_labeled(candidates: Candidates) -> None:
 
 def judge(
     name: str,
-    scorers: Mapping[str, Scorer],
+    rankings: Mapping[str, Ranking],
     *,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
@@ -329,35 +336,47 @@ def judge(
 
     Args:
         name: What the videos are to the mixture.
-        scorers: Scorers of one member each, all over the same videos in one order; the first is
-            compared with the rest.
+        rankings: Of the ways, all over the same videos in one order; the first is compared with
+            the rest.
         num_resamples: Bootstrap resamples of the videos.
         seed: Seed of the bootstrap.
 
     Returns:
         GAPs and gains.
     """
-    ordered = list(scorers.values())
-    gaps = [scorer.gap([1]) for scorer in ordered]
-    resampled = paired_differences(
-        [(scorer, [1]) for scorer in ordered], num_resamples=num_resamples, seed=seed
-    )
+    resampled = paired_differences([*rankings.values()], num_resamples=num_resamples, seed=seed)
+    return _compare(name, rankings, resampled)
+
+
+def _compare(
+    name: str, rankings: Mapping[str, Ranking], resampled: NDArray[np.float64]
+) -> HeldOutResult:
+    """Compare the first of some rankings with the rest.
+
+    Args:
+        name: What the videos are to the mixture.
+        rankings: Over the same videos in one order.
+        resampled: Their GAPs over the same resamples, shape `(number of rankings, R)`.
+
+    Returns:
+        GAPs and gains.
+    """
+    (first, best), *others = rankings.items()
     tail = (1 - _CONFIDENCE) / 2
     gains = []
-    for label, gap, resample in list(zip(scorers, gaps, resampled, strict=True))[1:]:
+    for (label, other), resample in zip(others, resampled[1:], strict=True):
         low, high = np.nanquantile(resampled[0] - resample, [tail, 1 - tail]).tolist()
-        gains.append(Gain(label, gap, gaps[0] - gap, (low, high)))
+        gains.append(Gain(label, other.gap, best.gap - other.gap, (low, high)))
     error = float(np.nanstd(resampled[0], ddof=1))
-    num_videos = ordered[0].candidates.num_videos
-    return HeldOutResult(name, next(iter(scorers)), num_videos, gaps[0], error, tuple(gains))
+    return HeldOutResult(name, first, len(best.positives), best.gap, error, tuple(gains))
 
 
-def _first(scores: Mapping[str, NDArray[np.float32]], taken: str) -> dict[str, Any]:
-    """Return the scores with those of the mixture taken first."""
-    return {
-        taken: scores[taken],
-        **{name: found for name, found in scores.items() if name != taken},
-    }
+def _taken_first(
+    name: str, taken: str, rankings: Mapping[str, Ranking], biased: _Biased | None
+) -> dict[str, Ranking]:
+    """Return the rankings with that of the mixture taken, with its bias if it has one, first."""
+    ordered = {taken: rankings[taken], **rankings}
+    return {taken + BIASED: biased.rankings[name], **ordered} if biased else ordered
 
 
 def _check_settings(settings: TuneSettings) -> None:
@@ -392,3 +411,12 @@ class _Fit:
     @property
     def was_interrupted(self) -> bool:
         return self.shrunk.search.was_interrupted
+
+
+@dataclass(frozen=True)
+class _Biased:
+    """A mixture with a class bias, and exact rankings by it of the videos of each judgement."""
+
+    mixture: MixtureWeights
+    precision: float
+    rankings: Mapping[str, Ranking]
