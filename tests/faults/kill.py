@@ -193,10 +193,11 @@ def make_setting(directory):
 
 
 def make_models(directory):
-    """Merge two models that differ in weights and precision."""
-    members = ["--member", f"{directory}/a", "--member", f"{directory}/b"]
-    run(["merge", *members, "--weights", "0.5,0.5", "--out", f"{directory}/m-old"])
-    run(["merge", *members, "--weights", "0.7,0.3", "--fp16", "--out", f"{directory}/m-new"])
+    """Merge two models that differ in weights and precision, each in a process that it ends."""
+    merge = ["merge", "--member", f"{directory}/a", "--member", f"{directory}/b"]
+    for name, own in (("old", ["0.5,0.5"]), ("new", ["0.7,0.3", "--fp16"])):
+        command = [*merge, "--weights", *own, "--out", f"{directory}/m-{name}"]
+        assert fork(lambda command=command: run(command)) == 0
 
 
 def make_cases(directory):
@@ -344,7 +345,7 @@ def main():
         directory, whole = Path(folder, "work"), Path(folder, "whole")
         directory.mkdir()
         assert fork(lambda: make_setting(directory)) == 0
-        assert fork(lambda: make_models(directory)) == 0
+        make_models(directory)
         shutil.copytree(directory, whole)
         for name in options.commands.split(","):
             case = make_cases(directory)[name]
