@@ -21,19 +21,23 @@ from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+from yt8m_ensemble.companions import (
+    ENDINGS,
+    companions_of,
+    described,
+    hidden_name,
+    recover_companions,
+)
 from yt8m_ensemble.errors import DataError, FileError, OutputExistsError, UsageError
 from yt8m_ensemble.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROVENANCE_ENDING = ".provenance.json"
-
 _BLOCK = 1 << 20
 _LOG = logging.getLogger(__name__)
 _HOST = re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:64]
 _PART = re.compile(rf"\.([^/]+)\.part-{re.escape(_HOST)}-\d+-[0-9a-f]+")
-_MAX_NAME_BYTES = 128  # of the 255 that a name may have; what is put around it needs the rest
 _ROOM = "Make room, or write to another disk"
 _RIGHTS = "Change its permissions, or choose a place that can be written to"
 _ADVICE = {
@@ -237,7 +241,9 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
     """Yield a temporary name beside `path`, renamed to it when the block ends without error.
 
     An interrupted block leaves the old file or none; the temporary file is removed. Of several
-    writers without `force`, one succeeds. The provenance file of a replaced output goes with it.
+    writers without `force`, one succeeds. What describes the output, written beside the temporary
+    name as `<name>.provenance.json`, appears in the same step; see `companions`. What described a
+    replaced output goes with it.
 
     Args:
         path: The target; missing parent directories are made.
@@ -258,10 +264,10 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
         temporary = f"{path}.part-{os.getpid()}"
         try:
             yield temporary
-            _gfile().rename(temporary, path, overwrite=True)
+            _rename_remote(temporary, path)
         finally:
-            if _gfile().exists(temporary):
-                _gfile().remove(temporary)
+            for ending in ("", *ENDINGS):
+                remove(f"{temporary}{ending}")
         return
     part = make_part(path)
     try:
@@ -269,7 +275,7 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
         fsync(str(part))
         rename_file(str(part), path, force=force)
     finally:
-        part.unlink(missing_ok=True)
+        _remove_part(part)
 
 
 @contextmanager
@@ -277,7 +283,8 @@ def atomic_directory(path: str, *, force: bool = False) -> Iterator[str]:
     """Yield a temporary directory beside `path`, renamed to it when the block ends without error.
 
     With `force` the old and the new directory change places in one step. Where the file system
-    cannot do that, `recover_directory` finishes what an interruption left between two renames.
+    cannot do that, `recover_output` finishes what an interruption left between two renames.
+    What describes the directory appears with it, as with `atomic_file`.
 
     Args:
         path: The target directory, local.
@@ -294,7 +301,7 @@ def atomic_directory(path: str, *, force: bool = False) -> Iterator[str]:
         msg = f"'{path}' is not on a local disk. Write the directory locally, then copy it there."
         raise UsageError(msg, path=path)
     target = Path(path)
-    recover_directory(path)
+    recover_output(path)
     if not (target.is_dir() and not any(target.iterdir())):
         check_absent(path, force=force)
     part = make_part(path)
@@ -305,24 +312,27 @@ def atomic_directory(path: str, *, force: bool = False) -> Iterator[str]:
             fsync(str(name))
         _rename_directory(part, target, force=force)
     finally:
-        _remove_tree(part)
+        _remove_part(part)
 
 
-def recover_directory(path: str) -> bool:
-    """Finish the replacement of a directory that was interrupted between two renames.
+def recover_output(path: str) -> bool:
+    """Finish the replacement of an output that was interrupted between two renames.
 
     Returns:
         Whether there was one.
     """
-    target = Path(path)
-    waiting = _hidden(target, "swap")
-    if is_remote(path) or not waiting.is_dir():
+    if is_remote(path):
         return False
-    with lock(path, wait=True):
-        if waiting.is_dir():
-            _finish_directory(waiting, target)
-            _LOG.warning("Finished the interrupted replacement of '%s'.", path)
-    return True
+    target = Path(path)
+    waiting = hidden_name(target, "swap")
+    if is_interrupted := waiting.is_dir():
+        with lock(path, wait=True):
+            if waiting.is_dir():
+                _finish_directory(waiting, target)
+    is_interrupted |= recover_companions(target)
+    if is_interrupted:
+        _LOG.warning("Finished the interrupted replacement of '%s'.", path)
+    return is_interrupted
 
 
 def make_part(path: str) -> Path:
@@ -333,15 +343,15 @@ def make_part(path: str) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     own = f"part-{_HOST}-"
-    for entry in target.parent.glob(f"{escape(_hidden(target, own).name)}*"):
+    for entry in target.parent.glob(f"{escape(hidden_name(target, own).name)}*"):
         process = entry.name.rpartition(own)[2].partition("-")[0]
         if process.isdecimal() and not _is_alive(int(process)):
             _remove_tree(entry)
-    return _hidden(target, f"{own}{os.getpid()}-{os.urandom(3).hex()}")
+    return hidden_name(target, f"{own}{os.getpid()}-{os.urandom(3).hex()}")
 
 
 def rename_file(part: str, path: str, *, force: bool) -> None:
-    """Rename a whole local file to its final name.
+    """Rename a whole local file, and what describes it, to its final name.
 
     Args:
         part: The file, in the same directory.
@@ -351,40 +361,52 @@ def rename_file(part: str, path: str, *, force: bool) -> None:
     Raises:
         OutputExistsError: If there is one and `force` is not set, even if it has just appeared.
     """
-    if not force:
-        try:
-            os.link(part, path)
-        except FileExistsError:
-            check_absent(path, force=False)
-        except OSError:  # no hard links here
-            with lock(path, wait=True):
-                check_absent(path, force=False)
-                Path(part).replace(path)
-    else:
-        _remove_provenance(path)
-        Path(part).replace(path)
+    with described(Path(part), Path(path), sync=fsync):
+        _rename_file(Path(part), Path(path), force=force)
     fsync(str(Path(path).parent))
+
+
+def _rename_file(part: Path, target: Path, *, force: bool) -> None:
+    if force:
+        part.replace(target)
+        return
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        check_absent(str(target), force=False)
+    except OSError:  # no hard links here
+        with lock(str(target), wait=True):
+            check_absent(str(target), force=False)
+            part.replace(target)
 
 
 def _rename_directory(part: Path, target: Path, *, force: bool) -> None:
     fsync(str(part))
-    if not force:
-        try:
-            part.rename(target)
-        except OSError as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
-                raise
-            check_absent(str(target), force=False)
-    else:
+    with described(part, target, sync=fsync):
+        if not force:
+            try:
+                part.rename(target)
+            except OSError as error:
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+                    raise
+                check_absent(str(target), force=False)
+            return
         with lock(str(target), wait=True):
-            _remove_provenance(str(target))
             if not target.exists():
                 part.rename(target)
             elif not _exchange(part, target):
-                waiting = _hidden(target, "swap")
+                waiting = hidden_name(target, "swap")
                 part.rename(waiting)
                 _finish_directory(waiting, target)
-    fsync(str(target.parent))
+
+
+def _rename_remote(part: str, path: str) -> None:
+    # Nothing there changes in one step: what describes an output may be missing for a moment.
+    for ending in ENDINGS:
+        remove(f"{path}{ending}")
+    for ending in ("", *ENDINGS):
+        if exists(f"{part}{ending}"):
+            _gfile().rename(f"{part}{ending}", f"{path}{ending}", overwrite=True)
 
 
 def _finish_directory(waiting: Path, target: Path) -> None:
@@ -410,14 +432,6 @@ def _exchange(first: Path, second: Path) -> bool:
     return not swap(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
 
 
-def _hidden(target: Path, kind: str) -> Path:
-    """Return a hidden name beside a path, that fits however long the path's own name is."""
-    name = target.name
-    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-    return target.with_name(f".{name}.{kind}")
-
-
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -428,9 +442,9 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _remove_provenance(path: str) -> None:
-    # Before its output: no old provenance may ever lie beside a new output.
-    Path(f"{path}{PROVENANCE_ENDING}").unlink(missing_ok=True)
+def _remove_part(part: Path) -> None:
+    for path in (part, *companions_of(part)):
+        _remove_tree(path)
 
 
 def _remove_tree(path: Path) -> None:
@@ -446,12 +460,14 @@ def write_text(path: str, text: str, *, force: bool = False) -> None:
     Raises:
         OutputExistsError: If it exists and `force` is not set.
     """
-    with atomic_file(path, force=force) as temporary:
-        if is_remote(temporary):
-            with _gfile().GFile(temporary, "w") as file:
-                file.write(text)
-        else:
-            Path(temporary).write_text(text, encoding="utf-8")
+    with atomic_file(path, force=force) as part:
+        write_part(part, text)
+
+
+def write_part(part: str, text: str) -> None:
+    """Write a UTF-8 file that has only a temporary name."""
+    with open_binary(part, "wb") as file:
+        file.write(text.encode())
 
 
 def file_error(error: OSError, *, option: str | None = None) -> FileError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from yt8m_ensemble import __version__, files
+from yt8m_ensemble.companions import PROVENANCE_ENDING
 from yt8m_ensemble.constants import MAX_FLAGS_BYTES
 from yt8m_ensemble.decoding import decode_json
 from yt8m_ensemble.errors import ModelError
@@ -41,7 +42,7 @@ class Provenance(msgspec.Struct, frozen=True):
 
 def provenance_path(out: str) -> str:
     """Return the path of an output's provenance file."""
-    return f"{out}{files.PROVENANCE_ENDING}"
+    return f"{out}{PROVENANCE_ENDING}"
 
 
 def format_provenance(
@@ -65,14 +66,14 @@ def format_provenance(
     return json.dumps(content, indent=2)
 
 
-def write_provenance(out: str, **content: Any) -> None:
-    """Write the provenance file beside an output that has just been written.
+def write_provenance(part: str, **content: Any) -> None:
+    """Write the provenance of an output that has not got its name yet; see `companions`.
 
     Args:
-        out: The output; `.provenance.json` is appended.
+        part: The output under its temporary name; `.provenance.json` is appended.
         **content: As of `format_provenance`.
     """
-    files.write_text(provenance_path(out), format_provenance(**content), force=True)
+    files.write_part(provenance_path(part), format_provenance(**content))
 
 
 def read_provenance(out: str) -> Provenance:
@@ -84,6 +85,7 @@ def read_provenance(out: str) -> Provenance:
     Raises:
         ModelError: If it is damaged.
     """
+    files.recover_output(out)
     path = provenance_path(out)
     if not files.exists(path):
         return Provenance()

@@ -1,11 +1,12 @@
 """Kill commands at their N-th change of the file system; prove that nothing is lost.
 
-    python tests/faults/kill.py [--budget 40] [--commands avg-ckpt,merge,predict,merge-predictions]
+    python tests/faults/kill.py [--budget 40] [--commands avg-ckpt,merge,package,…]
 
 Each command replaces an output with `--force`. It is run in a process that kills itself before a
 change of the file system: an open for writing, a rename, a removal, a sync, a write of tensors or
-of HDF5 rows. Afterwards the old output must be there whole, or the new one; the same command again
-must succeed, and leave nothing else behind. Prints one JSON line for each command.
+of HDF5 rows. Afterwards the old output must be there whole with all that describes it, or the new
+one with its own; the same command again must succeed, and leave nothing else behind. Prints one
+JSON line for each command.
 """
 
 import argparse
@@ -20,6 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+
+from yt8m_ensemble import files
+from yt8m_ensemble.companions import ENDINGS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests.builders`
 
@@ -113,10 +117,16 @@ def contents(*paths):
     """Return the bytes of files; of a directory, of its files."""
     found = {}
     for path in map(Path, paths):
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            if file.exists():
-                found[file.name] = file.read_bytes()
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                found[str(file.relative_to(path.parent))] = file.read_bytes()
     return found
+
+
+def read_output(path):
+    """Return every byte of an output and of what describes it, as whoever opens it finds them."""
+    files.recover_output(path)
+    return contents(path, *(f"{path}{ending}" for ending in ENDINGS))
 
 
 def read_checkpoint(prefix):
@@ -131,15 +141,17 @@ def read_checkpoint(prefix):
 
 
 def read_model(directory):
-    """Return every file of an inference model; a provenance beside it must be its own."""
+    """Return every file of an inference model, once its checkpoint has been opened and read."""
     from yt8m_ensemble.loading.paths import find_prefix
 
-    found = read_checkpoint(find_prefix(directory))
-    provenance = Path(f"{directory}.provenance.json")
-    weights = (
-        json.loads(provenance.read_text())["options"]["weights"] if provenance.exists() else None
-    )
-    return {**found, **contents(directory)}, weights
+    return read_checkpoint(find_prefix(directory)) | read_output(directory)
+
+
+def read_train_dir(directory):
+    """Return the newest checkpoint of a train directory."""
+    from yt8m_ensemble.checkpoints import latest_prefix
+
+    return read_checkpoint(latest_prefix(directory))
 
 
 def read_cache(path):
@@ -180,32 +192,83 @@ def make_setting(directory):
                 writer.end_shard(f"shard{part}")
 
 
+def make_models(directory):
+    """Merge two models that differ in weights and precision, each in a process that it ends."""
+    merge = ["merge", "--member", f"{directory}/a", "--member", f"{directory}/b"]
+    for name, own in (("old", ["0.5,0.5"]), ("new", ["0.7,0.3", "--fp16"])):
+        command = [*merge, "--weights", *own, "--out", f"{directory}/m-{name}"]
+        assert fork(lambda command=command: run(command)) == 0
+
+
 def make_cases(directory):
     """Return the commands to kill, by name."""
-    average = ["avg-ckpt", "--prefix", f"{directory}/a", "--allow-different-runs", "--force"]
-    merge = ["merge", "--member", f"{directory}/a", "--member", f"{directory}/b", "--force"]
-    predict = ["predict", "--data", f"{directory}/r*.tfrecord", "--batch-size", "4", "--force"]
+    average = ["avg-ckpt", "--prefix", f"{directory}/a", "--allow-different-runs"]
+    merge = ["merge", "--member", f"{directory}/a", "--member", f"{directory}/b"]
+    predict = ["predict", "--data", f"{directory}/r*.tfrecord", "--batch-size", "4"]
+    train = ["train", "--train-dir", f"{directory}/t", "--train-data", f"{directory}/r*.tfrecord",
+             "--model", "LogisticModel", "--features", "video", "--feature-sizes", "6,2",
+             "--num-classes", "5", "--batch-size", "4", "--num-epochs", "9"]  # fmt: skip
     out = f"{directory}/out"
-    parts = {g: [f"{directory}/{g}{n}.h5" for n in range(3)] for g in ("old", "new")}
-    join = ["merge-predictions", "--out", f"{out}.h5", "--force"]
+    caches = {g: [f"{directory}/{g}{n}.h5" for n in range(3)] for g in ("old", "new")}
+
+    def replacing(*command, old, new, out=out, read=read_output):
+        first, second = ([*command, *own, "--out", out, "--force"] for own in (old, new))
+        return Case(first, second, lambda: read(out))
+
+    def cached(*command, **options):
+        old, new = ([f"--predictions={caches[group][0]}"] for group in caches)
+        return replacing(*command, old=old, new=new, out=f"{out}.json", **options)
+
     return {
-        "avg-ckpt": Case(
-            [*average, "--range", "1,2", "--out", f"{out}/c"],
-            [*average, "--range", "2,3", "--out", f"{out}/c"],
-            lambda: read_checkpoint(f"{out}/c"),
+        "avg-ckpt": replacing(
+            *average, old=["--range", "1,2"], new=["--range", "2,3"], out=f"{out}/c",
+            read=read_checkpoint,
         ),
-        "merge": Case(
-            [*merge, "--weights", "0.5,0.5", "--out", out],
-            [*merge, "--weights", "0.7,0.3", "--fp16", "--out", out],
-            lambda: read_model(out),
+        "avg-ckpt-safetensors": replacing(
+            *average, old=["--range", "1,2"], new=["--range", "2,3"], out=f"{out}.safetensors"
+        ),
+        "edit": replacing(
+            "edit", f"{directory}/a@1", old=["--rename", "(.*)=>x/\\1"],
+            new=["--rename", "(.*)=>y/\\1"], out=f"{out}/c", read=read_checkpoint,
+        ),
+        "merge": replacing(
+            *merge, old=["--weights", "0.5,0.5"], new=["--weights", "0.7,0.3", "--fp16"],
+            read=read_model,
+        ),
+        "package": replacing(
+            "package", old=["--model", f"{directory}/m-old", "--card"],
+            new=["--model", f"{directory}/m-new"], out=f"{out}.tgz",
+        ),
+        "package-savedmodel": replacing(
+            "package", "--format", "savedmodel", "--card", old=["--model", f"{directory}/m-old"],
+            new=["--model", f"{directory}/m-new"],
+        ),
+        "extract": replacing(
+            "extract", old=[f"{directory}/m-old"], new=[f"{directory}/m-new", "--decode"]
+        ),
+        "train": Case(
+            [*train, "--max-steps", "2"], [*train, "--max-steps", "4"],
+            lambda: read_train_dir(f"{directory}/t"),
         ),
         "predict": Case(
-            [*predict, "--model", f"{directory}/a", "--cache", f"{out}.h5"],
-            [*predict, "--model", f"{directory}/b", "--cache", f"{out}.h5"],
+            [*predict, "--force", "--model", f"{directory}/a", "--cache", f"{out}.h5"],
+            [*predict, "--force", "--model", f"{directory}/b", "--cache", f"{out}.h5"],
             lambda: read_cache(f"{out}.h5"),
         ),
-        "merge-predictions": Case(
-            [*join, *parts["old"]], [*join, *parts["new"]], lambda: read_cache(f"{out}.h5")
+        "merge-predictions": replacing(
+            "merge-predictions", old=caches["old"], new=caches["new"], out=f"{out}.h5",
+            read=read_cache,
+        ),
+        "tune-weights": cached("tune-weights", "--space", "logit", "--bootstrap", "20"),
+        "select": cached("select", "--size", "a=1000", "--size", "b=1000"),
+        "convert": Case(
+            ["convert", "checkpoint", f"{directory}/a@1", f"{out}.weights.h5", "--force"],
+            ["convert", "checkpoint", f"{directory}/a@2", f"{out}.weights.h5", "--force"],
+            lambda: read_output(f"{out}.weights.h5"),
+        ),
+        "synth": replacing(
+            "synth", "--videos", "20", "--classes", "5", "--shards", "3", old=["--seed", "1"],
+            new=["--seed", "2"],
         ),
     }  # fmt: skip
 
@@ -221,9 +284,9 @@ def try_case(case, directory, whole, budget):
     """Kill a command again and again; return what was found."""
     report = directory.parent / "changes"
 
-    def restore(files):
+    def restore(source):
         shutil.rmtree(directory)
-        shutil.copytree(files, directory, symlinks=True)
+        shutil.copytree(source, directory, symlinks=True)
 
     assert fork(lambda: run(case.old)) == 0
     old = case.read()
@@ -237,7 +300,7 @@ def try_case(case, directory, whole, budget):
 
     assert fork(counted) == 0
     new, total = case.read(), int(report.read_text())
-    names = {str(path.relative_to(directory)) for path in directory.rglob("*")}
+    names = names_below(directory)
     assert old != new
     found = {"old": 0, "new": 0}
     lost = []
@@ -252,7 +315,7 @@ def try_case(case, directory, whole, budget):
         try:
             found[which(case.read(), old, new)] += 1
             code = fork(lambda: run(case.new))
-            left = {str(path.relative_to(directory)) for path in directory.rglob("*")}
+            left = names_below(directory)
             if (code, case.read(), left) != (0, new, names):
                 lost.append([moment, f"again: {code}", sorted(left ^ names)])
         except Exception as error:
@@ -262,27 +325,27 @@ def try_case(case, directory, whole, budget):
 
 
 def which(found, old, new):
-    """Return which of two outputs is there; a provenance may be missing, never be the other's."""
-    if isinstance(found, tuple):
-        files, weights = found
-        name = "old" if files == old[0] else "new"
-        assert files in (old[0], new[0]), "neither the old nor the new model"
-        expected = old[1] if name == "old" else new[1]
-        assert weights in (None, expected), "the provenance of another model"
-        return name
+    """Return which of two outputs is there."""
     assert found in (old, new), "neither the old nor the new output"
     return "old" if found == old else "new"
+
+
+def names_below(directory):
+    """Return what lies in a directory; the name of an event file holds a time."""
+    found = (path for path in directory.rglob("*") if "tfevents" not in path.name)
+    return {str(path.relative_to(directory)) for path in found}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--budget", type=int, default=40)
-    parser.add_argument("--commands", default="avg-ckpt,merge-predictions,merge,predict")
+    parser.add_argument("--commands", default=",".join(make_cases("")))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         directory, whole = Path(folder, "work"), Path(folder, "whole")
         directory.mkdir()
         assert fork(lambda: make_setting(directory)) == 0
+        make_models(directory)
         shutil.copytree(directory, whole)
         for name in options.commands.split(","):
             case = make_cases(directory)[name]

@@ -14,7 +14,7 @@ from yt8m_ensemble.errors import EnsembleError
 pytestmark = pytest.mark.tf
 
 SLOW = {
-    "tfrecord": 15,
+    "tfrecord": 60,
     "meta-graph": 60,
     "recipe": 60,
     "saved-model": 60,

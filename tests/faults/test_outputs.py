@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.faults.kill import count_changes, fork
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import OutputExistsError, UsageError
 
@@ -60,6 +61,72 @@ def test_an_old_provenance_goes_before_its_output(tmp_path):
     assert names(tmp_path) == ["d", "f"]
 
 
+def write_described(opener, path, text):
+    with opener(path, force=True) as part:
+        put(part, text)
+        for ending in (".provenance.json", ".card.md") if text == "new" else (".provenance.json",):
+            put(f"{part}{ending}", text)
+
+
+def read_described(path):
+    files.recover_output(path)
+    file = f"{path}/x" if Path(path).is_dir() else path
+    found = [file, f"{path}.provenance.json", f"{path}.card.md"]
+    return [Path(name).read_text() for name in found if Path(name).exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "directory", "directory without exchange"])
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_what_describes_an_output_appears_with_it(tmp_path, monkeypatch, kind, is_replaced):
+    """Killed before any change of the file system: old and old, or new and new."""
+    if "without" in kind:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    opener = files.atomic_file if kind == "file" else files.atomic_directory
+    old, found = ["old", "old"] if is_replaced else [], []
+    for moment in range(100):
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        path = str(folder / "out")
+        if is_replaced:
+            write_described(opener, path, "old")
+
+        def killed(moment=moment, folder=folder, path=path):
+            count_changes(str(folder), kill_at=moment)
+            write_described(opener, path, "new")
+
+        code = fork(killed)
+        found.append(read_described(path))
+        assert found[-1] in (old, ["new"] * 3), moment
+        write_described(opener, path, "new")
+        assert read_described(path) == ["new"] * 3
+        assert names(folder) == ["out", "out.card.md", "out.provenance.json"]
+        if not code:
+            break
+    assert found.count(old) > 5
+    assert found.count(["new"] * 3) > 3
+
+
+def test_what_nothing_describes_loses_what_described_the_old(tmp_path):
+    path = str(tmp_path / "f")
+    write_described(files.atomic_file, path, "new")
+    with pytest.raises(OutputExistsError), files.atomic_file(path) as part:
+        put(part, "other")
+    assert read_described(path) == ["new"] * 3
+    with files.atomic_file(path, force=True) as part:
+        put(part, "other")
+    assert names(tmp_path) == ["f"]
+
+
+def test_a_failed_output_leaves_nothing_of_what_describes_it(tmp_path):
+    for opener in (files.atomic_file, files.atomic_directory):
+        with suppress(RuntimeError), opener(str(tmp_path / "f")) as part:
+            put(part, "new")
+            put(f"{part}.provenance.json", "new")
+            raise RuntimeError
+    assert not names(tmp_path)
+
+
 @pytest.mark.parametrize("can_exchange", [True, False])
 def test_a_directory_is_replaced_whole(tmp_path, monkeypatch, can_exchange):
     if not can_exchange:
@@ -78,11 +145,11 @@ def test_an_interrupted_replacement_is_finished(tmp_path, caplog, old_is_aside):
         put(tmp_path / "d", "old")
     (tmp_path / ".d.swap").mkdir()
     put(tmp_path / ".d.swap", "new")
-    assert files.recover_directory(str(tmp_path / "d"))
+    assert files.recover_output(str(tmp_path / "d"))
     assert (tmp_path / "d" / "x").read_text() == "new"
     assert names(tmp_path) == ["d"]
     assert "Finished the interrupted replacement" in caplog.text
-    assert not files.recover_directory(str(tmp_path / "d"))
+    assert not files.recover_output(str(tmp_path / "d"))
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):

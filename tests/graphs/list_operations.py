@@ -14,7 +14,7 @@ from typing import Any
 from tensorflow.core.framework import op_def_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from yt8m_ensemble.graphs.operation_policy import load_operation_policy
+from yt8m_ensemble.operation_policy import load_operation_policy
 
 
 def registered() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from tests.graphs.hiding_places import OTHER_PLACES, PLACES, RUN_PLACES, node_of
 from yt8m_ensemble.errors import GraphError, UsageError
 from yt8m_ensemble.graphs import Root, check_graph, reader_roots
 from yt8m_ensemble.graphs.operation_check import check_import
-from yt8m_ensemble.graphs.operation_policy import load_operation_policy
+from yt8m_ensemble.operation_policy import load_operation_policy
 
 pytestmark = pytest.mark.tf
 

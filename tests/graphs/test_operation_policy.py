@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.graphs.list_operations import registered
-from yt8m_ensemble.graphs.operation_policy import ROLES, is_random, load_operation_policy, refusal
+from yt8m_ensemble.operation_policy import ROLES, is_random, load_operation_policy, refusal
 
 pytestmark = pytest.mark.tf
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
+from yt8m_ensemble.companions import PROVENANCE_ENDING
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-COMPANIONS = (".meta", files.PROVENANCE_ENDING)
+COMPANIONS = (".meta", PROVENANCE_ENDING)
 """Files beside index and data that may come with a checkpoint."""
 
 _MANIFEST = "new-files.json"

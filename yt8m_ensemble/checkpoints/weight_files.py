@@ -87,11 +87,11 @@ def write_weights(
             else:
                 with Path(part).open("wb") as file:
                     write_safetensors(file, source)
+            for ending, text in companions.items():
+                files.write_part(f"{part}{ending}", text)
     except EnsembleError:
         raise
     except OSError as error:
         reason = error.strerror or str(error)
         msg = f"Cannot write '{out}': {reason}. Make room or choose a place that can be written to."
         raise CheckpointError(msg, out=out, reason=reason) from error
-    for ending, text in companions.items():
-        files.write_text(f"{out}{ending}", text, force=True)

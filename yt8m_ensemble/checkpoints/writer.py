@@ -25,6 +25,7 @@ from yt8m_ensemble.checkpoints.entries import (
 from yt8m_ensemble.checkpoints.publication import COMPANIONS, publish, recover_checkpoint
 from yt8m_ensemble.checkpoints.strings import format_strings
 from yt8m_ensemble.checkpoints.table import format_table
+from yt8m_ensemble.companions import PROVENANCE_ENDING
 from yt8m_ensemble.errors import CheckpointError, OutputExistsError
 from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import TensorSpec
@@ -58,7 +59,7 @@ class CheckpointWriter:
     def __init__(self, prefix: str, *, force: bool = False, own_graph: bool = False) -> None:
         self.prefix = prefix
         self._force = force
-        self._stale = (*((_GRAPH,) if own_graph else ()), files.PROVENANCE_ENDING)
+        self._stale = (*((_GRAPH,) if own_graph else ()), PROVENANCE_ENDING)
         self._entries: dict[str, Entry] = {}
         self._offset = 0
         self._data: io.FileIO | None = None

@@ -23,6 +23,14 @@ GRAPH_OPTIONS = (
 )
 
 
+FINDINGS = {
+    "refused": "is refused",
+    "random": "draws at random",
+    "defaults": "has a default",
+    "unfed": "needs a value",
+}
+
+
 @command(
     "inspect",
     "InspectOptions",
@@ -102,6 +110,7 @@ def _tensor_tables(found: Inspection) -> list[Table]:
         lists = [[name, ", ".join(n[:4])] for name, n in found.graph.collections.items()]
         most = list(found.graph.operations.items())[:6]
         lists.append(["operations", ", ".join(f"{name} {count}" for name, count in most)])
+        lists += [[FINDINGS[kind], ", ".join(n[:4])] for kind, n in found.graph.findings.items()]
         title = f"Graph of {found.graph.num_nodes:,} nodes"
         tables.append(Table(title, ["collection", "first of it"], lists))
     return tables

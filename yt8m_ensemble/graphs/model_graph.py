@@ -14,7 +14,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from yt8m_ensemble.errors import GraphError
-from yt8m_ensemble.graphs.operation_policy import is_random
+from yt8m_ensemble.operation_policy import is_random
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:

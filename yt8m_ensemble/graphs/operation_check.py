@@ -16,7 +16,7 @@ from tensorflow.python.framework import op_def_registry
 
 from yt8m_ensemble.errors import GraphError, UsageError
 from yt8m_ensemble.graphs.model_graph import called_functions, node_name
-from yt8m_ensemble.graphs.operation_policy import (
+from yt8m_ensemble.operation_policy import (
     ROLES,
     Role,
     is_random,

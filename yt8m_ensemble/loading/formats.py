@@ -23,6 +23,7 @@ def detect_format(path: str) -> Format:
         ModelError: If no model of that format is read.
     """
     path = path.rstrip("/")
+    files.recover_output(path)
     if files.is_dir(path):
         if files.exists(f"{path}/{SAVED_MODEL_FILE}"):
             return "saved model"

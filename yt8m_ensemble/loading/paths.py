@@ -30,7 +30,7 @@ def find_prefix(path: str) -> str:
     """
     if match := _AT_STEP.fullmatch(path):
         return step_prefix(match["directory"], int(match["step"]))
-    files.recover_directory(path.rstrip("/"))
+    files.recover_output(path.rstrip("/"))
     if files.is_dir(path):
         exported = f"{path.rstrip('/')}/{INFERENCE_MODEL}"
         # The starter code's evaluation leaves one in a train directory, of some older step.

@@ -20,7 +20,7 @@ from yt8m_ensemble.merging.build import GLOBAL_STEP
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,6 +36,7 @@ def export_inference_model(
     graph: ModelGraph,
     *,
     force: bool = False,
+    describe: Callable[[str], None] | None = None,
     progress: Progress = no_progress,
 ) -> tuple[CastReport, ...]:
     """Write the merged model whole or not at all.
@@ -46,6 +47,7 @@ def export_inference_model(
         plan: Which tensor goes where, in which dtype.
         graph: What `build_merged_graph` made of them.
         force: Replace an existing directory.
+        describe: Called with the directory's temporary name, to write what appears with it.
         progress: Called with the number of megabytes written.
 
     Returns:
@@ -97,6 +99,8 @@ def export_inference_model(
                 progress("merge", done / 1e6, plan.nbytes / 1e6, unit="MB")
         write_meta_graph(graph, f"{prefix}.meta")
         Path(part, "model_flags.json").write_text(_flags(members, plan), encoding="utf-8")
+        if describe:
+            describe(part)
     return tuple(casts)
 
 

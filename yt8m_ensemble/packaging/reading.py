@@ -81,6 +81,7 @@ def list_bundle(path: str, *, max_unpacked: int = MAX_UNPACKED_BYTES) -> Bundle:
         BundleError: If there is no such file, it is no gzip-compressed tar archive, it holds
             anything but the files of an inference model, or a file of the model is missing.
     """
+    files.recover_output(path)
     members: dict[str, BundleMember] = {}
     names: set[str] = set()
     for entry in _walk(path, max_unpacked):

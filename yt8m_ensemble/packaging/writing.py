@@ -32,6 +32,7 @@ def write_bundle(
     *,
     max_size: int,
     force: bool = False,
+    describe: Callable[[Bundle, str], None] | None = None,
 ) -> Bundle:
     """Pack an inference model.
 
@@ -45,25 +46,30 @@ def write_bundle(
         out: The archive to write.
         max_size: Most uncompressed bytes that the four files may have together.
         force: Replace an archive that exists.
+        describe: Called with what the archive holds and its temporary name, to write what appears
+            with it.
 
     Returns:
         What the archive holds.
     """
     sizes = check_bundle_size(model_dir, out, max_size=max_size)
-    with (
-        files.atomic_file(out, force=force) as temporary,
-        files.open_binary(temporary, "wb") as raw,
-        gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as compressed,
-        tarfile.open(fileobj=compressed, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        members = tuple(_add(tar, model_dir, name, nbytes) for name, nbytes in sizes.items())
-        names = set(sizes)
-        for name in MODEL_FILES:
-            link = _header(f"{INFERENCE_MODEL}/{name}")
-            link.type, link.linkname = tarfile.LNKTYPE, name
-            tar.addfile(link)
-            names.add(link.name)
-    return Bundle(out, members, readers_of(names))
+    with files.atomic_file(out, force=force) as temporary:
+        with (
+            files.open_binary(temporary, "wb") as raw,
+            gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as compressed,
+            tarfile.open(fileobj=compressed, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+        ):
+            members = tuple(_add(tar, model_dir, name, nbytes) for name, nbytes in sizes.items())
+            names = set(sizes)
+            for name in MODEL_FILES:
+                link = _header(f"{INFERENCE_MODEL}/{name}")
+                link.type, link.linkname = tarfile.LNKTYPE, name
+                tar.addfile(link)
+                names.add(link.name)
+        bundle = Bundle(out, members, readers_of(names))
+        if describe:
+            describe(bundle, temporary)
+    return bundle
 
 
 def check_bundle_size(

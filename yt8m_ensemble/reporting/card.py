@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from yt8m_ensemble.options.choices import PackageFormat
     from yt8m_ensemble.values import MixtureWeights
 
-CARD_ENDING = ".card.md"
 _SHARED = "shared"
 
 

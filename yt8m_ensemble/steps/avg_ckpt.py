@@ -38,6 +38,7 @@ from yt8m_ensemble.checkpoints.weight_files import (
     weights_kind,
     write_weights,
 )
+from yt8m_ensemble.companions import PROVENANCE_ENDING
 from yt8m_ensemble.errors import CheckpointError
 from yt8m_ensemble.loading.checkpoints import (
     global_step_of,
@@ -165,7 +166,7 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
         )
         if weights_kind(options.out) != "checkpoint":
             mean = MeanSource(used, plan, result.weights, allow_nonfinite=options.allow_nonfinite)
-            companions = {files.PROVENANCE_ENDING: provenance}
+            companions = {PROVENANCE_ENDING: provenance}
             write_weights(options.out, mean, force=options.force, companions=companions)
             return result
         means = mean_blocks(
@@ -176,7 +177,7 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
             # A meta graph whose saver would not find every variable in the average is none.
             if not (plan.dropped or options.use_ema) and files.exists(f"{by_step[-1]}.meta"):
                 files.copy(f"{by_step[-1]}.meta", writer.companion(".meta"))
-            companion = writer.companion(files.PROVENANCE_ENDING)
+            companion = writer.companion(PROVENANCE_ENDING)
             Path(companion).write_text(provenance, encoding="utf-8")
         if options.search:
             from yt8m_ensemble.plotting import draw_search

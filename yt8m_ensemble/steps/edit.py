@@ -11,6 +11,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import TfCheckpoint
 from yt8m_ensemble.checkpoints.renaming import Change, EditedSource, plan_changes
 from yt8m_ensemble.checkpoints.weight_files import check_weights_absent, write_weights
+from yt8m_ensemble.companions import PROVENANCE_ENDING
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.loading.checkpoints import index_digest
 from yt8m_ensemble.loading.paths import find_flags
@@ -78,7 +79,7 @@ def edit_weights(options: EditOptions) -> EditedWeights:
             options.out,
             _Watched(edited, options.progress),
             force=options.force,
-            companions={files.PROVENANCE_ENDING: text},
+            companions={PROVENANCE_ENDING: text},
         )
         return planned
 

@@ -91,12 +91,12 @@ def extract_members(options: ExtractOptions) -> ExtractedMembers:
                 flags = _flags(model, own)
                 (folder / FLAGS_FILE).write_text(json.dumps(flags, indent=2), encoding="utf-8")
                 options.progress("extract", done, len(graphs), unit="members")
-        write_provenance(
-            options.out,
-            command="extract",
-            inputs={options.ensemble: model.digest},
-            options=options,
-        )
+            write_provenance(
+                part,
+                command="extract",
+                inputs={options.ensemble: model.digest},
+                options=options,
+            )
         return planned
 
 

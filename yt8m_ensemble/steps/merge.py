@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
@@ -84,20 +85,21 @@ def merge_models(options: MergeOptions) -> MergeResult:
         OutputExistsError: If `out` exists and `force` is not set.
     """
     with _planned(options) as (planned, opened, parts, graph):
+        describe = partial(
+            write_provenance,
+            command="merge",
+            inputs={model.path: model.digest for model in opened},
+            options=options,
+            mixture=planned.weights.to_dict(),
+        )
         casts = export_inference_model(
             options.out,
             parts,
             planned.plan,
             graph,
             force=options.force,
+            describe=describe,
             progress=options.progress,
-        )
-        write_provenance(
-            options.out,
-            command="merge",
-            inputs={model.path: model.digest for model in opened},
-            options=options,
-            mixture=planned.weights.to_dict(),
         )
         return MergeResult(**vars(planned), casts=casts)
 

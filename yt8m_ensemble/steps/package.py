@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from yt8m_ensemble import files
 from yt8m_ensemble.checkpoints import CheckpointWriter, finite_blocks, open_checkpoint
+from yt8m_ensemble.companions import CARD_ENDING
 from yt8m_ensemble.constants import (
     BIAS_VARIABLE,
     FLAGS_FILE,
@@ -30,7 +32,7 @@ from yt8m_ensemble.packaging import (
 )
 from yt8m_ensemble.packaging.mixture import find_mixture_constants, replace_mixture_constants
 from yt8m_ensemble.provenance import write_provenance
-from yt8m_ensemble.reporting.card import CARD_ENDING, make_card
+from yt8m_ensemble.reporting.card import make_card
 from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import (
     Bundle,
@@ -42,7 +44,7 @@ from yt8m_ensemble.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -92,25 +94,35 @@ def package_model(options: PackageOptions) -> PackageResult:
     """
     planned = plan_package_model.run(options)
     model, mixture = options.model, planned.weights
-    card_path = f"{options.out}{CARD_ENDING}"
-    if files.exists(card_path):  # never beside an archive that it does not tell of
-        files.remove(card_path)
+    describe = partial(_describe, options, mixture)
     with ExitStack() as stack:
         packed = model
         if mixture is not None:
             packed = stack.enter_context(scratch_directory())
             _copy_with_weights(model, packed, mixture, progress=options.progress)
         if options.format == "savedmodel":
-            bundle = _write_saved_model(packed, options)
+            bundle = _write_saved_model(packed, options, describe)
         else:
             bundle = write_bundle(
-                packed, options.out, max_size=options.max_size, force=options.force
+                packed,
+                options.out,
+                max_size=options.max_size,
+                force=options.force,
+                describe=describe,
             )
+    return PackageResult(options.out, bundle.nbytes, planned.member_bytes, mixture, bundle)
+
+
+def _describe(
+    options: PackageOptions, mixture: MixtureWeights | None, bundle: Bundle, part: str
+) -> None:
+    """Write provenance and card of what was packed, which has a temporary name so far."""
+    model = options.model
     card = make_card(model, options.out, mixture, kind=options.format) if options.card else None
     if card is not None:
-        files.write_text(card_path, card.to_markdown(), force=options.force)
+        files.write_part(f"{part}{CARD_ENDING}", card.to_markdown())
     write_provenance(
-        options.out,
+        part,
         command="package",
         # The index holds a checksum of every tensor.
         inputs={model: files.sha256(f"{model}/{INFERENCE_MODEL}.index")},
@@ -119,7 +131,6 @@ def package_model(options: PackageOptions) -> PackageResult:
         files={member.name: member.sha256 for member in bundle.members},
         **({"card": asdict(card)} if card else {}),
     )
-    return PackageResult(options.out, bundle.nbytes, planned.member_bytes, mixture, bundle)
 
 
 @command(PackageOptions)
@@ -154,7 +165,9 @@ def plan_package_model(options: PackageOptions) -> PlannedPackage:
     return PlannedPackage(options.out, sum(sizes.values()), parts.nbytes, mixture)
 
 
-def _write_saved_model(model: str, options: PackageOptions) -> Bundle:
+def _write_saved_model(
+    model: str, options: PackageOptions, describe: Callable[[Bundle, str], None]
+) -> Bundle:
     """Write the SavedModel of an inference model's directory.
 
     Returns:
@@ -188,7 +201,9 @@ def _write_saved_model(model: str, options: PackageOptions) -> Bundle:
             num_classes=num_classes,
             directory=directory,
         )
-    return describe_saved_model(options.out)
+        bundle = replace(describe_saved_model(directory), path=options.out)
+        describe(bundle, directory)
+    return bundle
 
 
 def _check_weights(model: str) -> None:

@@ -24,7 +24,7 @@ from yt8m_ensemble.options import (
     command,
     fields_of,
 )
-from yt8m_ensemble.provenance import write_provenance
+from yt8m_ensemble.provenance import format_provenance, provenance_path
 from yt8m_ensemble.training import read_cluster, train
 from yt8m_ensemble.values import Checkpoint, FeatureSpec, ModelFlags, TensorSpec, parse_flags
 
@@ -86,8 +86,7 @@ def _train(options: TrainOptions, run: _Run) -> Checkpoint:
         progress=options.progress,
     )
     if run.cluster.is_chief:
-        write_provenance(
-            f"{train_dir}/train",
+        text = format_provenance(
             command="train",
             inputs=_digest_records(run.paths),
             options=options,
@@ -95,6 +94,7 @@ def _train(options: TrainOptions, run: _Run) -> Checkpoint:
             first_step=run.steps[-1] if run.steps else 0,
             last_step=checkpoint.global_step,
         )
+        files.write_text(provenance_path(f"{train_dir}/train"), text, force=True)
     return checkpoint
 
 

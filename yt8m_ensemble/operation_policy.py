@@ -61,7 +61,7 @@ class Family:
 @functools.cache
 def load_operation_policy() -> Mapping[str, Family]:
     """Return the family of every operation that the table names."""
-    text = resources.files("yt8m_ensemble.graphs").joinpath(_TABLE).read_text()
+    text = resources.files("yt8m_ensemble").joinpath(_TABLE).read_text()
     table = json.loads(text)
     found: dict[str, Family] = {}
     for verdict in ("allowed", "chance", "refused"):
