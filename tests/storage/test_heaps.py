@@ -1,13 +1,16 @@
 """Heaps of texts in damaged HDF5 files, in which HDF5 itself walks for ever."""
 
 import struct
+import zipfile
 
 import numpy as np
 import pytest
 
 from yt8m_ensemble import hdf5
 from yt8m_ensemble.checkpoints import open_keras_weights, write_keras_weights
-from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.errors import CheckpointError, ModelError
+from yt8m_ensemble.loading import keras_model
+from yt8m_ensemble.options import ModelOptions
 from yt8m_ensemble.values import DictSource
 
 
@@ -49,3 +52,31 @@ def test_one_that_does_not_end_is_refused(heap, which, size, padding):
         hdf5.check_heaps(str(path))
     with pytest.raises(CheckpointError, match="does not end"):
         open_keras_weights(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_one_of_a_keras_model_is_refused_before_hdf5_reads_it(heap, tmp_path, suffix):
+    _, data, start = heap
+    free = next(place for place, number, _ in objects(data, start) if not number)
+    struct.pack_into("<Q", data, free + 8, 64)
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".h5":
+        path.write_bytes(data)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("model.weights.h5", bytes(data))
+    with pytest.raises(ModelError, match=r"damaged one: .*does not end"):
+        keras_model.load_keras_model(str(path), ModelOptions())
+
+
+def test_what_hdf5_says_of_a_damaged_number_type_becomes_our_error(heap, monkeypatch):
+    path, *_ = heap
+
+    def refuse(*_, **__):
+        msg = "Insufficient precision in available types to represent (9, 8, 3, 0, 2)"
+        raise ValueError(msg)
+
+    monkeypatch.setattr(keras_model, "check_links", refuse)
+    with pytest.raises(ModelError, match="damaged one: Insufficient precision"):
+        keras_model.load_keras_model(str(path), ModelOptions())

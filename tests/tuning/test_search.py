@@ -5,7 +5,7 @@ import pytest
 
 from tests.builders.predictions import blocks, make_predictions
 from yt8m_ensemble.errors import UsageError
-from yt8m_ensemble.tuning import TUNERS, Scorer, collect_candidates, search_weights
+from yt8m_ensemble.tuning import TUNERS, Scorer, collect_candidates, search_weights, tuners
 from yt8m_ensemble.tuning.surrogate import SmoothGap
 from yt8m_ensemble.tuning.tuners import simplex_grid
 
@@ -33,6 +33,40 @@ def test_found_weights_are_a_mixture_and_beat_the_starting_points(scorer, method
 def test_same_seed_same_weights(scorer, method):
     first, second = (search_weights(scorer, method=method, step=0.1, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.values, second.values)
+
+
+@pytest.mark.parametrize("method", TUNERS)
+def test_a_search_that_begins_on_draws_ends_on_all_videos(scorer, method, monkeypatch):
+    whole = search_weights(scorer, method=method, step=0.1)
+    monkeypatch.setattr(tuners, "MANY_VIDEOS", 60)
+    monkeypatch.setattr(tuners, "_DRAWS", (30, 120))
+    found = search_weights(scorer, method=method, step=0.1)
+    assert found.gap == scorer.gap(found.values)
+    assert found.gap >= max(scorer.gap(start) for start in [np.full(3, 1 / 3), *np.eye(3)])
+    assert found.gap >= whole.gap - 0.003
+    assert found.trace[-1][1] == found.gap
+    again = search_weights(scorer, method=method, step=0.1)
+    np.testing.assert_array_equal(found.values, again.values)
+    if method == "grid":
+        assert found.num_evaluations == whole.num_evaluations
+
+
+@pytest.mark.parametrize("num_calls", [10, 60, 90])
+def test_an_interruption_of_a_search_on_draws_keeps_their_best(scorer, num_calls, monkeypatch):
+    monkeypatch.setattr(tuners, "MANY_VIDEOS", 60)
+    monkeypatch.setattr(tuners, "_DRAWS", (30, 120))
+    calls = iter(range(10_000))
+
+    def stop(_, values):
+        if next(calls) == num_calls:
+            raise KeyboardInterrupt
+        return 0.5 + values[0] / 10 - abs(values[1] - 0.1)
+
+    monkeypatch.setattr(Scorer, "gap", stop)
+    found = search_weights(scorer, method="coordinate")
+    assert found.was_interrupted
+    assert found.gap >= 0.6 - 0.1
+    assert found.num_evaluations >= num_calls
 
 
 @pytest.mark.parametrize("method", TUNERS)

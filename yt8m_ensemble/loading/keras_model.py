@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import EnsembleError, ModelError
 from yt8m_ensemble.graphs import trace_model
+from yt8m_ensemble.hdf5 import check_heaps
 from yt8m_ensemble.loading.keras_config import check_config
 from yt8m_ensemble.loading.keras_files import (
     CONFIG,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from yt8m_ensemble.options import ModelOptions
 
 _DAMAGED: Final = (
-    OSError, KeyError, EOFError, TypeError, AttributeError, RuntimeError, UnicodeError,
+    OSError, KeyError, EOFError, TypeError, ValueError, AttributeError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What a damaged container makes its readers raise."""
@@ -80,12 +81,16 @@ def _read_archive(local: str, path: str) -> Any:
         ModelError: If it is none, or holds what no such file does.
     """
     try:
+        # Keras stores what it packs as it is, so that heaps can be seen from outside.
+        check_heaps(local)
         with zipfile.ZipFile(local) as archive:
             check_entries(archive, path=path)
             check_config(archive.read(CONFIG), path=path)
             with archive.open(WEIGHTS) as weights:
                 check_hdf5(weights, archive.getinfo(WEIGHTS).file_size, path=path)
     except _DAMAGED as error:
+        if isinstance(error, EnsembleError):
+            raise
         msg = f"'{path}' is no Keras model, or a damaged one: {error}. Save the model again."
         raise ModelError(msg, path=path) from error
     return _load(local, path)
@@ -100,6 +105,7 @@ def _read_legacy(local: str, path: str) -> Any:
     import h5py
 
     try:
+        check_heaps(local)
         with h5py.File(local, "r") as file:
             check_links(file, files.size(local), path=path)
             if "model_config" not in file.attrs:
@@ -116,6 +122,8 @@ def _read_legacy(local: str, path: str) -> Any:
                     file.copy("model_weights", copy)
                 return _load(plain, path)
     except _DAMAGED as error:
+        if isinstance(error, EnsembleError):
+            raise
         msg = f"'{path}' is no Keras model, or a damaged one: {error}. Save the model again."
         raise ModelError(msg, path=path) from error
 

@@ -53,7 +53,7 @@ class Search:
         seed: Seed of the method's draws.
     """
 
-    def __init__(self, scorer: Scorer, *, step: float, seed: int) -> None:
+    def __init__(self, scorer: Scorer, step: float, seed: int) -> None:
         self.scorer = scorer
         self.num_members = len(scorer.candidates.names)
         self.step = step

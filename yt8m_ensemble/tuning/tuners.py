@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 MAX_GRID_POINTS = 200_000
 MANY_VIDEOS = 50_000
-SAMPLE_VIDEOS = 25_000
+"""Beyond these a search begins on a draw of the videos."""
+
+_DRAWS = (MANY_VIDEOS // 2, 2 * MANY_VIDEOS)
+
 _NUM_PICKS = 30
 _REACH = 0.2
 
@@ -229,9 +232,9 @@ def search_weights(
     """Search the weights of highest GAP with one of the `TUNERS`.
 
     Every method starts from the uniform mixture and the single members, so none ends below them.
-    With more than `MANY_VIDEOS` videos, a method other than `grid` searches on a draw of
-    `SAMPLE_VIDEOS` of them, and its end is the start of a climb in small steps on all videos: what
-    the draw leaves undecided about the weights is smaller than the first of these steps.
+    With more than `MANY_VIDEOS` videos, a method other than `grid` searches on a draw of half as
+    many. Where it ends, a climb begins on a draw of twice as many, and where that ends one on all,
+    each in smaller steps, because more videos leave less about the weights undecided.
     An interruption (Ctrl-C) ends the search with the best so far.
 
     Args:
@@ -263,11 +266,25 @@ def search_weights(
         if method == "grid" or scorer.candidates.num_videos <= MANY_VIDEOS:
             TUNERS[method](search)
         else:
-            sample = Scorer(scorer.candidates.draw(SAMPLE_VIDEOS, seed=seed), scorer.space)
-            drawn = search_weights(sample, method=method, step=step, seed=seed)
-            search.num_evaluations += drawn.num_evaluations
-            search.gap(drawn.values)
-            _climb(search, reach=step / 4)
+            _search_draws(search, TUNERS[method])
     except KeyboardInterrupt:
         return search.result(was_interrupted=True)
     return search.result()
+
+
+def _search_draws(search: Search, method: Callable[[Search], None]) -> None:
+    scorer, step = search.scorer, search.step
+    draws = (scorer.candidates.draw(size, seed=search.seed) for size in _DRAWS)
+    few, more = (Search(Scorer(drawn, scorer.space), step, search.seed) for drawn in draws)
+    try:
+        few.gaps([few.best, *np.eye(few.num_members)])
+        method(few)
+        more.gap(few.best)
+        _climb(more, reach=step / 4)
+        search.gap(more.best)
+        _climb(search, reach=step / 16)
+    except KeyboardInterrupt:
+        search.gap(more.best if more.num_evaluations else few.best)
+        raise
+    finally:
+        search.num_evaluations += few.num_evaluations + more.num_evaluations
