@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from concurrent.futures import Executor, Future
 
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 
 def map_in_order(
     pool: Executor, function: Callable[[_Job], _Result], jobs: Iterable[_Job], *, ahead: int
-) -> Iterator[_Result]:
+) -> Generator[_Result, None, None]:
     """Run a function over jobs in a pool, without holding more than a few results.
 
     Args:

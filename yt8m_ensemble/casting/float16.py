@@ -205,11 +205,11 @@ def _cast_float32(block: NDArray[np.float32], out: NDArray[np.float16]) -> Block
 
     error = np.subtract(rounded, magnitude, out=total)
     np.abs(error, out=error)
-    below = np.count_nonzero(np.less(rounded, np.float32(SMALLEST_NORMAL), out=is_counted))
+    below = int(np.count_nonzero(np.less(rounded, np.float32(SMALLEST_NORMAL), out=is_counted)))
     zeros = underflows = 0
     if below:
-        zeros = np.count_nonzero(np.equal(rounded, 0, out=is_counted))
-        underflows = zeros - np.count_nonzero(np.equal(magnitude, 0, out=is_counted))
+        zeros = int(np.count_nonzero(np.equal(rounded, 0, out=is_counted)))
+        underflows = zeros - int(np.count_nonzero(np.equal(magnitude, 0, out=is_counted)))
     return BlockErrors(
         size=block.size,
         largest=largest,
@@ -221,7 +221,11 @@ def _cast_float32(block: NDArray[np.float32], out: NDArray[np.float16]) -> Block
 
 
 def _cast_any(block: NDArray[np.floating], out: NDArray[np.float16]) -> BlockErrors:
-    """Cast values of any float dtype, which may not fit."""
+    """Cast values of any float dtype, which may not fit.
+
+    Returns:
+        What casting did.
+    """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         np.copyto(out, block, casting="same_kind")
         # numpy works on float16 by converting every value, so look at what it decodes to.

@@ -77,7 +77,7 @@ def export_inference_model(
     }
     casts: list[CastReport] = []
     tables: dict[str, NDArray[np.float32]] = {}
-    done = 0
+    done, total = 0, plan.nbytes
     with (
         files.atomic_directory(directory, force=force) as part,
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -110,7 +110,7 @@ def export_inference_model(
                     tables |= {f"{name}/{kind}": table for kind, table in coded.tables.items()}
                     casts.append(report)
                 done += tensor.nbytes
-                progress("merge", done / 1e6, plan.nbytes / 1e6, unit="MB")
+                progress("merge", done / 1e6, total / 1e6, unit="MB")
         write_meta_graph(graph, f"{prefix}.meta")
         Path(part, "model_flags.json").write_text(_flags(members, plan), encoding="utf-8")
         if describe:
