@@ -3,8 +3,9 @@
     python tests/bench/bench_merging.py [--dir DIR] [--rounds 3]
 
 The members hold 334 M parameters, 1.34 GB of float32, and become about 0.7 GB of float16. Floors of
-the same run: reading and writing these bytes, and importing TensorFlow. Every row is a process of
+the same round: reading and writing these bytes, and importing TensorFlow. Every row is a process of
 its own; this one imports nothing heavy, because a child's peak memory is never below its parent's.
+A ratio is (merge - import) / (read and write), of the best times, and of the median round.
 """
 
 import argparse
@@ -47,7 +48,7 @@ with CheckpointWriter(str(directory / "model.ckpt-1000")) as writer:
 
 
 def run(command):
-    """Return wall seconds and peak resident MB of a command."""
+    """Return wall seconds, seconds of CPU and peak resident MB of a command."""
     started = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     error = child.stderr.read() if child.stderr else b""
@@ -55,7 +56,8 @@ def run(command):
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         sys.exit(error.decode()[-2000:])
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    elapsed = time.perf_counter() - started
+    return elapsed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main():
@@ -71,30 +73,47 @@ def main():
     members = [f"--member={name}={directory / name}" for name in SIZES]
     out = directory / "merged"
     merge = [sys.executable, "-m", "yt8m_ensemble", "merge", *members, "--fp16", "--force"]
+
+    def floor(nbytes):
+        """Read the inputs and write a new file, which replaces the old one when it is whole.
+
+        Pages of a file that is truncated and written again would come back warm, which no safe
+        writer can have.
+        """
+        new = directory / "floor.new"
+        steps = [
+            f"cat {' '.join(map(str, inputs))} >/dev/null",
+            f"head -c {nbytes} /dev/zero >{new}",
+            f"sync {new}",
+            f"mv {new} {directory / 'floor'}",
+        ]
+        return ["sh", "-c", " && ".join(steps)]
+
     rows = {
-        "read and write": [
-            "sh",
-            "-c",
-            f"cat {' '.join(map(str, inputs))} >/dev/null && "
-            f"head -c 670000000 /dev/zero >{directory}/floor && sync {directory}/floor",
-        ],
         "import TensorFlow": [sys.executable, "-c", "import tensorflow"],
+        "floor of --fp16": floor(670_000_000),
         "merge --fp16": [*merge, "--out", str(out)],
+        "floor of --quantize uint8": floor(335_000_000),
         "merge --quantize uint8": [*merge, "--quantize", "uint8", "--out", str(out)],
     }
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
+    results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in rows}
     for _ in range(options.rounds):
         for name, command in rows.items():
             results[name].append(run(command))
     size = sum(path.stat().st_size for path in inputs)
-    print(f"{len(SIZES)} members, {size / 1e9:.2f} GB in, median of {options.rounds}")
-    floor = sum(statistics.median(t for t, _ in results[n]) for n in list(rows)[:1])
-    start = statistics.median(t for t, _ in results["import TensorFlow"])
+    print(f"{len(SIZES)} members, {size / 1e9:.2f} GB in, best of {options.rounds}")
     for name, found in results.items():
-        seconds, memory = statistics.median(t for t, _ in found), max(m for _, m in found)
-        ratio = (seconds - start) / floor if name.startswith("merge") else None
-        more = f"  {ratio:.2f} x the bytes' floor beyond the import" if ratio is not None else ""
-        print(f"{name:24} {seconds:6.2f} s  {memory:7.0f} MB{more}")
+        seconds, cpu, memory = (min(values) for values in zip(*found, strict=True))
+        print(f"{name:26} {seconds:6.2f} s {cpu:6.2f} cpu s {memory:7.0f} MB", end="")
+        if name.startswith("merge"):
+            others = results["import TensorFlow"], results[name.replace("merge", "floor of")]
+            rounds = zip(found, *others, strict=True)
+            ratios = [(ours[0] - start[0]) / least[0] for ours, start, least in rounds]
+            start, least = (min(seconds for seconds, *_ in other) for other in others)
+            best = (seconds - start) / least
+            print(f"  beyond the import {best:.2f} x", end="")
+            print(f", median of rounds {statistics.median(ratios):.2f} x", end="")
+        print()
     if options.dir is None:
         shutil.rmtree(directory)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.casting.float16_oracle import cast
-from yt8m_ensemble.casting import Float16Cast, cast_to_float16
+from yt8m_ensemble.casting import Float16Cast, cast_block, cast_to_float16
 from yt8m_ensemble.errors import CastOverflowError
 
 fitting = st.floats(-65519, 65519, width=32)
@@ -95,3 +95,25 @@ def test_an_empty_tensor_has_a_report_of_zeros():
     half, report = cast_to_float16("w", np.zeros((0, 3), np.float32))
     assert half.shape == (0, 3)
     assert (report.size, report.largest, report.mean_error) == (0, 0.0, 0.0)
+
+
+def test_every_pattern_of_bits_is_cast_as_numpy_does():
+    """Each exponent with both signs, and significands around every place where rounding turns."""
+    edges = np.arange(0, 1 << 23, 1 << 12, dtype=np.uint32)
+    significands = np.unique(np.concatenate([edges, edges + 1, edges - 1, edges + 77]) & 0x7FFFFF)
+    for exponent in range(65_536 >> 7):
+        values = (np.uint32(exponent << 23) | significands).view(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            expected = values.astype(np.float16)
+        half, errors = cast_block(values)
+        is_nan = np.isnan(expected)
+        np.testing.assert_array_equal(np.isnan(half), is_nan)
+        assert half[~is_nan].tobytes() == expected[~is_nan].tobytes()
+        assert errors.nans == is_nan.sum()
+        assert errors.overflows == np.isinf(expected).sum()
+        if not (errors.nans or errors.overflows):
+            gaps = np.abs(expected.astype(np.float64) - values)
+            assert errors.max_error == gaps.max()
+            assert errors.error_sum == pytest.approx(gaps.sum(), rel=1e-12)
+            assert errors.underflows == ((expected == 0) & (values != 0)).sum()
+            assert errors.subnormals == ((expected != 0) & (np.abs(expected) < 2.0**-14)).sum()

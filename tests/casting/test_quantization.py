@@ -2,7 +2,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -103,6 +103,8 @@ def test_no_value_is_off_by_more_than_half_a_level(matrix, scheme):
 @settings(max_examples=30, deadline=None)
 @given(matrix=MATRICES, scheme=st.sampled_from(sorted(SCHEMES)))
 def test_what_is_stored_is_what_was_planned(matrix, scheme):
+    # Groups refuse ranges that their float16 tables cannot hold.
+    assume(scheme != "uint4-groups" or not 0 < np.abs(matrix).max() < 1e-3)
     coded, _ = quantize("w", matrix, scheme=scheme)
     planned = plan_quantized(TensorSpec("w", matrix.shape, "float32"), scheme)
     stored: dict[str, np.ndarray] = {"codes": coded.codes, **coded.tables}

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from yt8m_ensemble.errors import CheckpointError
+from yt8m_ensemble.threads import BlockMemory, map_in_order
 from yt8m_ensemble.values.dtypes import NUMPY_DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -71,29 +71,18 @@ def mean_blocks(
     mean = _BlockMean(used, [w for w in weights if w > 0], allow_nonfinite=allow_nonfinite)
     threads = threads or os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future[NDArray[Any]]] = deque()
         jobs = ((spec, start) for spec in specs for start in range(0, spec.size, BLOCK_VALUES))
-
-        def submit() -> None:
-            for spec, start in jobs:
-                pending.append(pool.submit(mean, spec, start))
-                return
+        means = map_in_order(pool, lambda job: mean(*job), jobs, ahead=2 * threads)
 
         def blocks_of(spec: TensorSpec) -> Iterator[NDArray[Any]]:
             for _ in range(0, spec.size, BLOCK_VALUES):
-                submit()
-                block = pending.popleft().result()
+                block = next(means)
                 yield block
-                mean.recycle(block)
+                mean.memory.give_back(block)
 
-        try:
-            for _ in range(2 * threads):
-                submit()
+        with closing(means):  # which calls off what waits
             for spec in specs:
                 yield spec, blocks_of(spec)
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 class _BlockMean:
@@ -113,17 +102,12 @@ class _BlockMean:
         self._is_uniform = len(set(weights)) == 1
         self._allow_nonfinite = allow_nonfinite
         self._local = threading.local()
-        # Fresh memory costs a page fault every 4 kB, which can take longer than the arithmetic.
-        self._free: list[NDArray[Any]] = []
-
-    def recycle(self, block: NDArray[Any]) -> None:
-        """Take back a block that nobody needs any more."""
-        self._free.append(cast("NDArray[Any]", block.base))
+        self.memory = BlockMemory(BLOCK_VALUES * _MAX_ITEM_SIZE)
 
     def __call__(self, spec: TensorSpec, start: int) -> NDArray[Any]:
         dtype = NUMPY_DTYPES[spec.dtype]
         size = min(BLOCK_VALUES, spec.size - start)
-        out = self._new_block()[: size * dtype.itemsize].view(dtype)
+        out = self.memory.take(size, dtype)
         real = out.view(_real(dtype))
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             is_double = real.dtype == np.float64
@@ -133,12 +117,6 @@ class _BlockMean:
             if not np.isfinite(real, out=finite).all():
                 self._blame(spec, start, size)
         return out
-
-    def _new_block(self) -> NDArray[Any]:
-        try:
-            return self._free.pop()
-        except IndexError:  # another thread may have been faster
-            return np.empty(BLOCK_VALUES * _MAX_ITEM_SIZE, np.uint8)
 
     def _rounded_mean(self, spec: TensorSpec, start: int, out: NDArray[Any]) -> None:
         """Sum in float64 and round once, which cannot leave the inputs' range."""

@@ -3,8 +3,8 @@
 from yt8m_ensemble.casting.float16 import (
     MIN_NARROW_SIZE,
     SMALLEST_NORMAL,
-    CastReport,
     Float16Cast,
+    cast_block,
     cast_to_float16,
     is_narrowable,
 )
@@ -19,6 +19,7 @@ from yt8m_ensemble.casting.quantization import (
     row_groups,
     unpack_nibbles,
 )
+from yt8m_ensemble.casting.report import CastReport
 
 __all__ = [
     "CODEBOOK_SIZE",
@@ -28,6 +29,7 @@ __all__ = [
     "CastReport",
     "Float16Cast",
     "Quantized",
+    "cast_block",
     "cast_to_float16",
     "dequantize",
     "is_narrowable",

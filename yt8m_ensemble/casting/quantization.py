@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 
-from yt8m_ensemble.casting.float16 import CastReport
+from yt8m_ensemble.casting.report import BlockErrors, CastReport, join_errors
 from yt8m_ensemble.errors import CastOverflowError, UsageError
 from yt8m_ensemble.options.choices import Scheme
 from yt8m_ensemble.values import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
 SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
 CODEBOOK_SIZE: Final = 256
 
-_BLOCK_VALUES: Final = 1 << 20
+_BLOCK_VALUES: Final = 1 << 18
 # A codebook of 256 entries is settled by far fewer values; sorting all would double the memory.
 _SAMPLE_VALUES: Final = 1 << 20
 _KMEANS_ROUNDS: Final = 50
@@ -123,7 +123,11 @@ def row_groups(rows: int) -> tuple[int, int]:
 
 
 def quantize(
-    name: str, array: NDArray[np.floating], *, scheme: Scheme = "uint8"
+    name: str,
+    array: NDArray[np.floating],
+    *,
+    scheme: Scheme = "uint8",
+    run: Callable[..., Iterable[Any]] = map,
 ) -> tuple[Quantized, CastReport]:
     """Code a tensor.
 
@@ -141,6 +145,7 @@ def quantize(
         name: The tensor, for the report and messages.
         array: Its values, any shape and float dtype, at least one.
         scheme: How to code it.
+        run: Runs a function over blocks: `map`, or the `map` of a pool of threads.
 
     Returns:
         Codes with tables, and what coding did: a value that was not zero and decodes to exactly 0
@@ -157,27 +162,30 @@ def quantize(
         [0.0, 1.0, 2.55]
     """
     matrix = array.reshape(_matrix_shape(array.shape))
-    _check_finite(name, matrix)
+    lowest, highest = _find_ranges(name, matrix, run)
     if scheme == "uint4-groups":
-        return _quantize_groups(name, array.shape, matrix)
+        return _quantize_groups(name, array.shape, matrix, run)
     if "codebook" in _PARTS[scheme]:
         codebook = _fit_codebook(_sample(matrix), refine=scheme == "uint8-kmeans")
         tables = {"codebook": codebook}
         borders = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
     else:
-        scale, offset = _fit_levels(matrix, levels=_LEVELS[scheme])
+        steps = _LEVELS[scheme] - 1
+        scale, offset = ((highest - lowest) / steps).astype(np.float32), lowest.astype(np.float32)
         tables = {"scale": scale, "offset": offset}
     codes = np.empty(matrix.shape, np.uint8)
-    account = _Account(name)
-    for rows in _blocks(matrix):
+
+    def code(rows: slice) -> BlockErrors:
         block = matrix[rows]
         if "codebook" in tables:
             codes[rows] = np.searchsorted(borders, block)
         else:
-            codes[rows] = _to_levels(block, scale, offset, levels=_LEVELS[scheme])
-        account.add(block, _decode(codes[rows], tables))
+            _to_levels(block, scale, offset, levels=_LEVELS[scheme], out=codes[rows])
+        return _measure(block, _decode(codes[rows], tables))
+
+    report = join_errors(name, list(run(code, _blocks(matrix))))
     stored = pack_nibbles(codes) if scheme == "uint4" else codes
-    return Quantized(scheme, array.shape, stored, tables), account.report()
+    return Quantized(scheme, array.shape, stored, tables), report
 
 
 def dequantize(quantized: Quantized) -> NDArray[np.floating]:
@@ -239,7 +247,10 @@ def unpack_nibbles(packed: NDArray[np.uint8], *, rows: int) -> NDArray[np.uint8]
 
 
 def _quantize_groups(
-    name: str, shape: tuple[int, ...], matrix: NDArray[np.floating]
+    name: str,
+    shape: tuple[int, ...],
+    matrix: NDArray[np.floating],
+    run: Callable[..., Iterable[Any]],
 ) -> tuple[Quantized, CastReport]:
     """Code a matrix in 4 bits, each group of rows by levels of its own.
 
@@ -253,8 +264,9 @@ def _quantize_groups(
     number, size = row_groups(rows)
     codes = np.zeros((number * size, columns), np.uint8)
     tables = {part: np.empty((number, columns), np.float16) for part in ("scale", "offset")}
-    account, largest = _Account(name), float(np.abs(matrix).max())
-    for group in range(number):
+    largest = float(np.abs(matrix).max())
+
+    def code(group: int) -> BlockErrors:
         place = slice(group * size, min((group + 1) * size, rows))
         block = matrix[place]
         with np.errstate(over="ignore"):
@@ -272,37 +284,11 @@ def _quantize_groups(
             raise CastOverflowError(msg, name=name, count=int(lost.sum()), size=columns)
         tables["scale"][group], tables["offset"][group] = scale, offset
         wide = {"scale": scale.astype(np.float32), "offset": offset.astype(np.float32)}
-        codes[place] = _to_levels(block, **wide, levels=_LEVELS["uint4-groups"])
-        account.add(block, _decode(codes[place], wide))
-    return Quantized("uint4-groups", shape, pack_nibbles(codes), tables), account.report()
+        _to_levels(block, **wide, levels=_LEVELS["uint4-groups"], out=codes[place])
+        return _measure(block, _decode(codes[place], wide))
 
-
-class _Account:
-    """Gather a `CastReport` block by block."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._size = self._underflows = 0
-        self._largest = self._max_error = self._error_sum = 0.0
-
-    def add(self, block: NDArray[np.floating], decoded: NDArray[np.floating]) -> None:
-        error = np.abs(decoded - block)
-        self._size += block.size
-        self._underflows += int(((decoded == 0) & (block != 0)).sum())
-        self._largest = max(self._largest, float(np.abs(block).max()))
-        self._max_error = max(self._max_error, float(error.max()))
-        self._error_sum += float(error.sum(dtype=np.float64))
-
-    def report(self) -> CastReport:
-        return CastReport(
-            name=self._name,
-            size=self._size,
-            largest=self._largest,
-            underflow_share=self._underflows / self._size,
-            subnormal_share=0.0,
-            max_error=self._max_error,
-            mean_error=self._error_sum / self._size,
-        )
+    report = join_errors(name, list(run(code, range(number))))
+    return Quantized("uint4-groups", shape, pack_nibbles(codes), tables), report
 
 
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -316,28 +302,30 @@ def _blocks(matrix: NDArray[Any]) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _check_finite(name: str, matrix: NDArray[np.floating]) -> None:
-    """Refuse NaN and infinities, which no level stands for.
+def _find_ranges(
+    name: str, matrix: NDArray[np.floating], run: Callable[..., Iterable[Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lowest and highest value of each column; refuse NaN and infinities.
+
+    Returns:
+        Two arrays of shape `(C,)`.
 
     Raises:
-        CastOverflowError: If there are any.
+        CastOverflowError: If a value is not finite, which no level stands for.
     """
-    count = sum(int((~np.isfinite(matrix[rows])).sum()) for rows in _blocks(matrix))
-    if count:
+    lows, highs = zip(
+        *run(lambda rows: (matrix[rows].min(axis=0), matrix[rows].max(axis=0)), _blocks(matrix)),
+        strict=True,
+    )
+    lowest, highest = np.min(lows, axis=0), np.max(highs, axis=0)  # NaN stays NaN
+    if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
+        count = sum(int((~np.isfinite(matrix[rows])).sum()) for rows in _blocks(matrix))
         msg = (
             f"{count:,} of {matrix.size:,} values in '{name}' are not finite. "
             "Use an earlier checkpoint; training has diverged."
         )
         raise CastOverflowError(msg, name=name, count=count, size=matrix.size)
-
-
-def _fit_levels(
-    matrix: NDArray[np.floating], *, levels: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return scale and offset of each column."""
-    lowest = matrix.min(axis=0).astype(np.float64)
-    highest = matrix.max(axis=0).astype(np.float64)
-    return ((highest - lowest) / (levels - 1)).astype(np.float32), lowest.astype(np.float32)
+    return lowest.astype(np.float64), highest.astype(np.float64)
 
 
 def _to_levels(
@@ -346,10 +334,28 @@ def _to_levels(
     offset: NDArray[np.float32],
     *,
     levels: int,
-) -> NDArray[np.uint8]:
+    out: NDArray[np.uint8],
+) -> None:
     # A column of one value has no scale; its offset alone decodes it.
     divisor = np.where(scale > 0, scale, np.float32(1))
-    return np.clip(np.rint((block - offset) / divisor), 0, levels - 1).astype(np.uint8)
+    level = block - offset
+    np.divide(level, divisor, out=level)
+    np.rint(level, out=level)
+    np.clip(level, 0, levels - 1, out=level)
+    np.copyto(out, level, casting="unsafe")
+
+
+def _measure(block: NDArray[np.floating], decoded: NDArray[np.floating]) -> BlockErrors:
+    error = np.abs(decoded - block)
+    is_zero = decoded == 0
+    underflows = np.count_nonzero(block[is_zero]) if is_zero.any() else 0
+    return BlockErrors(
+        size=block.size,
+        largest=max(float(block.max()), -float(block.min())),
+        underflows=int(underflows),
+        max_error=float(error.max()),
+        error_sum=float(error.sum(dtype=np.float64)),
+    )
 
 
 def _decode(
@@ -357,7 +363,9 @@ def _decode(
 ) -> NDArray[np.floating]:
     if "codebook" in tables:
         return tables["codebook"][codes]
-    decoded: NDArray[np.floating] = codes.astype(np.float32) * tables["scale"] + tables["offset"]
+    decoded: NDArray[np.floating] = codes.astype(np.float32)
+    decoded *= tables["scale"]
+    decoded += tables["offset"]
     return decoded
 
 

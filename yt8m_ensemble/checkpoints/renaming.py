@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from yt8m_ensemble.casting import Float16Cast
+from yt8m_ensemble.casting import cast_to_float16
 from yt8m_ensemble.checkpoints.object_graph import OBJECT_GRAPH, rename_in_object_graph
 from yt8m_ensemble.errors import TensorMismatchError, UsageError
 from yt8m_ensemble.values.dtypes import NUMPY_DTYPES
@@ -137,7 +137,7 @@ class EditedSource:
         if change.dtype == "float16":
             is_ieee = values.dtype.kind == "f"  # unlike bfloat16
             whole = values if is_ieee else values.astype(np.float32)
-            (half,) = Float16Cast(name).blocks([whole])
+            half, _ = cast_to_float16(name, whole)
             return half
         return values.astype(NUMPY_DTYPES[change.dtype])
 

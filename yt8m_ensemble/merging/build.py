@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import op_def_registry
 
 from yt8m_ensemble.constants import BIAS_VARIABLE, MIXTURE_VARIABLE, TEMPERATURE_VARIABLE
 from yt8m_ensemble.errors import ModelError
@@ -228,13 +229,18 @@ def _inputs_first(graph_def: GraphDef) -> list[NodeDef]:
 
 def _unsharable(graph_def: GraphDef) -> set[str]:
     """Return the names of nodes that are not a pure function of their inputs."""
-    graph = tf.Graph()
-    with graph.as_default():
-        tf.import_graph_def(graph_def, name="")
+    functions = {function.signature.name: function for function in graph_def.library.function}
+
+    def is_stateful(operation: str) -> bool:
+        if operation in functions:
+            return bool(functions[operation].signature.is_stateful)
+        definition = op_def_registry.get(operation)
+        return definition is None or bool(definition.is_stateful)
+
     return {
-        op.name
-        for op in graph.get_operations()
-        if op.op_def.is_stateful or op.type in _FRAME_OPS or op.type == "Placeholder"
+        node.name
+        for node in graph_def.node
+        if node.op in _FRAME_OPS or node.op == "Placeholder" or is_stateful(node.op)
     }
 
 

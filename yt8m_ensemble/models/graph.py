@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -32,8 +33,7 @@ def declare_variables(
     Raises:
         ModelError: If the model cannot pool these features.
     """
-    with tf.Graph().as_default():
-        return _build(model, features, num_classes).declarations
+    return _build(model, features, num_classes)[1]
 
 
 def build_graph(flags: ModelFlags) -> ModelGraph:
@@ -51,22 +51,26 @@ def build_graph(flags: ModelFlags) -> ModelGraph:
     Raises:
         ModelError: If the flags name no model or options that it does not have.
     """
-    model = model_of_flags(flags)
-    with tf.Graph().as_default() as graph:
-        _build(model, flags.features, flags.num_classes)
+    graph, _ = _build(model_of_flags(flags), flags.features, flags.num_classes)
     return from_tf_graph(
         graph, inputs="input_batch_raw:0", num_frames="num_frames:0", predictions="predictions:0"
     )
 
 
-def _build(model: Architecture, features: FeatureSpec, num_classes: int) -> GraphTower:
+@lru_cache(maxsize=1)  # what recognizes a model has built its graph
+def _build(
+    model: Architecture, features: FeatureSpec, num_classes: int
+) -> tuple[tf.Graph, dict[str, Declaration]]:
     shape = (
         [None, None, features.total_size] if features.frame_level else [None, features.total_size]
     )
-    inputs = tf.compat.v1.placeholder(tf.float32, shape, "input_batch_raw")
-    num_frames = tf.compat.v1.placeholder(tf.int32, [None], "num_frames")
-    tower = GraphTower()
-    with tf.name_scope("model"):
-        predictions = model(inputs, num_frames, tower, features=features, num_classes=num_classes)
-    tf.identity(predictions, name="predictions")
-    return tower
+    with tf.Graph().as_default() as graph:
+        inputs = tf.compat.v1.placeholder(tf.float32, shape, "input_batch_raw")
+        num_frames = tf.compat.v1.placeholder(tf.int32, [None], "num_frames")
+        tower = GraphTower()
+        with tf.name_scope("model"):
+            predictions = model(
+                inputs, num_frames, tower, features=features, num_classes=num_classes
+            )
+        tf.identity(predictions, name="predictions")
+    return graph, tower.declarations

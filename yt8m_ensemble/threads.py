@@ -1,0 +1,72 @@
+"""Work on blocks in threads: results in order, few in flight, memory used again. Opens no file."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from concurrent.futures import Executor, Future
+
+    from numpy.typing import NDArray
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+
+def map_in_order(
+    pool: Executor, function: Callable[[_Job], _Result], jobs: Iterable[_Job], *, ahead: int
+) -> Generator[_Result, None, None]:
+    """Run a function over jobs in a pool, without holding more than a few results.
+
+    Args:
+        pool: Where to.
+        function: Called with each job, several at a time.
+        jobs: Taken one by one, as results are asked for.
+        ahead: Results that may wait, beside the one in use.
+
+    Yields:
+        Results in the order of the jobs.
+    """
+    pending: deque[Future[_Result]] = deque()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(function, job))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+class BlockMemory:
+    """Memory for blocks, used again; threads may take and give back at once.
+
+    Fresh memory costs a page fault every 4 kB, which can take longer than the arithmetic.
+
+    Args:
+        nbytes: Bytes of the largest block.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+        self._free: deque[NDArray[np.uint8]] = deque()
+
+    def take(self, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array of `size` values, whatever is in it."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = np.empty(self._nbytes, np.uint8)
+        return memory[: size * dtype.itemsize].view(dtype)
+
+    def give_back(self, block: NDArray[Any]) -> None:
+        """Take back an array that `take` gave and that nobody needs any more."""
+        memory = block.base
+        if isinstance(memory, np.ndarray):
+            self._free.append(memory)
