@@ -40,6 +40,7 @@ def evaluate(
     *,
     num_classes: int,
     top_k: int = TOP_K,
+    has_loss: bool = True,
 ) -> Report:
     """Evaluate scored batches.
 
@@ -47,15 +48,17 @@ def evaluate(
         batches: Pairs of scores and labels, each `(B, C)`.
         num_classes: C.
         top_k: Pairs a video that GAP keeps.
+        has_loss: Whether the scores are all that there are; of others the loss is nan.
 
     Returns:
         The metrics over all videos.
     """
     metrics = EvaluationMetrics(num_classes, top_k=top_k)
-    loss = 0.0
+    loss = 0.0 if has_loss else float("nan")
     for scores, labels in batches:
         metrics.update(scores, labels)
-        loss += cross_entropy(scores, labels)
+        if has_loss:
+            loss += cross_entropy(scores, labels)
     result = metrics.result()
     return Report(result, loss / result.num_videos if result.num_videos else float("nan"))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import ShapeError
-from yt8m_ensemble.metrics.selection import falling_order, top_k_classes
+from yt8m_ensemble.metrics.selection import falling_order, order_by_class, top_k_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -289,6 +289,7 @@ def class_average_precisions(
     hits: NDArray[np.bool_],
     *,
     positives: NDArray[np.integer],
+    order: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the average precision of each class's own ranking of pooled pairs.
 
@@ -297,15 +298,18 @@ def class_average_precisions(
         values: Its score.
         hits: Whether it is a positive.
         positives: Positives of each class, shape `(C,)`, also those outside the pool.
+        order: `falling_order` of the values, if it is known.
 
     Returns:
         Shape `(C,)`, float64; `nan` for a class without positives.
     """
-    order = falling_order(values)
-    order = order[np.argsort(class_ids[order], kind="stable")]
+    if order is None:
+        order = falling_order(values)
+    order = order[order_by_class(class_ids[order])]
     class_ids, hits = class_ids[order], hits[order]
+    del order
     starts = np.searchsorted(class_ids, np.arange(len(positives) + 1))
-    hits_before = np.concatenate([[0], np.cumsum(hits)])
+    hits_before = np.concatenate([[0], np.cumsum(hits, dtype=np.int32)], dtype=np.int32)
     at = np.flatnonzero(hits)
     start = starts[class_ids[at]]
     precisions = (hits_before[at + 1] - hits_before[start]) / (at - start + 1.0)

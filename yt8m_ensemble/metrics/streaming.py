@@ -6,7 +6,7 @@ Memory grows with the kept pairs (9 bytes each, `top_k` a video), never with vid
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from yt8m_ensemble.metrics.ranking import (
 from yt8m_ensemble.metrics.selection import falling_order, top_k_classes
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,17 @@ class EvaluationMetrics:
 
     def result(self) -> Metrics:
         """Return the metrics of everything seen; every fraction is nan if nothing was."""
-        class_ids = np.concatenate(self._class_ids or [np.zeros(0, np.int32)])
-        values = np.concatenate(self._values or [np.zeros(0, np.float32)])
-        hits = np.concatenate(self._hits or [np.zeros(0, np.bool_)])
+        class_ids = _joined(self._class_ids, np.int32)
+        values = _joined(self._values, np.float32)
+        hits = _joined(self._hits, np.bool_)
         num_positives = int(self._positives.sum())
-        by_class = class_average_precisions(class_ids, values, hits, positives=self._positives)
+        order = falling_order(values)
+        by_class = class_average_precisions(
+            class_ids, values, hits, positives=self._positives, order=order
+        )
         videos = self._num_videos or float("nan")
         return Metrics(
-            gap=average_precision(hits[falling_order(values)], num_positives),
+            gap=average_precision(hits[order], num_positives),
             hit_at_one=self._num_best_hits / videos,
             perr=self._sum_precisions / videos,
             mean_average_precision=mean_over_occurring(by_class),
@@ -163,3 +166,9 @@ class EvaluationMetrics:
             num_classes_occurring=int(np.count_nonzero(self._positives)),
             top_k=self._top_k,
         )
+
+
+def _joined(parts: list[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
+    """Return the parts as one array, which takes their place: they are not held twice."""
+    parts[:] = [np.concatenate(parts)] if parts else [np.zeros(0, dtype)]
+    return parts[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from yt8m_ensemble.metrics import Report, evaluate
 from yt8m_ensemble.mixing import mix
@@ -93,9 +93,8 @@ def evaluate_predictions(options: EvalPredictionsOptions) -> CachedEvaluations:
                 ),
                 num_classes=num_classes,
                 top_k=top_k,
+                has_loss=not is_truncated & set(mixed.names),
             )
-            if is_truncated & set(mixed.names):
-                report = replace(report, loss=float("nan"))
             gap = report.metrics.gap
             # A member's best are among those kept; of a mixture any class may be.
             interval = None

@@ -177,10 +177,12 @@ class PredictionSet:
             Scores `(M, B, C)` and labels `(B, C)`. A score that was not kept counts as `Kept` says.
         """
         holders = self._holders
-        for start, stop in self._spans(progress):
+        wanted = names or self.members
+        # As few reads of truncated files as memory allows: these cost more than what they read.
+        rows = _KEPT_ROWS if self.top_k and len(wanted) == 1 else _ROWS
+        for start, stop in self._spans(progress, rows):
             scores = [
-                _read(holders[name][0], name, holders[name][1], start, stop)
-                for name in names or self.members
+                _read(holders[name][0], name, holders[name][1], start, stop) for name in wanted
             ]
             yield np.stack(scores), self.labels.to_dense(start, stop)
 
@@ -202,7 +204,6 @@ class PredictionSet:
     ) -> Iterator[tuple[list[Kept], NDArray[np.bool_]]]:
         """Yield what members keep of some videos, and their labels; `None` for all videos."""
         holders, top_k = self._holders, self.top_k or 0
-        # As few reads as memory allows: a read costs more than what it reads.
         for start, stop in self._spans(progress, _KEPT_ROWS):
             kept = [
                 _read_kept(holders[name][0], name, holders[name][1], start, stop, top_k)
