@@ -76,7 +76,8 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
             if dominators < top_k:
                 keep[begin + i] = True
                 kept_classes[num_kept] = class_id
-                kept[:, num_kept] = own[:, i]
+                for member in range(num_members):
+                    kept[member, num_kept] = own[member, i]
                 num_kept += 1
 
 
@@ -86,9 +87,9 @@ def _within_reach(own: Any, top_k: int, factor: Any, floor: Any, order: Any) -> 
     # `top_k` before them. By falling sum, for only a higher sum can dominate.
     num_members, size = own.shape
     lowest, highest, sums = np.empty((3, size), np.float32)
-    lowest[:] = own[0]
-    highest[:] = own[0]
-    sums[:] = own[0]
+    # Loops, not copies of rows: numba compiles what these say of a wrong shape for 2 s.
+    for i in range(size):
+        lowest[i] = highest[i] = sums[i] = own[0, i]
     for member in range(1, num_members):
         for i in range(size):
             lowest[i] = min(lowest[i], own[member, i])
