@@ -262,8 +262,8 @@ def make_cases(directory):
         "tune-weights": cached("tune-weights", "--space", "logit", "--bootstrap", "20"),
         "select": cached("select", "--size", "a=1000", "--size", "b=1000"),
         "convert": Case(
-            ["convert", "checkpoint", f"{directory}/a@1", f"{out}.weights.h5", "--force"],
-            ["convert", "checkpoint", f"{directory}/a@2", f"{out}.weights.h5", "--force"],
+            ["convert", "checkpoint", f"{directory}/a/model.ckpt-1", f"{out}.weights.h5", "--force"],
+            ["convert", "checkpoint", f"{directory}/a/model.ckpt-2", f"{out}.weights.h5", "--force"],
             lambda: read_output(f"{out}.weights.h5"),
         ),
         "synth": replacing(
