@@ -209,6 +209,7 @@ def make_cases(directory):
              "--model", "LogisticModel", "--features", "video", "--feature-sizes", "6,2",
              "--num-classes", "5", "--batch-size", "4", "--num-epochs", "9"]  # fmt: skip
     out = f"{directory}/out"
+    weights = f"{out}.weights.h5"
     caches = {g: [f"{directory}/{g}{n}.h5" for n in range(3)] for g in ("old", "new")}
 
     def replacing(*command, old, new, out=out, read=read_output):
@@ -262,9 +263,11 @@ def make_cases(directory):
         "tune-weights": cached("tune-weights", "--space", "logit", "--bootstrap", "20"),
         "select": cached("select", "--size", "a=1000", "--size", "b=1000"),
         "convert": Case(
-            ["convert", "checkpoint", f"{directory}/a/model.ckpt-1", f"{out}.weights.h5", "--force"],
-            ["convert", "checkpoint", f"{directory}/a/model.ckpt-2", f"{out}.weights.h5", "--force"],
-            lambda: read_output(f"{out}.weights.h5"),
+            *(
+                ["convert", "checkpoint", f"{directory}/a/model.ckpt-{step}", weights, "--force"]
+                for step in (1, 2)
+            ),
+            lambda: read_output(weights),
         ),
         "synth": replacing(
             "synth", "--videos", "20", "--classes", "5", "--shards", "3", old=["--seed", "1"],
