@@ -220,6 +220,9 @@ def make_cases(directory):
         old, new = ([f"--predictions={caches[group][0]}"] for group in caches)
         return replacing(*command, old=old, new=new, out=f"{out}.json", **options)
 
+    def converting(step):
+        return ["convert", "checkpoint", f"{directory}/a/model.ckpt-{step}", weights, "--force"]
+
     return {
         "avg-ckpt": replacing(
             *average, old=["--range", "1,2"], new=["--range", "2,3"], out=f"{out}/c",
@@ -262,13 +265,7 @@ def make_cases(directory):
         ),
         "tune-weights": cached("tune-weights", "--space", "logit", "--bootstrap", "20"),
         "select": cached("select", "--size", "a=1000", "--size", "b=1000"),
-        "convert": Case(
-            *(
-                ["convert", "checkpoint", f"{directory}/a/model.ckpt-{step}", weights, "--force"]
-                for step in (1, 2)
-            ),
-            lambda: read_output(weights),
-        ),
+        "convert": Case(converting(1), converting(2), lambda: read_output(weights)),
         "synth": replacing(
             "synth", "--videos", "20", "--classes", "5", "--shards", "3", old=["--seed", "1"],
             new=["--seed", "2"],

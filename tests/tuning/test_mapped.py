@@ -93,3 +93,17 @@ def test_parts_are_joined_in_order():
     for start in range(0, 30, 3):
         growing.append(np.arange(start, start + 3).reshape(1, 3).repeat(2, axis=0))
     np.testing.assert_array_equal(growing.join(), np.arange(30).reshape(1, 30).repeat(2, axis=0))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux")
+def test_released_arrays_take_no_memory_and_keep_their_contents():
+    def resident():
+        text = Path("/proc/self/status").read_text()
+        return int(text.split("RssFile:")[1].split()[0]) * 1024
+
+    array = mapped.empty((4, 3_000_000), np.float32)
+    array[:] = np.arange(4)[:, None]
+    before = resident()
+    mapped.release(array[1:, 5:], np.ones(3))
+    assert resident() < before - array.nbytes // 2
+    np.testing.assert_array_equal(array, np.repeat(np.arange(4), 3_000_000).reshape(4, -1))

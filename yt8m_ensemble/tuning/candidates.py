@@ -92,7 +92,8 @@ class Candidates:
             hits[first:last] = self.hits[places]
             for member, found in zip(self.scores, scores, strict=True):
                 found[first:last] = member[places]
-        mapped.release(self.scores, self.class_ids)
+            # One copy is in memory at a time: what has been read of this one can go.
+            mapped.release(self.scores, self.class_ids, self.hits)
         return replace(
             self,
             indptr=indptr,

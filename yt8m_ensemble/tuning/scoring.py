@@ -236,7 +236,7 @@ def _linked(scores: NDArray[np.float32], space: Space) -> NDArray[np.float32]:
     for member, found in zip(scores, linked, strict=True):
         for part in mapped.blocks(len(member)):
             found[part] = to_space(member[part], space)
-    mapped.release(scores)
+        mapped.release(scores)
     return linked
 
 
