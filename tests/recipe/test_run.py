@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.errors import OutputExistsError, RecipeError
 from yt8m_ensemble.recipe import load_recipe, run_recipe
 from yt8m_ensemble.recipe.plan import Layout
@@ -87,6 +89,29 @@ def test_a_run_ends_with_a_report_and_a_verified_bundle(done):
         assert all(0 < gap < 1 for gap in row.gaps)
         assert row.gaps[1] == pytest.approx(row.gaps[2], abs=2e-3)
     assert 0 < report.num_videos < 120
+
+
+def test_videos_that_are_both_tuned_on_and_trained_on_are_counted(done, tmp_path):
+    path, result = done
+    assert result.reports[0].num_trained_on == 0
+    words = ["run", str(path)]
+    assert "Careful" not in CliRunner().invoke(cli, words).output
+    assert "Careful" not in Path(result.page).read_text()
+    own = {
+        "out": str(tmp_path / "out"),
+        "e.validate_data": "{out}/records/train/*,{out}/records/validate/*",
+    }
+    words += [f"--set={key}={value}" for key, value in own.items()]
+    sentence = "Careful: 200 of these videos are among the training records"
+    for _ in ("run", "skip"):
+        told = CliRunner().invoke(cli, words)
+        assert sentence in told.output
+    assert "e/tune-weights: skipped" in told.output
+    assert sentence in (tmp_path / "out/report.html").read_text()
+    (report,) = json.loads(CliRunner().invoke(cli, [*words, "--json"]).stdout)["reports"]
+    assert report["num_trained_on"] == 200
+    page = json.loads((tmp_path / "out/report.json").read_text())
+    assert page["mixture"]["e"]["num_trained_on"] == 200
 
 
 def test_a_run_ends_with_a_page_that_needs_no_model_again(done):

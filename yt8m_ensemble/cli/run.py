@@ -100,9 +100,12 @@ def _table(report: EnsembleReport) -> Table:
 
 
 def _closing(report: EnsembleReport) -> str:
+    from yt8m_ensemble.tuning import describe_overlap
+
     notes = [f"{row.name}: {row.note}" for row in report.rows if row.note]
     gains = [
         f"packaged over {rival}: {gain:+.5f}, paired 95 % interval [{low:+.5f}, {high:+.5f}]"
         for rival, (gain, low, high) in report.gains.items()
     ]
-    return "\n".join([*notes, *gains, f"verified: {report.bundle}", ""])
+    overlap = [describe_overlap(report.num_trained_on)] if report.num_trained_on else []
+    return "\n".join([*notes, *gains, *overlap, f"verified: {report.bundle}", ""])

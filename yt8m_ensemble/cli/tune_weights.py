@@ -18,6 +18,7 @@ def tune_weights(given: Given) -> None:
     """Choose mixture weights and the mixing space by exact GAP on cached predictions."""
     from yt8m_ensemble.cli.render import Table
     from yt8m_ensemble.steps import tune_weights as steps
+    from yt8m_ensemble.tuning import describe_overlap
 
     if given.dry_run:
         planned = given.run(steps.plan_tune_weights)
@@ -58,10 +59,7 @@ def tune_weights(given: Given) -> None:
     lines += [done.certificate.sentence] if done.certificate else []
     lines += [done.calibration.sentence] if done.calibration else []
     if done.num_trained_on:
-        lines.append(
-            f"Careful: {done.num_trained_on:,} of these videos are among the training records, so "
-            "members look better than they are. Tune on videos that none was trained on."
-        )
+        lines.append(describe_overlap(done.num_trained_on))
     if done.thresholds:
         given_to = sum(value is not None for value in done.thresholds.values)
         lines.append(f"{given_to} of {len(done.thresholds.values)} classes have a threshold.")

@@ -77,17 +77,18 @@ def read_record_info(path: str) -> RecordInfo:
     raise DataError(msg, path=path, index=0)
 
 
-def read_video_ids(paths: Sequence[str]) -> NDArray[np.bytes_]:
+def read_video_ids(paths: Sequence[str], *, allow_absent: bool = False) -> NDArray[np.bytes_]:
     """Read the ids of all videos of record files, of either level.
 
     Args:
         paths: The files.
+        allow_absent: Return an empty id of a record that has none.
 
     Returns:
         Shape `(N,)`, bytes, in the order of the records.
 
     Raises:
-        DataError: If a file is damaged or a record has no id; carries `path`.
+        DataError: If a file is damaged, or a record has no id and needs one; carries `path`.
     """
     wanted = {key: tf.io.FixedLenFeature((), tf.string, default_value="") for key in ID_KEYS}
     found: list[NDArray[Any]] = []
@@ -98,7 +99,7 @@ def read_video_ids(paths: Sequence[str]) -> NDArray[np.bytes_]:
                 pairs = zip(*(context[key].numpy().tolist() for key in ID_KEYS), strict=True)
                 ids = [first or second for first, second in pairs]
                 found.append(np.array(ids, np.bytes_))
-                if not all(ids):
+                if not (allow_absent or all(ids)):
                     msg = f"'{path}' holds a record without a video id. Write the file again."
                     raise DataError(msg, path=path)
         except tf.errors.OpError as error:

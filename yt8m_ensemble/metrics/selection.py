@@ -119,7 +119,9 @@ def order_by_class(class_ids: NDArray[np.int32]) -> NDArray[Any]:
         return np.argsort(class_ids, kind="stable")
     keys = class_ids.astype(np.uint64)
     keys <<= np.uint64(32)
-    keys |= np.arange(len(keys), dtype=np.uint64)
+    for start in range(0, len(keys), _VALUES):
+        part = keys[start : start + _VALUES]
+        part |= np.arange(start, start + len(part), dtype=np.uint64)
     return _places(keys)
 
 

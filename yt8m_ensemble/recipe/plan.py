@@ -156,7 +156,8 @@ def _ensemble_steps(table: EnsembleTable, layout: Layout) -> Iterator[Step]:
             out=layout.weights,
             force=call.force,
             progress=call.progress,
-            **table.tune,
+            # No option of the step: other records train other members, whose scores are its input.
+            **{**table.tune, "train_data": _trained_on(table)},
         ),
     )
     yield Step(
@@ -301,6 +302,14 @@ def _predict(table: EnsembleTable, name: str, models: Mapping[str, str], cache: 
             **_opening(table),
         ),
     )
+
+
+def _trained_on(table: EnsembleTable) -> str | None:
+    """Return globs of all records that members were trained on, as far as they are known."""
+    named = [data.pattern for data in table.training_data.values()]
+    if "train_data" in table.tune:
+        named.append(table.tune["train_data"])
+    return ",".join(dict.fromkeys(named)) or None
 
 
 def _opening(table: EnsembleTable) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class EnsembleReport:
         gains: By rival, the tuned mixture's gain over it and the paired 95 % interval.
         sizes: Bytes of the members in float32, of the merged weights, of the archive.
         bundle: The archive, verified.
+        num_trained_on: Validation videos among the records that members were trained on; `None` if
+            that was not counted.
     """
 
     name: str
@@ -62,6 +64,7 @@ class EnsembleReport:
     gains: Mapping[str, tuple[float, float, float]]
     sizes: Mapping[str, int]
     bundle: str
+    num_trained_on: int | None = None
 
 
 def report_ensemble(table: EnsembleTable, layout: Layout) -> EnsembleReport:
@@ -124,6 +127,7 @@ def report_ensemble(table: EnsembleTable, layout: Layout) -> EnsembleReport:
         gains={gain.over: (gain.difference, *gain.interval) for gain in judged.gains},
         sizes=_sizes(layout),
         bundle=layout.bundle,
+        num_trained_on=weights.details.get("num_trained_on"),
     )
 
 

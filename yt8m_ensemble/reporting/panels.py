@@ -13,6 +13,7 @@ from yt8m_ensemble.plotting.vector import NUM_COLORS
 from yt8m_ensemble.reporting.content import SHARED, versions
 from yt8m_ensemble.reporting.parts import Panel, Section, Table, figure, unscored
 from yt8m_ensemble.reporting.score_panels import alike, calibration, classes, flipped
+from yt8m_ensemble.tuning import describe_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +115,8 @@ def _mixture(content: Content, key: str) -> Panel:
                 f"Searched by {details.get('method')}, chosen by: {details['chosen_by']}{shrunk}."
             )
         text += [f"{name} has weight 0: {why}." for name, why in details.get("dropped", {}).items()]
+        if details.get("num_trained_on"):
+            text.append(describe_overlap(details["num_trained_on"]))
     figures = []
     sweep = judged.sweep if judged else None
     if sweep is not None:

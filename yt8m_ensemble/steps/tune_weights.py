@@ -162,7 +162,9 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         thresholds = None
         if options.thresholds:
             thresholds = _thresholds(opened, result.weights, tuned_on, objective, options)
-        num_trained_on = _count_trained_on(opened.video_ids, options.train_data)
+        num_trained_on = _count_trained_on(opened.video_ids, options)
+        if num_trained_on is not None:
+            details["num_trained_on"] = num_trained_on
         inner = candidates.select(tuned_on)
         certificate = None
         if opened.top_k is not None:
@@ -210,14 +212,19 @@ def _thresholds(
     return fit_thresholds(opened.blocks(), weights, objective, folds=folds)
 
 
-def _count_trained_on(video_ids: NDArray[np.bytes_], train_data: str | None) -> int | None:
-    if train_data is None:
+def _count_trained_on(video_ids: NDArray[np.bytes_], options: TuneOptions) -> int | None:
+    if options.train_data is None:
         return None
     # Loads TensorFlow, which nothing else here needs.
     from yt8m_ensemble.data import read_video_ids
 
-    trained = read_video_ids(files.expand_globs(train_data, option="--train-data"))
-    return int(np.isin(video_ids, trained).sum())
+    paths = files.expand_globs(options.train_data, option="--train-data")
+    is_trained_on = np.zeros(len(video_ids), bool)
+    for number, path in enumerate(paths, 1):
+        # Records may be trained on without an id; an empty one is that of no video.
+        is_trained_on |= np.isin(video_ids, read_video_ids([path], allow_absent=True))
+        options.progress("look for videos trained on", number, len(paths), unit="files")
+    return int(is_trained_on.sum())
 
 
 @command(TuneOptions)

@@ -5,7 +5,7 @@ Needs numpy at import; scipy and numba are loaded when a search starts.
 
 from yt8m_ensemble.tuning.candidates import Candidates, collect_candidates
 from yt8m_ensemble.tuning.class_bias import rank_exactly
-from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult
+from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult, describe_overlap
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import SearchResult
 from yt8m_ensemble.tuning.splits import split_videos
@@ -26,6 +26,7 @@ __all__ = [
     "check_kept",
     "collect_candidates",
     "collect_top_k",
+    "describe_overlap",
     "judge",
     "rank_exactly",
     "rank_top_k",

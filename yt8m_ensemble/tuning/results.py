@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _PACKAGED = tuple(f"uniform {space}" for space in SPACES)
 
 
+def describe_overlap(num_trained_on: int) -> str:
+    """Return a sentence on videos that both tuning and training saw."""
+    return (
+        f"Careful: {num_trained_on:,} of these videos are among the training records, so members "
+        "look better than they are. Tune on videos that none was trained on."
+    )
+
+
 @dataclass(frozen=True)
 class Gain:
     """Compare the tuned mixture with another over the same videos.

@@ -176,7 +176,7 @@ _DETAILS = frozenset(
     {
         "method", "seed", "holdout", "folds", "predictions", "gap_in_sample", "gap_out_of_fold",
         "gap_held_out", "chosen_by", "shrinkage", "dropped", "bias_precision", "precisions",
-        "size_bytes", "frontier", "proof", "judgements",
+        "size_bytes", "frontier", "proof", "judgements", "num_trained_on",
     }
 )  # fmt: skip
 """Keys of a mixture-weights file that say how the mixture was found."""
