@@ -140,6 +140,7 @@ def test_the_command_writes_what_it_chose(tmp_path):
     done = CliRunner().invoke(cli, [*words, "--holdout", "0.3"])
     assert done.exit_code == 0, done.output
     assert "videos held out" in done.output
+    assert "Fed with" not in done.output
     facts = json.loads((tmp_path / "avg.provenance.json").read_text())
     choice = facts["choice"]
     names = [one["name"] for one in choice["candidates"]]

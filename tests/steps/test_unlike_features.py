@@ -6,9 +6,11 @@ from glob import glob
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tests.builders.models import FRAME, VIDEO, small_flags, write_train_dir
 from tests.builders.records import make_frames, make_means, write_shards
+from yt8m_ensemble.cli.root import cli
 from yt8m_ensemble.data import read_batches
 from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.loading.joint_features import share_features
@@ -245,3 +247,7 @@ def test_a_model_of_means_scores_records_of_frames(tmp_path):
     assert averaged.choice.num_videos == 15
     last = averaged.choice.candidates[0]
     assert last.gap == pytest.approx(latest.report.metrics.gap, abs=1e-5)
+    assert "Fed with the means" in averaged.notes[0]
+    words = ["avg-ckpt", f"--prefix={folder}", "--last=auto", f"--eval-data={data}", "--holdout=0"]
+    words += ["--allow-different-runs", f"--out={tmp_path}/b"]
+    assert averaged.notes[0] in CliRunner().invoke(cli, words).output

@@ -32,7 +32,7 @@ def avg_ckpt(given: Given) -> None:
     from yt8m_ensemble.steps.avg_ckpt import average_checkpoints, plan_average_checkpoints
 
     result = given.run(plan_average_checkpoints if given.dry_run else average_checkpoints)
-    lines = [result.prefix]
+    lines = [*result.notes, result.prefix]
     if result.choice and (held := result.choice.held_out):
         lines.insert(
             0,

@@ -10,7 +10,7 @@ from yt8m_ensemble import files
 from yt8m_ensemble.data import read_batches, read_video_ids
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.inference import GraphRunner
-from yt8m_ensemble.loading.joint_features import share_features
+from yt8m_ensemble.loading.joint_features import describe_means, share_features
 from yt8m_ensemble.loading.model import open_model
 from yt8m_ensemble.metrics import evaluate
 from yt8m_ensemble.models import recognize
@@ -58,6 +58,7 @@ class CheckpointScorer:
         # Trained on means, it may be judged on frames.
         self._trained = model
         (self._model,) = share_features([model], self._paths)
+        self.notes = describe_means([model], [self._model])
         self._batch_size = batch_size
         self._progress = progress
 

@@ -95,6 +95,7 @@ class AveragedCheckpoint:
         trials: What a soup or search tried.
         recalibration: What re-estimating batch norm did; `None` if it was not asked for.
         choice: How `last="auto"` chose; `None` otherwise.
+        notes: How the records that it was chosen by differ from what the model was trained on.
     """
 
     prefix: str
@@ -108,6 +109,7 @@ class AveragedCheckpoint:
     trials: tuple[Trial, ...] = ()
     recalibration: Recalibration | None = None
     choice: AverageChoice | None = None
+    notes: tuple[str, ...] = ()
 
 
 @command(AverageOptions)
@@ -140,6 +142,7 @@ def average_checkpoints(options: AverageOptions) -> AveragedCheckpoint:
                     seed=options.seed,
                 )
             )
+            result = replace(result, notes=scorer.notes)
             if options.soup or options.search:
                 ordered = {path: sources[path] for path in by_step}
                 result = _choose(result, ordered, plan, scorer, search=options.search)
