@@ -86,7 +86,7 @@ def recover_companions(target: Path) -> bool:
 
 
 def _announce(part: Path, target: Path) -> None:
-    """Give what describes a part the names under which it waits; an empty file stands for none."""
+    """Move what describes a part to where it waits; an empty file stands for none."""
     stamp = part.stat().st_mtime_ns
     for ending in ENDINGS:
         waiting = _waiting(target, f"{stamp}{ending}")

@@ -62,7 +62,7 @@ def concatenate(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def release(*arrays: NDArray[Any]) -> None:
-    """Give back the memory that arrays of unnamed files take, until they are read again.
+    """Free the memory that arrays of unnamed files take, until they are read again.
 
     Args:
         arrays: Any; those in memory are left alone. Their contents stay.
