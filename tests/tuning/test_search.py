@@ -57,7 +57,7 @@ def test_an_interruption_of_a_search_on_draws_keeps_their_best(scorer, num_calls
     monkeypatch.setattr(tuners, "_DRAWS", (30, 120))
     calls = iter(range(10_000))
 
-    def stop(_, values):
+    def stop(_, values, **_settings):
         if next(calls) == num_calls:
             raise KeyboardInterrupt
         return 0.5 + values[0] / 10 - abs(values[1] - 0.1)
@@ -80,7 +80,7 @@ def test_one_member_needs_no_search(method):
 def test_an_interruption_keeps_the_best_so_far(scorer, method, monkeypatch):
     calls = iter(range(1000))
 
-    def stop(values):
+    def stop(values, **_settings):
         if next(calls) == 6:
             raise KeyboardInterrupt
         return 0.5 + values[0] / 10

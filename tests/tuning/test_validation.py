@@ -138,10 +138,10 @@ def test_an_interrupted_search_is_judged_on_the_videos_held_out(candidates, monk
     calls = iter(range(10_000))
     exact = Scorer.gap
 
-    def stop(self, values):
+    def stop(self, values, **settings):
         if next(calls) == 60:
             raise KeyboardInterrupt
-        return exact(self, values)
+        return exact(self, values, **settings)
 
     monkeypatch.setattr(Scorer, "gap", stop)
     result = tune(candidates, VIDEO_IDS, TuneSettings(folds=3, **FAST))

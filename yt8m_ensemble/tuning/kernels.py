@@ -18,6 +18,9 @@ from yt8m_ensemble.metrics.compiling import compiled
 LANES = 64
 """Resamples scored in one pass over the ranked pairs."""
 
+RANKS = 1 << 14
+"""Ranks whose precisions are summed together, so that no number of threads changes a digit."""
+
 _VIDEOS = 32  # a chunk: its mixed scores stay in the first-level cache
 _MAX = 0x7FFFFFFF
 _FIRST_STEP = 1 << 19  # a sixteenth of a score, as float32 bits go
@@ -228,29 +231,34 @@ def _count_at_least(row: Any, border: Any) -> Any:
 
 
 @compiled
-def sum_precisions(pool: Any) -> float:
-    """Return the sum over hits of the precision at their rank.
+def sum_precisions(pool: Any, first: int, sums: Any) -> None:
+    """Add up what the precisions at the hits' ranks are made of, block by block of ranks.
+
+    With h hits before block b, the precisions of its hits sum to h * sums[b, 0] + sums[b, 1].
 
     Args:
-        pool: Sorted pooled pairs.
-
-    Returns:
-        The sum in float64; divided by the number of positives it is GAP.
+        pool: Sorted pooled pairs, from the beginning of a block on.
+        first: Pairs that rank before them.
+        sums: Output, `(blocks, 3)`, float64. Over the hits of each block: 1 / rank, hits so far
+            in the block / rank, and 1.
     """
-    total = 0.0
-    num_hits = 0
-    for i in range(len(pool)):
-        if pool[i] & np.uint64(1):
-            num_hits += 1
-            total += num_hits / (i + 1)
-    return total
+    for block in range(len(sums)):
+        inverse = precise = 0.0
+        num_hits = 0
+        begin = block * RANKS
+        for i in range(begin, min(begin + RANKS, len(pool))):
+            if pool[i] & np.uint64(1):
+                num_hits += 1
+                inverse += 1 / (first + i + 1)
+                precise += num_hits / (first + i + 1)
+        sums[block, 0], sums[block, 1], sums[block, 2] = inverse, precise, num_hits
 
 
 @compiled
 def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, totals: Any) -> None:
-    """Compute `sum_precisions` of `LANES` resamples; the r-th holds `copies[n, r]` times video n.
+    """Sum precisions at the hits' ranks of `LANES` resamples of the videos.
 
-    Copies of one pair take consecutive ranks.
+    The r-th resample holds `copies[n, r]` times video n. Copies of one pair take consecutive ranks.
 
     Args:
         videos: Video of each ranked pair of the original videos, int32.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from yt8m_ensemble.mixing import to_space
 from yt8m_ensemble.tuning import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from yt8m_ensemble.values import Space
 
 
+_T = TypeVar("_T")
+
 NUM_THREADS = os.cpu_count() or 1
+
+_VIDEOS_FOR_THREADS = 4_000  # fewer are scored sooner than threads wake up
+
+_LAST = np.uint64(2**64 - 1)
+"""Ranks after every pair."""
 
 _POOLS = threading.local()
 """Room for the ranked pairs of a mixture, for every thread one."""
@@ -47,32 +54,27 @@ class Scorer:
         self.linked = _linked(candidates.scores, space)
         self._buffers = threading.local()
 
-    def gap(self, values: ArrayLike) -> float:
+    def gap(self, values: ArrayLike, *, num_threads: int = NUM_THREADS) -> float:
         """Return the exact global average precision of a mixture.
 
         Args:
             values: Weights, shape `(M,)`; any positive scale, since only the order counts.
+            num_threads: Threads to score on; no number changes a digit.
 
         Returns:
             A fraction in `[0, 1]`; `nan` without positives. What
             `metrics.global_average_precision` gives for the mixed dense scores.
         """
-        from yt8m_ensemble.tuning import kernels
+        return self._rank(values, self.linked, num_threads)[1]
 
-        return _ratio(
-            kernels.sum_precisions(self._rank(values, self.linked)), self.candidates.num_positives
-        )
-
-    def gap_of(self, mixed: NDArray[np.float32]) -> float:
+    def gap_of(self, mixed: NDArray[np.float32], *, num_threads: int = NUM_THREADS) -> float:
         """Return the exact global average precision of scores mixed by any other means.
 
         Args:
             mixed: One score for each candidate, shape `(n,)`, float32.
+            num_threads: As in `gap`.
         """
-        from yt8m_ensemble.tuning import kernels
-
-        ranked = self._rank([1], mixed[None])
-        return _ratio(kernels.sum_precisions(ranked), self.candidates.num_positives)
+        return self._rank([1], mixed[None], num_threads)[1]
 
     def pool(self, values: ArrayLike) -> NDArray[np.int64]:
         """Return the candidates that a mixture pools, best first.
@@ -83,7 +85,7 @@ class Scorer:
         Returns:
             Their places among the candidates, at most `top_k` a video.
         """
-        return _places(self._rank(values, self.linked))
+        return _places(self._rank(values, self.linked)[0])
 
     def pool_of(self, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the candidates that scores mixed by any other means pool, best first.
@@ -94,7 +96,7 @@ class Scorer:
         Returns:
             Their places among the candidates, at most `top_k` a video.
         """
-        return _places(self._rank([1], mixed[None]))
+        return _places(self._rank([1], mixed[None])[0])
 
     def ranking(self, values: ArrayLike) -> Ranking:
         """Return a mixture's pooled pairs, best first.
@@ -102,7 +104,7 @@ class Scorer:
         Args:
             values: Weights, shape `(M,)`.
         """
-        return self._ranking(self._rank(values, self.linked))
+        return self._ranking(*self._rank(values, self.linked))
 
     def ranking_of(self, mixed: NDArray[np.float32]) -> Ranking:
         """Return the pooled pairs of scores mixed by any other means, best first.
@@ -110,13 +112,10 @@ class Scorer:
         Args:
             mixed: One score for each candidate, shape `(n,)`, float32.
         """
-        return self._ranking(self._rank([1], mixed[None]))
+        return self._ranking(*self._rank([1], mixed[None]))
 
-    def _ranking(self, ranked: NDArray[np.uint64]) -> Ranking:
-        from yt8m_ensemble.tuning import kernels
-
+    def _ranking(self, ranked: NDArray[np.uint64], gap: float) -> Ranking:
         held = self.candidates
-        gap = _ratio(kernels.sum_precisions(ranked), held.num_positives)
         videos, hits = (mapped.empty(ranked.shape, dtype) for dtype in (np.int32, np.bool_))
         for part in mapped.blocks(len(ranked)):
             places = (ranked[part] & np.uint64(0xFFFFFFFF)) >> np.uint64(1)
@@ -127,26 +126,49 @@ class Scorer:
     def _owners(self) -> NDArray[np.int32]:
         return self.candidates.owners()
 
-    def _rank(self, values: ArrayLike, linked: NDArray[np.float32]) -> NDArray[np.uint64]:
+    def _rank(
+        self, values: ArrayLike, linked: NDArray[np.float32], num_threads: int = NUM_THREADS
+    ) -> tuple[NDArray[np.uint64], float]:
+        """Return a mixture's pooled pairs, best first, and its GAP."""
+        if self.candidates.num_videos < _VIDEOS_FOR_THREADS:
+            num_threads = 1
+        pool, count = self._fill(np.asarray(values, np.float32), linked, num_threads)
+        total = _sort(pool, count, num_threads)
+        return pool[:count], _ratio(total, self.candidates.num_positives)
+
+    def _fill(
+        self, weights: NDArray[np.float32], linked: NDArray[np.float32], num_threads: int
+    ) -> tuple[NDArray[np.uint64], int]:
+        """Return a mixture's pooled pairs, unsorted and with room that ranks last, and how many."""
         from yt8m_ensemble.tuning import kernels
 
         held = self.candidates
         if not hasattr(self._buffers, "guesses"):
             self._buffers.guesses = np.zeros(held.num_videos, np.int32)
-        pool = _room(held.top_k * held.num_videos + 1)
-        weights = np.asarray(values, np.float32)
-        count = kernels.fill_pool(
-            held.indptr,
-            linked,
-            weights,
-            held.hits,
-            held.top_k,
-            self._buffers.guesses,
-            pool,
-        )
-        # Its vectorized sort of whole numbers beats a compiled radix sort of the keys alone.
-        pool[:count].sort()
-        return pool[:count]
+        guesses: NDArray[np.int32] = self._buffers.guesses
+        shares = np.linspace(0, len(held.class_ids), num_threads + 1).astype(np.int64)
+        bounds = np.searchsorted(held.indptr, shares)
+        bounds[-1] = held.num_videos
+        # Every part ends with one place more, where pairs are written that are not kept.
+        starts = held.top_k * bounds + np.arange(num_threads + 1)
+        pool = _room(int(starts[-1]))[: starts[-1]]
+
+        def fill(part: int) -> int:
+            first, last = bounds[part : part + 2]
+            own = pool[starts[part] : starts[part + 1]]
+            count: int = kernels.fill_pool(
+                held.indptr[first : last + 1],
+                linked,
+                weights,
+                held.hits,
+                held.top_k,
+                guesses[first:last],
+                own,
+            )
+            own[count:] = _LAST
+            return count
+
+        return pool, sum(_on_threads(fill, num_threads))
 
 
 @dataclass(frozen=True)
@@ -238,6 +260,53 @@ def _linked(scores: NDArray[np.float32], space: Space) -> NDArray[np.float32]:
             found[part] = to_space(member[part], space)
         mapped.release(scores)
     return linked
+
+
+def _sort(pool: NDArray[np.uint64], count: int, num_threads: int) -> float:
+    """Sort pooled pairs, ranks divided among threads.
+
+    Args:
+        pool: The pairs, and room that ranks last; sorted in place.
+        count: Pairs.
+        num_threads: Threads.
+
+    Returns:
+        The sum of the precisions at the hits' ranks.
+    """
+    from yt8m_ensemble.tuning import kernels
+
+    sums = np.zeros((-(-count // kernels.RANKS), 3))
+    edges = np.linspace(0, len(sums), num_threads + 1).astype(np.int64)
+    starts = edges * kernels.RANKS
+    starts[-1] = len(pool)
+    pool.partition(starts[1:-1])
+
+    def sort(part: int) -> None:
+        first, last = starts[part : part + 2]
+        # Vectorized, numpy's sort of whole numbers beats a compiled radix sort of the keys alone.
+        pool[first:last].sort()
+        own = sums[edges[part] : edges[part + 1]]
+        kernels.sum_precisions(pool[first : min(last, count)], first, own)
+
+    _on_threads(sort, num_threads)
+    inverse, precise, hits = sums.T
+    return float(np.sum((np.cumsum(hits) - hits) * inverse + precise))
+
+
+def _on_threads(task: Callable[[int], _T], num_threads: int) -> list[_T]:
+    """Return the results of a task for the numbers from 0 on, each on a thread of its own."""
+    others = [_threads().submit(task, number) for number in range(1, num_threads)]
+    try:
+        return [task(0), *(other.result() for other in others)]
+    finally:
+        # Whoever is interrupted here may score again: nobody must still write into the room.
+        wait(others)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    # Never given a task that waits for another.
+    return ThreadPoolExecutor(NUM_THREADS)
 
 
 def _room(length: int) -> NDArray[np.uint64]:

@@ -9,6 +9,7 @@ import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,10 +73,11 @@ class Search:
         """Return the GAP of many weights, scored by several threads."""
         found: list[float] = []
         remaining = map(_on_simplex, points)
+        score = partial(self.scorer.gap, num_threads=1)
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             # In batches, so that an interruption waits for one of them at most.
             while batch := list(itertools.islice(remaining, _BATCH)):
-                scored = pool.map(self.scorer.gap, batch)
+                scored = pool.map(score, batch)
                 found += [self._remember(p, g) for p, g in zip(batch, scored, strict=True)]
         return found
 

@@ -358,7 +358,7 @@ class _SubsetSearch:
             self._slack,
             mean,
         )
-        return self._scorer.gap_of(mean)
+        return self._scorer.gap_of(mean, num_threads=1)
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._deadline
