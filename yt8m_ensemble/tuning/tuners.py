@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,12 @@ import numpy as np
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.mixing import to_space
 from yt8m_ensemble.tuning import mapped
-from yt8m_ensemble.tuning.scoring import Scorer
+from yt8m_ensemble.tuning.scoring import NUM_THREADS, Scorer
 from yt8m_ensemble.tuning.search import Search, SearchResult
 from yt8m_ensemble.tuning.surrogate import SmoothGap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -156,19 +157,21 @@ def fit_temperatures(candidates: Candidates) -> NDArray[np.float64]:
     from scipy.optimize import minimize_scalar
 
     candidates = candidates.draw(MANY_VIDEOS, seed=0)
-    signed, losses = (mapped.empty(candidates.hits.shape, np.float32) for _ in range(2))
 
-    def loss(log_temperature: float) -> float:
-        np.multiply(signed, np.float32(-np.exp(-log_temperature)), out=losses)
-        return float(np.mean(np.logaddexp(0, losses, out=losses)))
-
-    fitted = []
-    for scores in candidates.scores:
+    def fit(scores: NDArray[np.float32]) -> float:
+        signed, losses = (mapped.empty(scores.shape, np.float32) for _ in range(2))
         for part in mapped.blocks(len(signed)):
             sign = np.where(candidates.hits[part], np.float32(1), np.float32(-1))
             signed[part] = to_space(scores[part], "logit") * sign
-        fitted.append(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)
-    return np.exp(fitted)
+
+        def loss(log_temperature: float) -> float:
+            np.multiply(signed, np.float32(-np.exp(-log_temperature)), out=losses)
+            return float(np.mean(np.logaddexp(0, losses, out=losses)))
+
+        return float(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)
+
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        return np.exp(list(pool.map(fit, candidates.scores)))
 
 
 def _slsqp(search: Search) -> None:
@@ -197,12 +200,16 @@ def _slsqp(search: Search) -> None:
     _climb(search)
 
 
-def _climb(search: Search, reach: float = _REACH) -> None:
-    # From the best so far, move weight between every two members, then by half as much. After a
-    # round of moves one at a time, all that helped are tried at once. Exact GAP is a staircase full
-    # of small dips: the first moves reach far, so that the methods that end here leave these.
+def _climb(search: Search) -> None:
+    # Between every two members. Exact GAP is a staircase full of small dips: the first moves reach
+    # far, so that the methods that end here leave these.
     ones = np.eye(search.num_members)
-    moves = [a - b for a, b in itertools.permutations(ones, 2)]
+    _move(search, [a - b for a, b in itertools.permutations(ones, 2)], _REACH)
+
+
+def _move(search: Search, moves: Sequence[NDArray[np.float64]], reach: float) -> None:
+    # From the best so far, move weight, then half as much. After a round of moves one at a time,
+    # all that helped are tried at once.
     while reach >= search.step / 20:
         start, before = search.best, search.best_gap
         gaps = np.array(search.gaps(start + reach * move for move in moves))
@@ -280,9 +287,12 @@ def _search_draws(search: Search, method: Callable[[Search], None]) -> None:
         few.gaps([few.best, *np.eye(few.num_members)])
         method(few)
         more.gap(few.best)
-        _climb(more, reach=step / 4)
+        # The stairs of so many videos are low: one member against all others is enough.
+        ones = np.eye(search.num_members)
+        moves = [*ones, *-ones]
+        _move(more, moves, step / 4)
         search.gap(more.best)
-        _climb(search, reach=step / 16)
+        _move(search, moves, step / 16)
     except KeyboardInterrupt:
         search.gap(more.best if more.num_evaluations else few.best)
         raise
