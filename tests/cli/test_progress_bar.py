@@ -1,5 +1,6 @@
 """Progress on a terminal, in a log, and in silence."""
 
+import gc
 import io
 import re
 import threading
@@ -154,12 +155,29 @@ def test_a_step_is_told_with_its_place_and_reason(outcome, line):
 
 
 def test_the_first_compilation_of_inner_loops_is_told_once(capsys, monkeypatch):
-    monkeypatch.setattr(compiling._FIRST, "_is_told", False)
+    monkeypatch.setattr(compiling._LISTENER, "_is_told", False)
     with ProgressBar("tune-weights"):
         assert numba.njit(lambda x: x + 1)(1) == 2
         assert numba.njit(lambda x: x + 2)(1) == 3
-    monkeypatch.setattr(compiling._FIRST, "_is_told", False)
+    monkeypatch.setattr(compiling._LISTENER, "_is_told", False)
     with ProgressBar("tune-weights", is_quiet=True):
         assert numba.njit(lambda x: x - 1)(1) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "Compiling" in line]
     assert told == ["Compiling inner loops for this machine, which later runs need not do."]
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_compiling_leaves_the_garbage_collector_as_it_was(is_enabled):
+    def refused(x):
+        return x.no_such_attribute
+
+    before = gc.isenabled()
+    try:
+        (gc.enable if is_enabled else gc.disable)()
+        assert numba.njit(lambda x: x * 2)(2) == 4
+        assert gc.isenabled() is is_enabled
+        with pytest.raises(numba.TypingError):
+            numba.njit(refused)(1)
+        assert gc.isenabled() is is_enabled
+    finally:
+        (gc.enable if before else gc.disable)()

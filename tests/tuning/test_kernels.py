@@ -19,7 +19,9 @@ def pooled(fill, held, weights, top_k=5, guess=0):
     pool = np.empty(top_k * held.num_videos + 1, np.uint64)
     guesses = np.full(held.num_videos, guess, np.int32)
     linked = np.round(held.scores, 1)  # many ties
-    count = fill(held.indptr, linked, weights, held.hits, top_k, guesses, pool)
+    mixed = np.empty(len(held.class_ids), np.float32)
+    bits = mixed.view(np.int32)
+    count = fill(held.indptr, linked, weights, held.hits, top_k, guesses, mixed, bits, pool)
     return pool[:count]
 
 
@@ -56,9 +58,9 @@ def test_python_text_and_machine_code_agree(held):
     videos = (np.searchsorted(held.indptr, places, "right") - 1).astype(np.int32)
     copies = np.random.default_rng(0).poisson(1, (held.num_videos, kernels.LANES))
     copies = copies.astype(np.uint8)
-    totals = np.empty((2, kernels.LANES))
-    kernels.sum_resampled_precisions(videos, held.hits[places], copies, totals[0])
-    kernels.sum_resampled_precisions.py_func(videos, held.hits[places], copies, totals[1])
+    totals, room = np.empty((2, kernels.LANES)), np.empty((2, kernels.LANES), np.int32)
+    kernels.sum_resampled_precisions(videos, held.hits[places], copies, room, totals[0])
+    kernels.sum_resampled_precisions.py_func(videos, held.hits[places], copies, room, totals[1])
     assert totals[0] == pytest.approx(totals[1])
     edges = np.linspace(0.05, 0.9, 7)
     results = []
@@ -74,7 +76,9 @@ def test_python_text_and_machine_code_agree(held):
     kept = []
     for function in (kernels.keep_undominated, kernels.keep_undominated.py_func):
         keep = np.zeros(120, np.bool_)
-        function(indptr, dense, np.tile(np.arange(40, dtype=np.int32), 3), 4, 1e-4, 1e-7, keep)
+        room, order = np.empty((7, 40), np.float32), np.empty((3, 40), np.int64)
+        class_ids = np.tile(np.arange(40, dtype=np.int32), 3)
+        function(indptr, dense, class_ids, 4, 1e-4, 1e-7, room, order, keep)
         kept.append(keep)
     np.testing.assert_array_equal(kept[0], kept[1])
     assert 12 <= kept[0].sum() < 120

@@ -238,10 +238,14 @@ class Gathered:
         keep = np.zeros(len(rows), np.bool_)
         views = [scores, *([] if biased is None else [np.ascontiguousarray(biased)])]
 
+        widest = int(np.diff(starts).max(initial=self.num_ranks))
+
         def mark(part: NDArray[np.int64]) -> None:
+            room = np.empty((len(scores) + 4, widest), np.float32)
+            order = np.empty((3, widest), np.int64)
             for seen in views:
                 kernels.keep_undominated(
-                    part, seen, class_ids, self.num_ranks, MARGIN, EPSILON, keep
+                    part, seen, class_ids, self.num_ranks, MARGIN, EPSILON, room, order, keep
                 )
 
         middle = len(labels) // 2

@@ -1,6 +1,7 @@
 """Compiled loops behind `Candidates` and `Scorer`. Plain arrays in and out, no checks.
 
-Loaded only when something is scored; numba keeps the machine code beside the source.
+Loaded only when something is scored; numba keeps the machine code beside the source. The loops are
+given all room that they need: numba compiles the making of an array for longer than many a loop.
 
 A pooled pair is one 64-bit number: the score's bits, flipped so that they fall with the score
 (32), the candidate's place (31), and whether it is a hit (1). Sorting these numbers ranks the pool
@@ -21,7 +22,9 @@ LANES = 64
 RANKS = 1 << 14
 """Ranks whose precisions are summed together, so that no number of threads changes a digit."""
 
-_VIDEOS = 32  # a chunk: its mixed scores stay in the first-level cache
+CHUNK = 32
+"""Videos mixed at a time: their mixed scores stay in the first-level cache."""
+
 _MAX = 0x7FFFFFFF
 _FIRST_STEP = 1 << 19  # a sixteenth of a score, as float32 bits go
 
@@ -34,6 +37,8 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
     top_k: int,
     margin: float,
     floor: float,
+    room: Any,
+    order: Any,
     keep: Any,
 ) -> None:
     """Find the candidates that can be among their video's `top_k` in some mixture.
@@ -48,85 +53,89 @@ def keep_undominated(  # noqa: PLR0917 - compiled functions take no keywords
         top_k: Pairs kept per video.
         margin: Relative excess that float32 rounding cannot undo.
         floor: Scores below it are alike in some space.
+        room: Room for `M + 4` rows of the candidates of a video, or `top_k`, float32.
+        order: Room for 3 rows of the candidates of a video, int64.
         keep: Output, `(n,)`, bool; set where a candidate stays.
     """
     num_members = len(scores)
-    widest = 0
-    for video in range(len(indptr) - 1):
-        widest = max(widest, indptr[video + 1] - indptr[video])
-    order = np.empty(widest, np.int64)
-    # Of the candidates that stay: their scores, classes, and whether they dominate another.
-    kept = np.empty((num_members, widest), np.float32)
-    kept_classes, dominates = np.empty((2, widest), np.int32)
     factor = np.float32(1.0 + margin)
     for video in range(len(indptr) - 1):
         begin = indptr[video]
-        own = scores[:, begin : indptr[video + 1]]
+        # Of those that stay the room holds the scores, and the order the classes and, for one
+        # candidate at a time, whether they dominate it.
         num_kept = 0
-        for place in range(_within_reach(own, top_k, factor, np.float32(floor), order)):
-            i = order[place]
-            class_id = class_ids[begin + i]
+        num_near = _within_reach(
+            scores, begin, indptr[video + 1], top_k, factor, np.float32(floor), room, order
+        )
+        for place in range(num_near):
+            i = order[0, place]
+            class_id = class_ids[i]
             # Those that are out are so by `top_k` that stay, which dominate whatever these do.
-            dominates[:num_kept] = 1
+            for j in range(num_kept):
+                order[2, j] = 1
             for member in range(num_members):
-                exceeding = max(own[member, i], np.float32(floor)) * factor
+                score = scores[member, i]
+                exceeding = max(score, np.float32(floor)) * factor
                 for j in range(num_kept):
-                    border = own[member, i] if kept_classes[j] < class_id else exceeding
-                    dominates[j] &= np.int32(kept[member, j] >= border)
+                    border = score if order[1, j] < class_id else exceeding
+                    order[2, j] &= np.int64(room[4 + member, j] >= border)
             dominators = 0
             for j in range(num_kept):
-                dominators += dominates[j]
+                dominators += order[2, j]
             if dominators < top_k:
-                keep[begin + i] = True
-                kept_classes[num_kept] = class_id
+                keep[i] = True
+                order[1, num_kept] = class_id
                 for member in range(num_members):
-                    kept[member, num_kept] = own[member, i]
+                    room[4 + member, num_kept] = scores[member, i]
                 num_kept += 1
 
 
 @compiled
-def _within_reach(own: Any, top_k: int, factor: Any, floor: Any, order: Any) -> int:
+def _within_reach(  # noqa: PLR0917 - compiled functions take no keywords
+    scores: Any, begin: int, end: int, top_k: int, factor: Any, floor: Any, room: Any, order: Any
+) -> int:
     # Those whose highest score reaches the `top_k`-th highest of all lowest scores: others have
-    # `top_k` before them. By falling sum, for only a higher sum can dominate.
-    num_members, size = own.shape
-    lowest, highest, sums = np.empty((3, size), np.float32)
-    # Loops, not copies of rows: numba compiles what these say of a wrong shape for 2 s.
-    for i in range(size):
-        lowest[i] = highest[i] = sums[i] = own[0, i]
-    for member in range(1, num_members):
-        for i in range(size):
-            lowest[i] = min(lowest[i], own[member, i])
-            highest[i] = max(highest[i], own[member, i])
-            sums[i] += own[member, i]
-    best = np.full(top_k, np.float32(-1))
-    for i in range(size):
-        _raise_last(best, lowest[i])
-    count = 0
-    for i in range(size):
-        if max(highest[i], floor) * factor >= best[top_k - 1]:
-            place = count
-            while place > 0 and sums[order[place - 1]] < sums[i]:
-                order[place] = order[place - 1]
+    # `top_k` before them. By falling sum, for only a higher sum can dominate. The room's first
+    # rows: lowest and highest score, sum, and the `top_k` best of the lowest.
+    for i in range(begin, end):
+        room[0, i - begin] = room[1, i - begin] = room[2, i - begin] = scores[0, i]
+    for member in range(1, len(scores)):
+        for i in range(begin, end):
+            room[0, i - begin] = min(room[0, i - begin], scores[member, i])
+            room[1, i - begin] = max(room[1, i - begin], scores[member, i])
+            room[2, i - begin] += scores[member, i]
+    for place in range(top_k):
+        room[3, place] = -1
+    for i in range(end - begin):
+        place = top_k - 1
+        if room[0, i] > room[3, place]:
+            while place > 0 and room[3, place - 1] < room[0, i]:
+                room[3, place] = room[3, place - 1]
                 place -= 1
-            order[place] = i
+            room[3, place] = room[0, i]
+    count = 0
+    for i in range(end - begin):
+        if max(room[1, i], floor) * factor >= room[3, top_k - 1]:
+            place = count
+            while place > 0 and room[2, order[0, place - 1] - begin] < room[2, i]:
+                order[0, place] = order[0, place - 1]
+                place -= 1
+            order[0, place] = begin + i
             count += 1
     return count
 
 
 @compiled
-def _raise_last(best: Any, value: Any) -> None:
-    # Put a value into falling ones; the last falls out.
-    place = len(best) - 1
-    if value > best[place]:
-        while place > 0 and best[place - 1] < value:
-            best[place] = best[place - 1]
-            place -= 1
-        best[place] = value
-
-
-@compiled
 def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
-    indptr: Any, linked: Any, weights: Any, hits: Any, top_k: int, guesses: Any, pool: Any
+    indptr: Any,
+    linked: Any,
+    weights: Any,
+    hits: Any,
+    top_k: int,
+    guesses: Any,
+    mixed: Any,
+    bits: Any,
+    pool: Any,
 ) -> int:
     """Mix every video's candidates and write the `top_k` best of each into `pool`.
 
@@ -138,32 +147,32 @@ def fill_pool(  # noqa: PLR0917 - compiled functions take no keywords
         top_k: Pairs kept per video.
         guesses: Each video's border in the last mixture scored, `(N,)`, int32; updated. It saves
             time and never changes the result.
+        mixed: Room for `CHUNK` videos' candidates, float32.
+        bits: The same memory as int32.
         pool: Output, uint64, room for `top_k * N + 1` numbers.
 
     Returns:
         Pairs written.
     """
     num_videos = len(guesses)
-    widest = 0
-    for chunk in range(0, num_videos, _VIDEOS):
-        widest = max(widest, indptr[min(chunk + _VIDEOS, num_videos)] - indptr[chunk])
-    mixed = np.empty(widest, np.float32)
-    bits = mixed.view(np.int32)
     count = 0
-    for chunk in range(0, num_videos, _VIDEOS):
-        end = min(chunk + _VIDEOS, num_videos)
+    for chunk in range(0, num_videos, CHUNK):
+        end = min(chunk + CHUNK, num_videos)
         origin = indptr[chunk]
         size = indptr[end] - origin
         # The arithmetic of `mixing.mix`, in its order, so that both agree bit for bit.
-        mixed[:size] = 0
+        for i in range(size):
+            mixed[i] = 0
         for member in range(len(weights)):
             weight = weights[member]
             column = linked[member, origin : origin + size]
             for i in range(size):
                 mixed[i] += weight * column[i]
         for i in range(size):
-            # Signed integers in the order of the floats; -0.0 first becomes the 0.0 it equals.
-            mixed[i] += np.float32(0)
+            mixed[i] += np.float32(0)  # -0.0 becomes the 0.0 it equals
+        # Signed integers in the order of the floats. A loop of its own, or it is not vectorized:
+        # the compiler knows no more than that both are somewhere in memory.
+        for i in range(size):
             bits[i] ^= (bits[i] >> 31) & np.int32(_MAX)
         for video in range(chunk, end):
             begin = indptr[video]
@@ -255,7 +264,7 @@ def sum_precisions(pool: Any, first: int, sums: Any) -> None:
 
 
 @compiled
-def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, totals: Any) -> None:
+def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, counts: Any, totals: Any) -> None:
     """Sum precisions at the hits' ranks of `LANES` resamples of the videos.
 
     The r-th resample holds `copies[n, r]` times video n. Copies of one pair take consecutive ranks.
@@ -264,12 +273,14 @@ def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, totals: Any) -
         videos: Video of each ranked pair of the original videos, int32.
         hits: Whether it is a positive.
         copies: Shape `(N, LANES)`, uint8: one cache line a video.
+        counts: Room, `(2, LANES)`, int32.
         totals: Output, `(LANES,)`, float64.
     """
     # Loops of a fixed length over all resamples, without branches, are compiled to vectors.
-    misses = np.zeros(LANES, np.int32)
-    num_hits = np.zeros(LANES, np.int32)
-    totals[:] = 0.0
+    num_hits, misses = counts[0], counts[1]
+    for r in range(LANES):
+        num_hits[r] = misses[r] = 0
+        totals[r] = 0
     for i in range(len(videos)):
         row = copies[videos[i]]
         if hits[i]:

@@ -156,13 +156,18 @@ class Scorer:
         def fill(part: int) -> int:
             first, last = bounds[part : part + 2]
             own = pool[starts[part] : starts[part + 1]]
+            indptr = held.indptr[first : last + 1]
+            edges = np.append(indptr[: -1 : kernels.CHUNK], indptr[-1])
+            mixed = np.empty(np.diff(edges).max(initial=0), np.float32)
             count: int = kernels.fill_pool(
-                held.indptr[first : last + 1],
+                indptr,
                 linked,
                 weights,
                 held.hits,
                 held.top_k,
                 guesses[first:last],
+                mixed,
+                mixed.view(np.int32),
                 own,
             )
             own[count:] = _LAST
@@ -200,7 +205,8 @@ class Ranking:
         from yt8m_ensemble.tuning import kernels
 
         precisions = np.empty(copies.shape[1])
-        kernels.sum_resampled_precisions(self.videos, self.hits, copies, precisions)
+        counts = np.empty((2, kernels.LANES), np.int32)
+        kernels.sum_resampled_precisions(self.videos, self.hits, copies, counts, precisions)
         positives = np.zeros(copies.shape[1], np.int64)
         for rows in mapped.blocks(len(copies)):
             positives += self.positives[rows] @ copies[rows]

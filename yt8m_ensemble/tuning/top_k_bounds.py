@@ -90,8 +90,9 @@ def rank_top_k(
             for index in np.unique(own[own >= 0]):
                 is_own = own == index
                 unlisted = np.full((len(labels), top_k), -1, np.int32)
+                is_listed = np.zeros(labels.shape[1], np.bool_)
                 top_k_kernels.list_unlisted(
-                    listed.starts, listed.class_ids, is_own, orders[index], unlisted
+                    listed.starts, listed.class_ids, is_own, orders[index], is_listed, unlisted
                 )
                 extra, places = np.nonzero(unlisted >= 0)
                 inside = is_own[listed.rows]
@@ -213,8 +214,18 @@ def _list(
     room = len(labels) * min(len(names) * widest, labels.shape[1])
     starts, class_ids = np.empty(len(labels) + 1, np.int64), np.empty(room, np.int32)
     hits, scores = np.empty(room, np.bool_), np.empty((room, len(names)), np.float32)
+    flags = np.zeros(-(-labels.shape[1] // top_k_kernels.WORD) * top_k_kernels.WORD, np.uint8)
     count = top_k_kernels.list_classes(
-        kept_classes, kept_scores, labels, starts, class_ids, hits, scores
+        kept_classes,
+        kept_scores,
+        labels,
+        flags,
+        flags.view(np.uint64),
+        np.empty(labels.shape[1], np.int64),
+        starts,
+        class_ids,
+        hits,
+        scores,
     )
     by_member = np.ascontiguousarray(scores[:count].T)
     rows = np.repeat(np.arange(len(labels)), np.diff(starts))
@@ -277,7 +288,7 @@ def _best(
     order = np.argsort(rows * (shape[1] + 1) + class_ids, kind="stable")
     starts = np.searchsorted(rows[order], np.arange(shape[0] + 1))
     keep = np.zeros(len(order), np.bool_)
-    top_k_kernels.keep_best(starts, mixed[order], top_k, keep)
+    top_k_kernels.keep_best(starts, mixed[order], top_k, np.empty(top_k, np.float32), keep)
     return order[keep]
 
 

@@ -1,17 +1,17 @@
 """Compiled loops behind `top_k_bounds`. Plain arrays in and out, no checks.
 
-Loaded only when something is scored; numba keeps the machine code beside the source.
+Loaded only when something is scored; numba keeps the machine code beside the source. As in
+`kernels` the loops are given all room that they need.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from yt8m_ensemble.metrics.compiling import compiled
 
-_WORD = 8  # flags that are looked at together
+WORD = 8
+"""Flags that are looked at together."""
 
 
 @compiled
@@ -19,6 +19,9 @@ def list_classes(  # noqa: PLR0917 - compiled functions take no keywords
     kept_classes: Any,
     kept_scores: Any,
     labels: Any,
+    flags: Any,
+    words: Any,
+    places: Any,
     starts: Any,
     class_ids: Any,
     hits: Any,
@@ -30,6 +33,9 @@ def list_classes(  # noqa: PLR0917 - compiled functions take no keywords
         kept_classes: Classes that each member keeps, `(M, B, K)`, int32.
         kept_scores: Their scores, `(M, B, K)`, float32; those below 0 count as not kept.
         labels: Ground truth, `(B, C)`, bool.
+        flags: Zeros, uint8, for all classes, in whole words; they end as zeros.
+        words: The same memory in words of `WORD` flags, uint64.
+        places: Room for all classes, int64.
         starts: Output, where each video's classes start, `(B + 1,)`, int64.
         class_ids: Output, room for all classes, int32.
         hits: Output, whether they are positives, bool.
@@ -41,9 +47,6 @@ def list_classes(  # noqa: PLR0917 - compiled functions take no keywords
     """
     num_members, num_videos, num_kept = kept_classes.shape
     num_classes = labels.shape[1]
-    flags = np.zeros(-(-num_classes // _WORD) * _WORD, np.uint8)
-    words = flags.view(np.uint64)
-    places = np.empty(num_classes, np.int64)
     count = 0
     for video in range(num_videos):
         starts[video] = count
@@ -53,7 +56,7 @@ def list_classes(  # noqa: PLR0917 - compiled functions take no keywords
                     flags[kept_classes[member, video, k]] = 1
         for word in range(len(words)):
             if words[word]:
-                for class_id in range(word * _WORD, min((word + 1) * _WORD, num_classes)):
+                for class_id in range(word * WORD, min((word + 1) * WORD, num_classes)):
                     if flags[class_id]:
                         places[class_id] = count
                         class_ids[count] = class_id
@@ -72,7 +75,9 @@ def list_classes(  # noqa: PLR0917 - compiled functions take no keywords
 
 
 @compiled
-def list_unlisted(starts: Any, class_ids: Any, wanted: Any, order: Any, found: Any) -> None:
+def list_unlisted(  # noqa: PLR0917 - compiled functions take no keywords
+    starts: Any, class_ids: Any, wanted: Any, order: Any, is_listed: Any, found: Any
+) -> None:
     """Write the first classes of an order that are not listed of each video.
 
     Args:
@@ -80,9 +85,9 @@ def list_unlisted(starts: Any, class_ids: Any, wanted: Any, order: Any, found: A
         class_ids: Listed classes.
         wanted: Videos to look at, `(B,)`, bool.
         order: All classes, `(C,)`, int64.
+        is_listed: False for all classes, `(C,)`, bool; it ends so.
         found: Output, `(B, top_k)`, int32; left as it is where there are no more.
     """
-    is_listed = np.zeros(len(order), np.bool_)
     for video in range(len(found)):
         if not wanted[video]:
             continue
@@ -100,16 +105,16 @@ def list_unlisted(starts: Any, class_ids: Any, wanted: Any, order: Any, found: A
 
 
 @compiled
-def keep_best(starts: Any, scores: Any, top_k: int, keep: Any) -> None:
+def keep_best(starts: Any, scores: Any, top_k: int, best: Any, keep: Any) -> None:
     """Find each video's best candidates; of equal ones the first.
 
     Args:
         starts: Where each video's candidates start, `(N + 1,)`.
         scores: Their scores, `(n,)`, float32.
         top_k: Candidates kept a video.
+        best: Room for `top_k` scores, float32.
         keep: Output, `(n,)`, bool; set where a candidate is kept.
     """
-    best = np.empty(top_k, np.float32)
     for video in range(len(starts) - 1):
         count = 0
         for i in range(starts[video], starts[video + 1]):
