@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.builders.predictions import blocks, make_predictions
+from yt8m_ensemble import mapped
 from yt8m_ensemble.metrics import average_precisions, global_average_precision, hit_at_one
 from yt8m_ensemble.mixing import mix
-from yt8m_ensemble.tuning import Scorer, collect_candidates, diversity, mapped
+from yt8m_ensemble.tuning import Scorer, collect_candidates, diversity
 from yt8m_ensemble.tuning.diversity import MIXTURE, compare_members
 from yt8m_ensemble.tuning.weight_sweep import sweep_weights
 from yt8m_ensemble.values import Labels, MixtureWeights

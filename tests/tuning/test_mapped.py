@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from tests.builders.predictions import blocks, make_predictions
-from yt8m_ensemble import mixing
-from yt8m_ensemble.tuning import TuneSettings, collect_candidates, mapped, tune
+from yt8m_ensemble import mapped, mixing
+from yt8m_ensemble.mapped import Growing
+from yt8m_ensemble.metrics import EvaluationMetrics
+from yt8m_ensemble.tuning import TuneSettings, collect_candidates, tune
 from yt8m_ensemble.tuning.baselines import tempered
 from yt8m_ensemble.tuning.class_bias import rank_exactly
-from yt8m_ensemble.tuning.mapped import Growing
 
 
 def is_mapped(array):
@@ -107,3 +108,22 @@ def test_released_arrays_take_no_memory_and_keep_their_contents():
     mapped.release(array[1:, 5:], np.ones(3))
     assert resident() < before - array.nbytes // 2
     np.testing.assert_array_equal(array, np.repeat(np.arange(4), 3_000_000).reshape(4, -1))
+
+
+def evaluated():
+    scores, labels = make_predictions(num_videos=300)
+    parts = EvaluationMetrics(labels.shape[1]), EvaluationMetrics(labels.shape[1])
+    for start in range(0, 300, 30):
+        own = slice(start, start + 30)
+        dtype = np.float32 if start < 90 else np.float64
+        parts[start >= 150].update(scores[0, own].astype(dtype), labels[own])
+    parts[0].merge(parts[1])
+    return parts[0].result(), parts[0].result(), parts[1].result()
+
+
+def test_metrics_are_the_same_wherever_their_pairs_live(request):
+    in_memory = evaluated()
+    assert in_memory[0] == in_memory[1]
+    assert in_memory[0].num_videos == 300
+    request.getfixturevalue("small_limits")
+    assert evaluated() == in_memory

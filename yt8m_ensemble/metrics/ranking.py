@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import ShapeError
 from yt8m_ensemble.metrics.selection import falling_order, order_by_class, top_k_classes
@@ -305,11 +306,13 @@ def class_average_precisions(
     """
     if order is None:
         order = falling_order(values)
-    order = order[order_by_class(class_ids[order])]
-    class_ids, hits = class_ids[order], hits[order]
+    order = mapped.take(order, order_by_class(mapped.take(class_ids, order)))
+    class_ids, hits = mapped.take(class_ids, order), mapped.take(hits, order)
     del order
     starts = np.searchsorted(class_ids, np.arange(len(positives) + 1))
-    hits_before = np.concatenate([[0], np.cumsum(hits, dtype=np.int32)], dtype=np.int32)
+    hits_before = mapped.empty((len(hits) + 1,), np.int32)
+    hits_before[0] = 0
+    np.cumsum(hits, dtype=np.int32, out=hits_before[1:])
     at = np.flatnonzero(hits)
     start = starts[class_ids[at]]
     precisions = (hits_before[at + 1] - hits_before[start]) / (at - start + 1.0)

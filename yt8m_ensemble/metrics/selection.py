@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.errors import PredictionsError, UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def falling_order(values: NDArray[np.floating]) -> NDArray[Any]:
     """
     if values.dtype.itemsize > np.dtype(np.float32).itemsize or len(values) >> 32:
         return np.argsort(-values, kind="stable")
-    keys = np.empty(len(values), np.uint64)
+    keys = mapped.empty((len(values),), np.uint64)
     for start in range(0, len(values), _VALUES):
         # Adding zero makes -0.0 the 0.0 that it equals.
         part = values[start : start + _VALUES].astype(np.float32) + np.float32(0)
@@ -117,11 +118,11 @@ def order_by_class(class_ids: NDArray[np.int32]) -> NDArray[Any]:
     """
     if len(class_ids) >> 32:
         return np.argsort(class_ids, kind="stable")
-    keys = class_ids.astype(np.uint64)
-    keys <<= np.uint64(32)
+    keys = mapped.empty((len(class_ids),), np.uint64)
     for start in range(0, len(keys), _VALUES):
-        part = keys[start : start + _VALUES]
-        part |= np.arange(start, start + len(part), dtype=np.uint64)
+        part = class_ids[start : start + _VALUES].astype(np.uint64)
+        places = np.arange(start, start + len(part), dtype=np.uint64)
+        keys[start : start + len(part)] = (part << np.uint64(32)) | places
     return _places(keys)
 
 

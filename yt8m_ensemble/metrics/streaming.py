@@ -1,17 +1,19 @@
 """Metrics over shards: `update` with batches, `merge` across processes, `result` once.
 
-Memory grows with the kept pairs (9 bytes each, `top_k` a video), never with videos times classes.
+Kept pairs take 9 bytes each, `top_k` a video, in unnamed files once there are many; nothing grows
+with videos times classes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import ShapeError
+from yt8m_ensemble.mapped import Growing
 from yt8m_ensemble.metrics.ranking import (
     average_precision,
     check_same_shape,
@@ -23,7 +25,7 @@ from yt8m_ensemble.metrics.ranking import (
 from yt8m_ensemble.metrics.selection import falling_order, top_k_classes
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class EvaluationMetrics:
     def __init__(self, num_classes: int, top_k: int = TOP_K) -> None:
         self._num_classes = num_classes
         self._top_k = top_k
-        self._class_ids: list[NDArray[np.int32]] = []
-        self._values: list[NDArray[np.floating]] = []
-        self._hits: list[NDArray[np.bool_]] = []
+        # Class, score, and whether it is a positive.
+        self._pairs = Growing(), Growing(), Growing()
+        for gathered, dtype in zip(self._pairs, (np.int32, np.float32, np.bool_), strict=True):
+            gathered.append(np.zeros(0, dtype))
         self._positives = np.zeros(num_classes, np.int64)
         self._num_videos = 0
         self._num_best_hits = 0
@@ -106,9 +109,8 @@ class EvaluationMetrics:
         classes = top_k_classes(scores, self._top_k)
         values = np.take_along_axis(scores, classes, axis=1)
         hits = np.take_along_axis(labels, classes, axis=1)
-        self._class_ids.append(classes.ravel())
-        self._values.append(values.ravel())
-        self._hits.append(hits.ravel())
+        for gathered, part in zip(self._pairs, (classes, values, hits), strict=True):
+            gathered.append(part.ravel())
         rows, positives = find_positives(labels)
         self._positives += np.bincount(positives, minlength=self._num_classes)
         self._num_videos += len(scores)
@@ -136,9 +138,8 @@ class EvaluationMetrics:
                 f"into metrics of {mine[0]} classes, top {mine[1]}."
             )
             raise ShapeError(msg, mine=mine, theirs=theirs)
-        self._class_ids += other._class_ids
-        self._values += other._values
-        self._hits += other._hits
+        for gathered, others in zip(self._pairs, other._pairs, strict=True):
+            gathered.append(others.all())
         self._positives += other._positives
         self._num_videos += other._num_videos
         self._num_best_hits += other._num_best_hits
@@ -146,9 +147,7 @@ class EvaluationMetrics:
 
     def result(self) -> Metrics:
         """Return the metrics of everything seen; every fraction is nan if nothing was."""
-        class_ids = _joined(self._class_ids, np.int32)
-        values = _joined(self._values, np.float32)
-        hits = _joined(self._hits, np.bool_)
+        class_ids, values, hits = (gathered.all() for gathered in self._pairs)
         num_positives = int(self._positives.sum())
         order = falling_order(values)
         by_class = class_average_precisions(
@@ -166,9 +165,3 @@ class EvaluationMetrics:
             num_classes_occurring=int(np.count_nonzero(self._positives)),
             top_k=self._top_k,
         )
-
-
-def _joined(parts: list[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
-    """Return the parts as one array, which takes their place: they are not held twice."""
-    parts[:] = [np.concatenate(parts)] if parts else [np.zeros(0, dtype)]
-    return parts[0]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.mixing import from_space, mix, to_space
-from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.tuners import fit_temperatures, search_weights, simplex_grid
 from yt8m_ensemble.values import SPACES, MixtureWeights, Space

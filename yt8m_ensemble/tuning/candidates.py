@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import PredictionsError
+from yt8m_ensemble.mapped import Growing
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.mixing import EPSILON, from_space, to_space
-from yt8m_ensemble.tuning import mapped
-from yt8m_ensemble.tuning.mapped import Growing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

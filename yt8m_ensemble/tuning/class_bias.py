@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.mixing import mix, to_space
-from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.candidates import BestPairs
 from yt8m_ensemble.tuning.scoring import NUM_THREADS
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.metrics.ranking import average_precision, class_average_precisions
 from yt8m_ensemble.mixing import mix, to_space
-from yt8m_ensemble.tuning import mapped
 from yt8m_ensemble.tuning.scoring import Scorer
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.mixing import to_space
-from yt8m_ensemble.tuning import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yt8m_ensemble.errors import PredictionsError, UsageError
+from yt8m_ensemble.mapped import Growing
 from yt8m_ensemble.tuning.baselines import BASELINES, ScoreFunction, apply_mixture, class_weights
 from yt8m_ensemble.tuning.class_bias import allowed_precisions, fit_class_bias, fit_class_biases
-from yt8m_ensemble.tuning.mapped import Growing
 from yt8m_ensemble.tuning.results import Gain, HeldOutResult, TuneResult
 from yt8m_ensemble.tuning.scoring import Scorer, paired_differences
 from yt8m_ensemble.tuning.shrinkage import ShrunkFit, fit_shrunk

@@ -1,6 +1,6 @@
 """Arrays beyond a size live in unnamed files that are mapped into memory, smaller ones in memory.
 
-Candidates of millions of videos take gigabytes. In mapped files the system can write them out when
+Pairs of millions of videos take gigabytes. In mapped files the system can write them out when
 memory is short. The files have no name, so they vanish with the process, however it ends; where
 there is no room for them, arrays are kept in memory after all.
 """
@@ -61,6 +61,22 @@ def concatenate(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return joined
 
 
+def take(array: NDArray[Any], places: NDArray[np.integer]) -> NDArray[Any]:
+    """Return the values at places.
+
+    Args:
+        array: Shape `(n,)`.
+        places: Shape `(k,)`.
+
+    Returns:
+        Shape `(k,)`.
+    """
+    found = empty(places.shape, array.dtype)
+    for part in blocks(len(places)):
+        found[part] = array[places[part]]
+    return found
+
+
 def release(*arrays: NDArray[Any]) -> None:
     """Free the memory that arrays of unnamed files take, until they are read again.
 
@@ -107,7 +123,7 @@ class Growing:
         """Add a part.
 
         Args:
-            part: Like the others but for the last axis.
+            part: Like the others but for the last axis; the dtype may differ.
         """
         self._recent.append(part)
         self._recent_bytes += part.nbytes
@@ -117,13 +133,20 @@ class Growing:
     def join(self) -> NDArray[Any]:
         """Return all parts as one array, and forget them."""
         layouts = [*self._written, *((part.shape, part.dtype) for part in self._recent)]
-        shape, dtype = layouts[0]
+        shape = layouts[0][0]
+        dtype = np.result_type(*(dtype for _, dtype in layouts))
         joined = empty((*shape[:-1], sum(shape[-1] for shape, _ in layouts)), dtype)
         start = 0
         for part in self._parts():
             joined[..., start : start + part.shape[-1]] = part
             start += part.shape[-1]
         self._recent, self._recent_bytes, self._written, self._file = [], 0, [], None
+        return joined
+
+    def all(self) -> NDArray[Any]:
+        """Return all parts as one array, and keep them."""
+        joined = self.join()
+        self._recent = [joined]
         return joined
 
     def _parts(self) -> Iterator[NDArray[Any]]:
