@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-_LARGE = 1 << 24
+_LARGE = 1 << 22
 _BLOCK = 1 << 18
 
 

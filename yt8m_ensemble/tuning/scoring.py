@@ -243,13 +243,14 @@ def paired_differences(
         waiting: deque[Future[None]] = deque()
         for start in range(0, num_resamples, LANES):
             # That one of over 255 videos is drawn over 255 times has a chance below 1e-500.
-            copies = np.zeros((num_videos, LANES), np.uint8)
+            copies = mapped.empty((num_videos, LANES), np.uint8)
+            copies[:] = 0
             for resample in range(min(LANES, num_resamples - start)):
                 drawn = rng.integers(num_videos, size=num_videos)
                 copies[:, resample] = np.bincount(drawn, minlength=num_videos)
             waiting.append(pool.submit(score, start, copies))
             # Draws are quicker than scores: those that wait must not pile up in memory.
-            if len(waiting) > NUM_THREADS:
+            if len(waiting) >= NUM_THREADS:
                 waiting.popleft().result()
         for left in waiting:
             left.result()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,10 +48,14 @@ def split_videos(
 
 def hash_videos(video_ids: NDArray[np.bytes_], *, key: str) -> NDArray[np.float64]:
     """Return a number in `[0, 1)` for each video id, uniform over ids and fixed for a key."""
-    digests = [
-        hashlib.blake2b(i, digest_size=8, key=key.encode()).digest() for i in video_ids.tolist()
-    ]
-    return np.frombuffer(b"".join(digests), "<u8") / 2.0**64
+    hashed = np.empty(len(video_ids))
+    for part in mapped.blocks(len(video_ids)):
+        digests = [
+            hashlib.blake2b(video_id, digest_size=8, key=key.encode()).digest()
+            for video_id in video_ids[part].tolist()
+        ]
+        hashed[part] = np.frombuffer(b"".join(digests), "<u8") / 2.0**64
+    return hashed
 
 
 def split_into_folds(
