@@ -4,10 +4,12 @@
 
 The caches keep the top 100 of 3,862 classes with long-tailed labels. Each command is a process of
 its own. `anonymous` is the highest RssAnon of it, `resident` the highest VmRSS, which also counts
-the pages of files that are mapped: the system writes them out when memory is short.
+the pages of mapped files: the system writes them out when memory is short. `CPU` counts all
+threads; beside others on the machine it says more than the seconds.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import threading
@@ -63,8 +65,8 @@ def make_cache(path, *, num_videos, num_members, seed=0):
 
 
 def run(arguments):
-    """Seconds, highest anonymous and highest resident MB of one command."""
-    started = time.perf_counter()
+    """Seconds, CPU seconds, highest anonymous and highest resident MB of one command."""
+    started, before = time.perf_counter(), os.times()
     process = subprocess.Popen(
         [sys.executable, "-m", "yt8m_ensemble", *arguments],
         stdout=subprocess.DEVNULL,
@@ -86,7 +88,9 @@ def run(arguments):
     looking.join()
     if code:
         sys.exit(f"{' '.join(arguments)} ended with {code}")
-    return time.perf_counter() - started, peaks["RssAnon"] / 1e3, peaks["VmRSS"] / 1e3
+    used = os.times()
+    cpu = sum(used[2:4]) - sum(before[2:4])
+    return time.perf_counter() - started, cpu, peaks["RssAnon"] / 1e3, peaks["VmRSS"] / 1e3
 
 
 def main():
@@ -97,7 +101,7 @@ def main():
     parser.add_argument("--members", type=int, nargs="+", default=[8])
     parser.add_argument("--commands", nargs="+", default=list(COMMANDS), choices=list(COMMANDS))
     given = parser.parse_args()
-    print("command        videos  members  seconds  anonymous MB  resident MB")
+    print("command        videos  members  seconds      CPU  anonymous MB  resident MB")
     for num_videos in given.videos:
         for num_members in given.members:
             path = Path(given.folder, f"memory-{num_videos}-{num_members}.h5")
@@ -107,7 +111,7 @@ def main():
                 found = run([*COMMANDS[command], "--predictions", str(path)])
                 print(
                     f"{command:12} {num_videos:9,} {num_members:8} {found[0]:8.1f} "
-                    f"{found[1]:13.0f} {found[2]:12.0f}",
+                    f"{found[1]:8.1f} {found[2]:13.0f} {found[3]:12.0f}",
                     flush=True,
                 )
 
