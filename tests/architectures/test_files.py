@@ -149,7 +149,7 @@ def stored(tmp_path_factory):
     return folder, expected
 
 
-@pytest.mark.parametrize("version", ["1.14.0", "1.15.5"])
+@pytest.mark.parametrize("version", ["1.14.0", "1.15.5", "1.8.0"])
 def test_tensorflow_1_predicts_the_same(tmp_path, tf1_python, stored, version):
     folder, expected = stored
     command = [tf1_python(version), "-c", PREDICT, str(folder), str(tmp_path), str(len(CASES))]
