@@ -18,6 +18,7 @@ package, and OUT must be the same folder for all workers.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,7 +58,8 @@ def local_cluster(folder: Path) -> Iterator[tuple[list[str], Callable[[], list[i
     # The pool starts `python`: this one.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     port_file = folder / "port"
-    pool_port = 50_000 + os.getpid() % 10_000
+    with socket.create_server(("localhost", 0)) as free:
+        pool_port = free.getsockname()[1]
     commands = [
         [sys.executable, __file__, "--serve-jobs", str(port_file)],
         [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main",
@@ -111,17 +113,20 @@ def lose_a_worker(command: list[str], parts: Path, workers: Callable[[], list[in
         return len([*parts.glob("*.h5")])
 
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: count() > 0)
-    victim, *others = workers()
-    os.kill(victim, signal.SIGKILL)
-    print(f"killed 1 of {1 + len(others)} workers after {count()} of {FILES} files")
-    seen, since = count(), time.monotonic()
-    while process.poll() is None and time.monotonic() - since < STALLED_SECONDS:
-        time.sleep(0.1)
-        if count() > seen:
-            seen, since = count(), time.monotonic()
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    try:
+        wait_until(lambda: count() > 0)
+        victim, *others = workers()
+        os.kill(victim, signal.SIGKILL)
+        print(f"killed 1 of {1 + len(others)} workers after {count()} of {FILES} files")
+        seen, since = count(), time.monotonic()
+        while process.poll() is None and time.monotonic() - since < STALLED_SECONDS:
+            time.sleep(0.1)
+            if count() > seen:
+                seen, since = count(), time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE_SECONDS)
+    finally:
+        process.kill()
     print(f"the job ended with exit code {process.returncode} and {count()} of {FILES} files")
 
 
