@@ -10,7 +10,8 @@ checkpoint that is best on the first half differ from it.
 With `--against-decay` the table says by how much averages of a run of constant rate, taken after
 84 % of its steps and after all of them, differ from the last checkpoint of two runs of that many
 steps: one whose rate falls by a cosine from the start, and the same run again with a rate that
-falls to 1 % over the last 16 % of the steps. `--frames` has the records hold frames.
+falls to 1 % over the last 16 % of the steps. `--steps` is then a multiple of 125.
+`--frames` has the records hold frames.
 
 A run's checkpoints, up to 3 GB, go once it is judged; `--only REGEX` names runs.
 """
