@@ -57,6 +57,8 @@ def moe(w, x, options):
 def classify(w, x, options):
     if options.get("video_level_classifier_model") == "LogisticModel":
         return sigmoid(x @ w["fully_connected/weights"] + w["fully_connected/biases"])
+    if options.get("video_level_classifier_model") == "MlpModel":
+        return dense_layers(w, x, options)
     return moe(w, x, options)
 
 
@@ -282,8 +284,11 @@ def nextvlad(w, frames, sizes, options):
 
 
 def mlp(w, x, options):
-    h = x * np.sqrt(len(x)) - (w["input_mean"] if options["mlp_centering"] else 0)
+    centers = w["input_mean"] if options["mlp_centering"] else 0
+    return dense_layers(w, x * np.sqrt(len(x)) - centers, options)
 
+
+def dense_layers(w, h, options):
     def layer(scope, v):
         v = v @ w[f"{scope}/weights"]
         return bn(w, f"{scope}_bn", v) if options["mlp_batch_norm"] else v + w[f"{scope}/biases"]

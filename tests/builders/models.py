@@ -21,6 +21,8 @@ VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (6, 2), frame_level=False)
 FRAME = FeatureSpec(("rgb", "audio"), (6, 2), frame_level=True)
 NUM_CLASSES = 4
 
+POOLED_MLP = {"video_level_classifier_model": "MlpModel", "mlp_hidden_size": 5}
+
 SMALL: dict[str, dict[str, Any]] = {
     "LogisticModel": {},
     "MoeModel": {},
@@ -48,6 +50,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("MoeModel", {"moe_prob_gating": True, "moe_prob_gating_input": "input"}),
     ("DbofModel", {"dbof_add_batch_norm": False, "dbof_pooling_method": "average"}),
     ("DbofModel", {"video_level_classifier_model": "LogisticModel"}),
+    ("DbofModel", POOLED_MLP),
+    ("NetVLADModelLF", {**POOLED_MLP, "gating": True, "mlp_layers": 1, "mlp_gating": False}),
+    ("GruModel", {**POOLED_MLP, "mlp_batch_norm": False, "mlp_residual": False}),
     ("LstmModel", {"lstm_layers": 1, "lstm_backward": True}),
     ("GruModel", {"gru_layers": 1, "gru_backward": True}),
     ("NetVLADModelLF", {"gating": True, "moe_prob_gating": True}),

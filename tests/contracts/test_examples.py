@@ -1,5 +1,6 @@
 """The scripts in `examples/` run as they say."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +15,13 @@ from yt8m_ensemble.storage import PredictionsWriter
 ROOT = Path(__file__).parents[2]
 
 
-def run(name, *arguments):
+def run(name, *arguments, timeout=120):
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / name), *arguments],
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=timeout,
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )
@@ -97,6 +98,18 @@ def test_models_of_four_origins_become_one_file(tmp_path, tf1_python):
         (most,) = [value for start, value in allowed.items() if line.startswith(start)]
         assert float(line.rsplit(" ", 1)[1]) <= most
     assert "four, blended, held out: GAP" in out
+
+
+@pytest.mark.slow
+def test_a_prediction_survives_a_killed_worker(tmp_path):
+    out = run("many_machines.py", str(tmp_path / "out"), timeout=600).splitlines()
+    assert re.fullmatch(r"killed 1 of 2 workers after \d+ of 24 files", out[0])
+    ended = re.fullmatch(r"the job ended with exit code ([1-9]\d*) and (\d+) of 24 files", out[1])
+    assert ended
+    again = re.fullmatch(r"given again, it scored the other (\d+) videos", out[2])
+    assert again
+    assert int(again[1]) == 1200 // 24 * (24 - int(ended[2])) > 0
+    assert out[3] == "1200 videos, as one process scores them: True"
 
 
 def run_code(code):

@@ -23,7 +23,7 @@ INPUTS = np.random.default_rng(2).normal(size=(5, 8)).astype(np.float32)
 CLASSES = 24
 ALIVE: list[object] = []  # TensorFlow takes a function out of its graph when Python collects it
 FLAGS = {"feature_names": "mean_rgb,mean_audio", "feature_sizes": "6,2", "frame_features": False}
-RUNTIMES = {"2.21": None, "1.15": "1.15.5", "1.14": "1.14.0"}
+RUNTIMES = {"2.21": None, "1.15": "1.15.5", "1.14": "1.14.0", "1.8": "1.8.0"}
 
 
 def weights(name, shape=(8, CLASSES)):

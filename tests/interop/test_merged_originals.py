@@ -1,4 +1,4 @@
-"""The originals' own inference models, through `merge`, in TensorFlow 2.21, 1.14 and 1.15."""
+"""The originals' own inference models, through `merge`, in TensorFlow 2.21, 1.15, 1.14 and 1.8."""
 
 import functools
 import shutil
@@ -34,7 +34,7 @@ CLASSES = 40
 VIDEO = FeatureSpec(("mean_rgb", "mean_audio"), (1024, 128), frame_level=False)
 FRAME = FeatureSpec(("rgb", "audio"), (1024, 128), frame_level=True)
 SERVER = str(Path(__file__).with_name("official_server.py"))
-RUNTIMES = {"2.21": None, "1.15": "1.15.5", "1.14": "1.14.0"}
+RUNTIMES = {"2.21": None, "1.15": "1.15.5", "1.14": "1.14.0", "1.8": "1.8.0"}
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,18 @@ ORIGINALS = {
     **{f"{name}_{which}": _tiny(name, which) for name in ("c2h8", "c4h6", "c2h12")
        for which in ("210", "avg")},
 }  # fmt: skip
+CHECKPOINTS = {"c2h8_checkpoint": "tiny/c2h8/avg_c2h8_60_210.ckpt-0"}
 LEVELS = {
     "video": tuple(name for name, original in ORIGINALS.items() if original.features is VIDEO),
     "frame": tuple(name for name, original in ORIGINALS.items() if original.features is FRAME),
 }
+# The frame-level originals were written by TensorFlow 1.15, with `FusedBatchNormV3`.
+PLACES = [
+    (level, runtime)
+    for level in LEVELS
+    for runtime in RUNTIMES
+    if (level, runtime) != ("frame", "1.8")
+]
 
 
 def weights_of(names, space="probability"):
@@ -155,7 +163,8 @@ def merged(fixtures, tmp_path_factory):
     @functools.cache
     def make(names, **options):
         folder = tmp_path_factory.mktemp("merged")
-        members = [f"{name}={fixtures / ORIGINALS[name].model}" for name in names]
+        paths = {name: CHECKPOINTS.get(name) or ORIGINALS[name].model for name in names}
+        members = [f"{name}={fixtures / path}" for name, path in paths.items()]
         space = options.pop("space", "probability")
         merge_models(
             members=members, out=str(folder / "m"), weights=weights_of(names, space), **options
@@ -181,8 +190,7 @@ def test_one_original_alone_scores_as_before(
     np.testing.assert_allclose(after, stored.scores, atol=1e-5)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("level", "runtime"), PLACES)
 @pytest.mark.parametrize("space", ["probability", "logit"])
 def test_all_originals_of_one_level_mix_in_every_runtime(
     *, scores_in, archive_of, merged, level, runtime, space
@@ -195,8 +203,7 @@ def test_all_originals_of_one_level_mix_in_every_runtime(
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("level", "runtime"), PLACES)
 def test_float16_stays_within_its_bound_in_every_runtime(
     *, scores_in, archive_of, merged, level, runtime
 ):
@@ -232,7 +239,7 @@ def decoded(merged, tmp_path_factory):
 def test_codes_are_decoded_as_documented_in_every_runtime(
     *, scores_in, merged, decoded, scheme, runtime
 ):
-    names = ("FrameLevelLogistic", "c2h8_avg", "Lstm")
+    names = ("FrameLevelLogistic", "c2h8_checkpoint", "Lstm")
     found = scores_in(merged(names, quantize=scheme), FRAME, runtime)
     expected = scores_in(decoded(names, scheme), FRAME, "2.21")
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -81,6 +81,7 @@ def test_two_processes_write_the_cache_of_one(setting):
     predict_scores(**arguments(setting), cache=f"{setting}/one.h5", csv=f"{setting}/one.csv")
     result = predict_on_beam(replace(beam_options(setting), csv=f"{setting}/two.csv"))
     assert (result.num_videos, result.num_files, result.num_scored) == (30, 3, 3)
+    assert result.num_resumed == 0
     one, two = (predictions_digest(f"{setting}/{name}.h5") for name in ("one", "two"))
     assert one == two
     assert (setting / "one.csv").read_bytes() == (setting / "two.csv").read_bytes()
@@ -107,3 +108,4 @@ def test_a_run_that_failed_goes_on_with_what_is_missing(setting):
     (setting / "r2.tfrecord").write_bytes(whole)
     result = predict_on_beam(beam_options(setting))
     assert (result.num_videos, result.num_scored) == (30, len(missing))
+    assert result.num_resumed == 30 - 10 * len(missing)

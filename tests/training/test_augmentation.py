@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.builders.models import FRAME, VIDEO, small_flags, train_options
+from tests.builders.models import FRAME, POOLED_MLP, SMALL, VIDEO, small_flags, train_options
 from tests.builders.records import write_learnable_records
 from yt8m_ensemble.checkpoints import open_checkpoint
 from yt8m_ensemble.data import read_batches
@@ -109,12 +109,12 @@ def test_statistics_are_those_of_the_records(globs):
 
 
 @pytest.mark.parametrize(
-    ("model", "features"),
-    [("LogisticModel", VIDEO), ("MoeModel", VIDEO), ("MlpModel", VIDEO),
-     ("FrameLevelLogisticModel", FRAME)],
+    ("model", "features", "extra"),
+    [("LogisticModel", VIDEO, {}), ("MoeModel", VIDEO, {}), ("MlpModel", VIDEO, {}),
+     ("FrameLevelLogisticModel", FRAME, {}), ("DbofModel", FRAME, POOLED_MLP)],
 )  # fmt: skip
-def test_first_scores_are_about_the_class_frequencies(globs, model, features):
-    flags = small_flags(model)
+def test_first_scores_are_about_the_class_frequencies(globs, model, features, extra):
+    flags = small_flags(model, **extra)
     trainer = Trainer(flags, TrainingOptions())
     found = read_statistics(
         sorted(tf.io.gfile.glob(globs[features.frame_level])), features=features, num_classes=4
@@ -126,21 +126,26 @@ def test_first_scores_are_about_the_class_frequencies(globs, model, features):
     shape = (1, 8) if features is VIDEO else (1, 3, 8)
     scores = trainer.scores(np.full(shape, 1e-9, np.float32), np.array([3], np.int32))
     # Inputs of next to nothing leave the biases alone.
-    if model != "MlpModel":
-        np.testing.assert_allclose(scores[0], found.frequencies, atol=0.08)
+    np.testing.assert_allclose(scores[0], found.frequencies, atol=0.08)
     assert biases
 
 
 @pytest.mark.slow
-def test_all_of_it_resumes_exactly(tmp_path, globs):
+@pytest.mark.parametrize(
+    ("model", "features", "extra"),
+    [("MlpModel", VIDEO, {"mlp_hidden_size": 6}), ("DbofModel", FRAME, POOLED_MLP)],
+    ids=["MlpModel", "DbofModel-MlpModel"],
+)
+def test_all_of_it_resumes_exactly(tmp_path, globs, model, features, extra):
     settings = {
+        **SMALL[model], **extra,
         "batch_size": 16, "schedule": "cosine", "warmup_steps": 3, "mixup": 0.4,
         "input_dropout": 0.1, "prior_bias": True, "save_steps": 3, "ema_decay": 0.9,
-        "mlp_hidden_size": 6, "num_epochs": 2,
+        "num_epochs": 2,
     }  # fmt: skip
     arguments = {
-        "model": "MlpModel", "train_data": globs[False], "num_classes": 4,
-        **train_options(VIDEO, settings),
+        "model": model, "train_data": globs[features.frame_level], "num_classes": 4,
+        **train_options(features, settings),
     }  # fmt: skip
     whole = train_model(**arguments, train_dir=str(tmp_path / "whole"))
     # Stopped: the checkpoints after step 3 are gone, as if the run had been cut there.
@@ -155,4 +160,7 @@ def test_all_of_it_resumes_exactly(tmp_path, globs):
         assert set(one.specs()) == set(other.specs())
         for name in one.specs():
             np.testing.assert_array_equal(one.read(name), other.read(name), err_msg=name)
-        assert np.abs(one.read("tower/input_mean")).max() > 0
+        assert any(name.endswith("/ExponentialMovingAverage") for name in one.specs())
+        assert ("tower/input_mean" in one.specs()) == (model == "MlpModel")
+        if model == "MlpModel":
+            assert np.abs(one.read("tower/input_mean")).max() > 0

@@ -16,6 +16,7 @@ from tests.training.test_loop import flags_of, run, scalars_of, weights_of
 from yt8m_ensemble.checkpoints import find_steps
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.training import Cluster, read_cluster
+from yt8m_ensemble.values import Checkpoint
 
 pytestmark = pytest.mark.tf
 
@@ -111,7 +112,7 @@ def test_two_workers_learn_what_one_process_learns(tmp_path):
     losses = [scalars_of(tmp_path / d)["label_loss"] for d in ("one", "two")]
     np.testing.assert_allclose(list(losses[1].values()), list(losses[0].values()), rtol=1e-5)
     expected = weights_of(one)
-    with_two = weights_of(type(one)(f"{tmp_path}/two/model.ckpt-8", 8, {}))
+    with_two = weights_of(Checkpoint(f"{tmp_path}/two/model.ckpt-8", 8, {}))
     for name, value in expected.items():
         np.testing.assert_allclose(with_two[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
     assert find_steps(str(tmp_path / "two")) == [4, 8]
@@ -121,9 +122,13 @@ def test_two_workers_learn_what_one_process_learns(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lost_worker_stops_the_others_and_the_run_resumes(tmp_path):
+def test_a_run_that_lost_a_worker_resumes_as_if_unbroken(tmp_path):
     glob = write_learnable_records(tmp_path / "data")
-    chief, worker = start_workers(glob, tmp_path / "run", max_steps=1_000_000, save_steps=5)
+    # Batches differ, and each worker draws numbers of its own.
+    drawn = {"batch_size": 16, "mixup": 0.4, "input_dropout": 0.1}
+    chief, worker = start_workers(
+        glob, tmp_path / "run", max_steps=1_000_000, save_steps=5, **drawn
+    )
     try:
         deadline = time.monotonic() + 120
         while not find_steps(str(tmp_path / "run")) and time.monotonic() < deadline:
@@ -138,10 +143,16 @@ def test_a_lost_worker_stops_the_others_and_the_run_resumes(tmp_path):
     assert "of 2 workers at least one is gone" in errors
     reached = find_steps(str(tmp_path / "run"))[-1]
     assert f"run@{reached}'. Start all workers again" in errors
-    again = start_workers(glob, tmp_path / "run", max_steps=reached + 3)
-    results = [process.communicate(timeout=300) for process in again]
-    assert [process.returncode for process in again] == [0, 0], results
-    assert find_steps(str(tmp_path / "run"))[-1] == reached + 3
+    weights = []
+    for name in ("run", "unbroken"):
+        both = start_workers(glob, tmp_path / name, max_steps=reached + 3, **drawn)
+        results = [process.communicate(timeout=300) for process in both]
+        assert [process.returncode for process in both] == [0, 0], results
+        last = f"{tmp_path / name}/model.ckpt-{reached + 3}"
+        weights.append(weights_of(Checkpoint(last, reached + 3, {})))
+    assert set(weights[0]) == set(weights[1])
+    for name, value in weights[1].items():
+        np.testing.assert_array_equal(weights[0][name], value, err_msg=name)
 
 
 @pytest.mark.slow

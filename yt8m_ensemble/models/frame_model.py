@@ -13,8 +13,13 @@ from yt8m_ensemble.errors import ModelError
 from yt8m_ensemble.models.architecture import prior_logits
 from yt8m_ensemble.models.frames import frame_mask, sample_frames, sample_sequence
 from yt8m_ensemble.models.logistic import classify_logistic
+from yt8m_ensemble.models.mlp import OUTPUT_BIASES, classify_dense, infer_layers
 from yt8m_ensemble.models.moe import MoeModel
-from yt8m_ensemble.options.architectures import ClassifierOptions, SamplingOptions
+from yt8m_ensemble.options.architectures import (
+    ClassifierOptions,
+    MlpLayerOptions,
+    SamplingOptions,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,14 +34,15 @@ LABELS = ("video", "audio")
 
 
 @dataclass(frozen=True)
-class FrameModel(ClassifierOptions, MoeModel):
+class FrameModel(ClassifierOptions, MlpLayerOptions, MoeModel):
     """Pool frames and classify the result.
 
     Args:
-        video_level_classifier_model: `MoeModel` or `LogisticModel`.
+        video_level_classifier_model: `MoeModel`, `LogisticModel` or `MlpModel`; the last one takes
+            the pool as it is, not centered.
 
     Raises:
-        ModelError: If the classifier is neither.
+        ModelError: If the classifier is none of them.
     """
 
     frame_level = True
@@ -55,12 +61,16 @@ class FrameModel(ClassifierOptions, MoeModel):
         vectors = self.pool(inputs, mask, tower, features=features)
         if self.video_level_classifier_model == "LogisticModel":
             return classify_logistic(tower, vectors, num_classes)
+        if self.video_level_classifier_model == "MlpModel":
+            return classify_dense(self, tower, vectors, num_classes)
         return self.classify(tower, vectors, num_classes)
 
     def prior_biases(self, frequencies: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
         """Return the classifier's biases; see `Architecture.prior_biases`."""
         if self.video_level_classifier_model == "LogisticModel":
             return {"fully_connected/biases": prior_logits(frequencies)}
+        if self.video_level_classifier_model == "MlpModel":
+            return {OUTPUT_BIASES: prior_logits(frequencies)}
         return super().prior_biases(frequencies)
 
     @abstractmethod
@@ -85,6 +95,9 @@ class FrameModel(ClassifierOptions, MoeModel):
         if "fully_connected/biases" in shapes:
             classes = shapes["fully_connected/biases"][0]
             return classes, {"video_level_classifier_model": "LogisticModel"}
+        if OUTPUT_BIASES in shapes:
+            classes, layers = infer_layers(shapes)
+            return classes, {"video_level_classifier_model": "MlpModel", **layers}
         return super().infer(shapes)
 
 

@@ -58,13 +58,14 @@ class ClassifierOptions(ArchitectureOptions):
     """Which classifier follows pooled frames."""
 
     video_level_classifier_model: Annotated[
-        Literal["MoeModel", "LogisticModel"], option("Classifier of the pooled frames.")
+        Literal["MoeModel", "LogisticModel", "MlpModel"],
+        option("Classifier of the pooled frames."),
     ] = "MoeModel"
 
 
 @dataclass(frozen=True)
-class MlpOptions(ArchitectureOptions):
-    """Options of the network of dense layers."""
+class MlpLayerOptions(ArchitectureOptions):
+    """Options of the dense layers of `MlpModel`."""
 
     mlp_hidden_size: Annotated[int, option("MlpModel: width of a hidden layer.", ge=1)] = 1024
     mlp_layers: Annotated[int, option("MlpModel: hidden layers.", ge=1)] = 2
@@ -76,8 +77,18 @@ class MlpOptions(ArchitectureOptions):
     mlp_dropout: Annotated[
         float, option("MlpModel: share of hidden values dropped while training.", ge=0, lt=1)
     ] = 0.4
+
+
+@dataclass(frozen=True)
+class MlpCenteringOption(ArchitectureOptions):
+    """Centering of video-level features."""
+
     mlp_centering: Annotated[
-        bool, option("MlpModel: subtract the mean of the training features, kept with the model.")
+        bool,
+        option(
+            "MlpModel of video-level features: subtract the mean of the training features, kept "
+            "with the model."
+        ),
     ] = True
 
 
@@ -263,9 +274,9 @@ class NextVladOptions(ArchitectureOptions):
 
 
 FAMILIES: tuple[type[ArchitectureOptions], ...] = (
-    MoeOptions, MlpOptions, ClassifierOptions, SamplingOptions, NetVladSizeOptions,
-    NetVladBatchNormOption, NetVladReluOption, NetVladDimredOption, GatingOption,
-    VladVariantOptions, FisherVectorOptions, DbofSizeOptions, DbofBatchNormOption,
+    MoeOptions, MlpLayerOptions, MlpCenteringOption, ClassifierOptions, SamplingOptions,
+    NetVladSizeOptions, NetVladBatchNormOption, NetVladReluOption, NetVladDimredOption,
+    GatingOption, VladVariantOptions, FisherVectorOptions, DbofSizeOptions, DbofBatchNormOption,
     DbofPoolingOption, DbofReluOption, DbofActivationOption, SoftDbofOptions, LstmOptions,
     GruOptions, NextVladOptions,
 )  # fmt: skip

@@ -41,6 +41,7 @@ class BeamResult:
         cache: The prediction file.
         num_files: Record files.
         num_scored: Those of them that this run scored.
+        num_resumed: Videos whose scores an earlier run had left in parts.
         depends_on_chance: Whether the scores vary from run to run.
         opened: The file that each model turned out to be, and its step.
     """
@@ -50,6 +51,7 @@ class BeamResult:
     cache: str
     num_files: int
     num_scored: int
+    num_resumed: int
     depends_on_chance: bool
     opened: tuple[OpenedFile, ...]
 
@@ -137,8 +139,10 @@ def predict_on_beam(options: PredictOptions) -> BeamResult:
     missing = [(path, part) for path, part in parts.items() if not _is_there(part, options)]
     with open_models(options.models, options) as opened:
         scorer = MemberScorer(opened, paths)
-        for path in set(parts) - {path for path, _ in missing}:
+        num_resumed = sum(
             _check_part(parts[path], path, scorer, top_k=options.cache_top_k)
+            for path in set(parts) - {path for path, _ in missing}
+        )
     if missing:
         _run(beam, options, missing)
     with ExitStack() as stack:
@@ -163,6 +167,7 @@ def predict_on_beam(options: PredictOptions) -> BeamResult:
         cache,
         num_files=len(paths),
         num_scored=len(missing),
+        num_resumed=num_resumed,
         depends_on_chance=scorer.depends_on_chance,
         opened=scorer.opened,
     )
@@ -215,14 +220,15 @@ def _is_there(part: str, options: PredictOptions) -> bool:
     return files.exists(part) and (not options.csv or files.exists(_rows_path(part)))
 
 
-def _check_part(part: str, path: str, scorer: MemberScorer, *, top_k: int | None) -> None:
-    """Refuse a part that an earlier run with other models or options left.
+def _check_part(part: str, path: str, scorer: MemberScorer, *, top_k: int | None) -> int:
+    """Return the videos of a part that an earlier run left, refusing other models or options.
 
     Raises:
         PredictionsError: If it is one.
     """
     with open_predictions(part) as found:
         has = found.members, found.digests, found.num_classes, found.top_k, found.shards
+        num_videos = found.num_videos
     wants = scorer.members, scorer.digests, scorer.num_classes, top_k, (shard_name(path),)
     if has != wants:
         msg = (
@@ -230,6 +236,7 @@ def _check_part(part: str, path: str, scorer: MemberScorer, *, top_k: int | None
             f"{', '.join(has[0])}, top {has[3] or 'all'}. Pass `--force` to start over."
         )
         raise PredictionsError(msg, path=part, members=has[0])
+    return num_videos
 
 
 def _run(beam: Any, options: PredictOptions, work: Sequence[tuple[str, str]]) -> None:

@@ -111,6 +111,7 @@ def write_scores(options: PredictOptions) -> PredictResult:
             done.num_videos,
             options.csv,
             done.cache,
+            num_resumed=done.num_resumed,
             depends_on_chance=done.depends_on_chance,
             opened=done.opened,
         )
