@@ -344,6 +344,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         directory, whole = Path(folder, "work"), Path(folder, "whole")
         directory.mkdir()
+        import tensorflow  # noqa: F401 - here once, not in each of the processes to come
+
         assert fork(lambda: make_setting(directory)) == 0
         make_models(directory)
         shutil.copytree(directory, whole)
