@@ -13,8 +13,6 @@ import hashlib
 import io
 import logging
 import os
-import platform
-import re
 import shutil
 from contextlib import contextmanager
 from glob import escape, glob
@@ -23,21 +21,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from yt8m_ensemble.companions import (
     ENDINGS,
-    companions_of,
     described,
     hidden_name,
     recover_companions,
 )
 from yt8m_ensemble.errors import DataError, FileError, OutputExistsError, UsageError
 from yt8m_ensemble.locks import lock
+from yt8m_ensemble.parts import discard, final_name, is_stale, make_part, new_mark, remove_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = 1 << 20
 _LOG = logging.getLogger(__name__)
-_HOST = re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:64]
-_PART = re.compile(rf"\.([^/]+)\.part-{re.escape(_HOST)}-\d+-[0-9a-f]+")
 _ROOM = "Make room, or write to another disk"
 _RIGHTS = "Change its permissions, or choose a place that can be written to"
 _ADVICE = {
@@ -261,7 +257,10 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
         msg = f"'{path}' is {'a directory' if is_dir(path) else 'a device'}. Name a file to write."
         raise UsageError(msg, path=path)
     if is_remote(path):
-        temporary = f"{path}.part-{os.getpid()}"
+        for left in _gfile().glob(f"{escape(path)}.part-*"):
+            if is_stale(left):
+                remove(left)
+        temporary = f"{path}{new_mark()}"
         try:
             yield temporary
             _rename_remote(temporary, path)
@@ -275,7 +274,7 @@ def atomic_file(path: str, *, force: bool = False) -> Iterator[str]:
         fsync(str(part))
         rename_file(str(part), path, force=force)
     finally:
-        _remove_part(part)
+        remove_part(part)
 
 
 @contextmanager
@@ -312,7 +311,7 @@ def atomic_directory(path: str, *, force: bool = False) -> Iterator[str]:
             fsync(str(name))
         _rename_directory(part, target, force=force)
     finally:
-        _remove_part(part)
+        remove_part(part)
 
 
 def recover_output(path: str) -> bool:
@@ -333,21 +332,6 @@ def recover_output(path: str) -> bool:
     if is_interrupted:
         _LOG.warning("Finished the interrupted replacement of '%s'.", path)
     return is_interrupted
-
-
-def make_part(path: str) -> Path:
-    """Return an unused temporary name beside a local path; missing directories are made.
-
-    What killed processes of this machine left of the same target is removed.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    own = f"part-{_HOST}-"
-    for entry in target.parent.glob(f"{escape(hidden_name(target, own).name)}*"):
-        process = entry.name.rpartition(own)[2].partition("-")[0]
-        if process.isdecimal() and not _is_alive(int(process)):
-            _remove_tree(entry)
-    return hidden_name(target, f"{own}{os.getpid()}-{os.urandom(3).hex()}")
 
 
 def rename_file(part: str, path: str, *, force: bool) -> None:
@@ -414,7 +398,7 @@ def _finish_directory(waiting: Path, target: Path) -> None:
         old = make_part(str(target))
         target.rename(old)
         waiting.rename(target)
-        _remove_tree(old)
+        discard(old)
     else:
         waiting.rename(target)
 
@@ -430,28 +414,6 @@ def _exchange(first: Path, second: Path) -> bool:
     except AttributeError:  # not Linux
         return False
     return not swap(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # of another user
-    return True
-
-
-def _remove_part(part: Path) -> None:
-    for path in (part, *companions_of(part)):
-        _remove_tree(path)
-
-
-def _remove_tree(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def write_text(path: str, text: str, *, force: bool = False) -> None:
@@ -479,7 +441,7 @@ def file_error(error: OSError, *, option: str | None = None) -> FileError:
     """
     path = error.filename2 or error.filename or ""
     path = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
-    path = _PART.sub(r"\1", path)  # users know the name that the file would have got
+    path = final_name(path)  # the one that users know
     reason = error.strerror or str(error) or type(error).__name__
     advice = _ADVICE.get(error.errno or 0, "Check the path, and try again")
     checked = f" given by `{option}`" if option else ""

@@ -1,6 +1,7 @@
-"""HDF5 files where the disk may be full: HDF5 itself crashes when a write fails.
+"""HDF5 files where HDF5 itself crashes or never ends: when a write fails, and in damaged heaps.
 
-So nothing is written through HDF5 that the disk has not promised room for. Knows no layout.
+So nothing is written through HDF5 that the disk has not promised room for, and files are checked
+before it reads them. Knows no layout.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import io
 import mmap
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HEAP = b"GCOL\x01"  # signature and version of a global heap; HDF5 skips the bytes behind it
-_HEAP_HEADER_BYTES = 16  # of the heap, and of each object
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HEAP_HEADER_BYTES = 16  # of a global heap, and of each of its objects
+_LOCAL_HEAP_BYTES = 32
+_NO_BLOCK = 1  # what the last free block of a local heap names as the next
 _SPARE_BYTES = 1 << 20  # object headers and indexes of chunks
 
 
@@ -64,34 +68,102 @@ def reserve(path: str, size: int) -> None:
         os.close(descriptor)
 
 
-def check_heaps(path: str, *, first_bytes: int = 0) -> None:
-    """Refuse a file in whose heaps of texts HDF5 would walk in a circle for ever.
+def check_heaps(path: str) -> None:
+    """Refuse a file with a heap in which HDF5 would walk for ever; looks at every byte.
 
     Args:
         path: The file.
-        first_bytes: Look only at so many bytes; 0 looks at all.
 
     Raises:
-        OSError: If an object of a heap is smaller than its own header, or reaches beyond the heap.
+        OSError: If there is one; says where.
     """
-    with Path(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not size:
-            return
-        with mmap.mmap(
-            file.fileno(), min(size, first_bytes or size), access=mmap.ACCESS_READ
-        ) as data:
-            start = data.find(_HEAP)
+    with Path(path).open("rb") as file, _map(file) as data:
+        base = _base(data)
+        for signature in _HEAPS:
+            start = data.find(signature)
             while start >= 0:
-                if not _ends(data, start):
-                    raise OSError(errno.EIO, f"a heap at byte {start:,} does not end", path)
-                start = data.find(_HEAP, start + 1)
+                if _is_endless(data, start, base):
+                    _refuse(path, start)
+                start = data.find(signature, start + 1)
 
 
-def _ends(data: mmap.mmap, start: int) -> bool:
-    """Return whether the objects of a global heap (HDF5 specification, III.E) reach its end."""
+def check_heaps_of_attributes(path: str) -> None:
+    """Refuse a file that HDF5 would open, list or read the attributes of for ever.
+
+    Looks only at what HDF5 reads for that, so that the size of datasets does not matter. Other
+    damage is left to whoever reads the file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: If there is a heap in which HDF5 would walk for ever; says where.
+    """
+    import h5py
+
+    def read_attributes(_: str, item: h5py.HLObject) -> None:
+        dict(item.attrs)
+
+    with _Watched(path) as watched:
+        with suppress(Exception), h5py.File(watched, "r") as file:
+            read_attributes("", file)
+            file.visititems(read_attributes)
+        if watched.endless is not None:
+            _refuse(path, watched.endless)
+
+
+class _Watched(io.FileIO):
+    """A file that does not deliver to HDF5 what it would walk in for ever.
+
+    Attributes:
+        endless: Where such a heap begins that was asked for; `None` if none was.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "rb")
+        self.endless: int | None = None
+        self._data = _map(self)
+        self._base = _base(self._data)
+
+    def readinto(self, buffer: Any, /) -> int:
+        start = self.tell()  # HDF5 reads structures from their first byte on
+        if _is_endless(self._data, start, self._base):
+            self.endless = start
+            _refuse(str(self.name), start)
+        return super().readinto(buffer) or 0
+
+    def close(self) -> None:
+        if not self.closed:
+            self._data.close()
+        super().close()
+
+
+def _map(file: io.FileIO | io.BufferedReader) -> mmap.mmap:
+    """Return a file's bytes; of an empty file a zero, which is no structure either."""
+    if not os.fstat(file.fileno()).st_size:
+        return mmap.mmap(-1, 1)
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _refuse(path: str, start: int) -> NoReturn:
+    raise OSError(errno.EIO, f"a heap at byte {start:,} does not end", path)
+
+
+def _base(data: mmap.mmap) -> int:
+    """Return where an HDF5 file begins in what may hold it, as an archive does."""
+    return max(data.find(_SIGNATURE), 0)
+
+
+def _is_endless(data: mmap.mmap, start: int, base: int) -> bool:
     if start + _HEAP_HEADER_BYTES > len(data):
-        return True
+        return False
+    find = _HEAPS.get(data[start : start + 5])
+    return bool(find and find(data, start, base))
+
+
+def _is_endless_global(data: mmap.mmap, start: int, base: int) -> bool:
+    """Return whether the objects of a global heap (HDF5 specification, III.E) miss its end."""
+    del base
     (heap_size,) = struct.unpack_from("<Q", data, start + 8)
     place, end = start + _HEAP_HEADER_BYTES, start + heap_size
     while place + _HEAP_HEADER_BYTES <= min(end, len(data)):
@@ -99,6 +171,26 @@ def _ends(data: mmap.mmap, start: int) -> bool:
         # The object without a number is free space, whose size counts its header.
         step = _HEAP_HEADER_BYTES + (size + 7) // 8 * 8 if number else size
         if not _HEAP_HEADER_BYTES <= step <= end - place:
-            return False
+            return True
         place += step
-    return True
+    return False
+
+
+def _is_endless_local(data: mmap.mmap, start: int, base: int) -> bool:
+    """Return whether the free blocks of a local heap (III.D) lead back to one of them."""
+    if start + _LOCAL_HEAP_BYTES > len(data):
+        return False
+    size, block, first = struct.unpack_from("<QQQ", data, start + 8)
+    first += base
+    seen = set()
+    # A block outside the heap ends it too: HDF5 refuses that by itself.
+    while block != _NO_BLOCK and block < size and first + block + 8 <= len(data):
+        if block in seen:
+            return True
+        seen.add(block)
+        (block,) = struct.unpack_from("<Q", data, first + block)
+    return False
+
+
+# By signature and version, behind which HDF5 skips three bytes.
+_HEAPS = {b"GCOL\x01": _is_endless_global, b"HEAP\x00": _is_endless_local}

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def lock_path(target: Path) -> Path:
+    """Return the file that is there while a path is locked, or after its holder was killed."""
+    return target.with_name(f".{target.name}.lock")
+
+
 @contextmanager
 def lock(target: str, *, wait: bool) -> Iterator[None]:
     """Lock a local path while the block runs.
@@ -30,8 +35,7 @@ def lock(target: str, *, wait: bool) -> Iterator[None]:
     Raises:
         BlockingIOError: If another process or thread holds it and `wait` is not set.
     """
-    path = Path(target)
-    path = path.with_name(f".{path.name}.lock")
+    path = lock_path(Path(target))
     descriptor = _acquire(path, wait=wait)
     try:
         yield

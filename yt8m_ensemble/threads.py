@@ -1,8 +1,13 @@
-"""Work on blocks in threads: results in order, few in flight, memory used again. Opens no file."""
+"""Work in threads: blocks in order, few in flight, memory used again, and calls that never end.
+
+Opens no file.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,6 +20,27 @@ if TYPE_CHECKING:
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
+
+
+def call_interruptibly(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call what a signal cannot end, as a session's run, so that the caller can be interrupted.
+
+    Whoever is interrupted ends the call itself, as by closing the session.
+
+    Args:
+        function: Called in a second thread if the caller is the main one, which sees signals.
+        arguments: What it is called with.
+
+    Returns:
+        What it returns.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function(*arguments)
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(function, *arguments).result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 def map_in_order(

@@ -13,6 +13,7 @@ from yt8m_ensemble.checkpoints import (
     write_state_file,
 )
 from yt8m_ensemble.errors import CheckpointNotFoundError
+from yt8m_ensemble.locks import lock
 
 
 @pytest.fixture
@@ -85,3 +86,32 @@ def test_tensorflow_reads_the_state_file(train_dir):
     assert list(state.all_model_checkpoint_paths) == [
         f"{train_dir}/model.ckpt-{step}" for step in (60, 110)
     ]
+
+
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_what_a_writer_left_that_was_killed_at_its_end_goes(tmp_path, is_locked):
+    write_checkpoint(str(tmp_path / "model.ckpt-4"), {"w": np.ones(3)})
+    whole = set(tmp_path.iterdir())
+    (tmp_path / ".model.ckpt-4.new").mkdir()
+    left = {*whole, tmp_path / ".model.ckpt-4.new", tmp_path / ".model.ckpt-4.lock"}
+    if is_locked:
+        with lock(str(tmp_path / "model.ckpt-4"), wait=False):
+            assert find_steps(str(tmp_path)) == [4]
+            assert set(tmp_path.iterdir()) == left
+    else:
+        (tmp_path / ".model.ckpt-4.lock").touch()
+    assert find_steps(str(tmp_path)) == [4]
+    assert set(tmp_path.iterdir()) == whole
+
+
+def test_a_lock_alone_goes_and_what_is_not_ours_stays(tmp_path):
+    write_checkpoint(str(tmp_path / "model.ckpt-4"), {"w": np.ones(3)})
+    (tmp_path / ".model.ckpt-4.lock").touch()
+    foreign = tmp_path / ".model.ckpt-3.new" / "notes.txt"
+    foreign.parent.mkdir()
+    foreign.touch()
+    (tmp_path / ".tool.lock").touch()
+    assert find_steps(str(tmp_path)) == [4]
+    assert foreign.exists()
+    assert (tmp_path / ".tool.lock").exists()
+    assert not (tmp_path / ".model.ckpt-4.lock").exists()

@@ -31,6 +31,29 @@ _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.tru
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
+RECIPE = """
+out = "{directory}/run"
+[ensembles.e]
+train_data = "{directory}/r*.tfrecord"
+validate_data = "{directory}/r*.tfrecord"
+features = "video"
+feature_sizes = "6,2"
+num_classes = 25
+[ensembles.e.train]
+batch_size = 10
+max_steps = 2
+[ensembles.e.members.a]
+model = "LogisticModel"
+[ensembles.e.members.b]
+model = "LogisticModel"
+seed = 1
+[ensembles.e.tune]
+step = 0.5
+[ensembles.e.merge]
+[ensembles.e.package]
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """A command that replaces an output.
@@ -163,8 +186,21 @@ def read_cache(path):
     return predictions_digest(path)
 
 
+def read_run(folder):
+    """Return what the steps of a recipe wrote that has to be replaced when the merge changes."""
+    return Outputs(
+        model=read_model(f"{folder}/merged"),
+        bundle=read_output(f"{folder}/e.tgz"),
+        scores=read_cache(f"{folder}/predictions/merged.h5"),
+    )
+
+
+class Outputs(dict[str, object]):
+    """What several outputs hold, of which each is replaced by itself."""
+
+
 def make_setting(directory):
-    """Write records, train directories and parts of caches."""
+    """Write records, a recipe, train directories and parts of caches."""
     import numpy as np
 
     from tests.builders.models import small_flags, write_train_dir
@@ -174,6 +210,7 @@ def make_setting(directory):
 
     for number in range(3):
         write_video_records(directory / f"r{number}.tfrecord", seed=number, first=10 * number)
+    (directory / "recipe.toml").write_text(RECIPE.replace("{directory}", str(directory)))
     for seed, name in enumerate("ab"):
         for step in (1, 2, 3):
             write_train_dir(directory / name, small_flags("MoeModel"), seed=seed, step=step)
@@ -208,12 +245,13 @@ def make_cases(directory):
     train = ["train", "--train-dir", f"{directory}/t", "--train-data", f"{directory}/r*.tfrecord",
              "--model", "LogisticModel", "--features", "video", "--feature-sizes", "6,2",
              "--num-classes", "5", "--batch-size", "4", "--num-epochs", "9"]  # fmt: skip
+    recipe = ["run", f"{directory}/recipe.toml"]
     out = f"{directory}/out"
     weights = f"{out}.weights.h5"
     caches = {g: [f"{directory}/{g}{n}.h5" for n in range(3)] for g in ("old", "new")}
 
-    def replacing(*command, old, new, out=out, read=read_output):
-        first, second = ([*command, *own, "--out", out, "--force"] for own in (old, new))
+    def replacing(*command, old, new, out=out, read=read_output, named="--out"):
+        first, second = ([*command, *own, named, out, "--force"] for own in (old, new))
         return Case(first, second, lambda: read(out))
 
     def cached(*command, **options):
@@ -266,6 +304,14 @@ def make_cases(directory):
         "tune-weights": cached("tune-weights", "--space", "logit", "--bootstrap", "20"),
         "select": cached("select", "--size", "a=1000", "--size", "b=1000"),
         "convert": Case(converting(1), converting(2), lambda: read_output(weights)),
+        "blend": replacing(
+            "blend", "--scores", f"{directory}/old0.h5", old=["--weights", "0.5,0.5"],
+            new=["--weights", "0.9,0.1"], out=f"{out}.csv", named="--csv",
+        ),
+        "run": Case(
+            recipe, [*recipe, "--force", "--set", "e.merge.fp16=auto"],
+            lambda: read_run(f"{directory}/run/e"),
+        ),
         "synth": replacing(
             "synth", "--videos", "20", "--classes", "5", "--shards", "3", old=["--seed", "1"],
             new=["--seed", "2"],
@@ -302,7 +348,7 @@ def try_case(case, directory, whole, budget):
     new, total = case.read(), int(report.read_text())
     names = names_below(directory)
     assert old != new
-    found = {"old": 0, "new": 0}
+    found = {"old": 0, "between": 0, "new": 0}
     lost = []
     for moment in moments(total, budget):
         restore(start)
@@ -325,9 +371,13 @@ def try_case(case, directory, whole, budget):
 
 
 def which(found, old, new):
-    """Return which of two outputs is there."""
-    assert found in (old, new), "neither the old nor the new output"
-    return "old" if found == old else "new"
+    """Return which of two outputs is there; of several, some may be old and some new."""
+    if found in (old, new):
+        return "old" if found == old else "new"
+    assert isinstance(found, Outputs), "neither the old nor the new output"
+    for name, output in found.items():
+        assert output in (old[name], new[name]), f"neither the old nor the new {name}"
+    return "between"
 
 
 def names_below(directory):
@@ -344,6 +394,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         directory, whole = Path(folder, "work"), Path(folder, "whole")
         directory.mkdir()
+        import tensorflow  # noqa: F401 - here once, not in each of the processes to come
+
         assert fork(lambda: make_setting(directory)) == 0
         make_models(directory)
         shutil.copytree(directory, whole)

@@ -28,6 +28,12 @@ def start(*arguments, prefix=(), **more):
     )  # fmt: skip
 
 
+def dead_mark():
+    """Return how the temporary names of a process that has ended end."""
+    code = "from yt8m_ensemble.parts import new_mark; print(new_mark())"
+    return subprocess.check_output([sys.executable, "-c", code], text=True, env=environment())[:-1]
+
+
 def run(*arguments, prefix=(), **more):
     """Run `yt8m-ens`; return its exit code, standard output and standard error."""
     process = start(*arguments, prefix=prefix, **more)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
 @pytest.mark.parametrize(
     ("command", "budget"),
-    [("avg-ckpt", 60), ("merge-predictions", 40), ("merge", 10), ("predict", 10)],
+    [("avg-ckpt", 60), ("merge-predictions", 40), ("merge", 10), ("predict", 10), ("train", 70)],
 )
 def test_killed_anywhere_the_old_output_or_the_new_one_is_there(command, budget):
     driver = Path(__file__).with_name("kill.py")

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.kill import count_changes, fork
+from tests.faults.processes import dead_mark
 from yt8m_ensemble import files
 from yt8m_ensemble.errors import OutputExistsError, UsageError
+from yt8m_ensemble.parts import new_mark, remove_stale_parts
 
 
 def names(folder):
@@ -164,6 +166,26 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     with files.atomic_file(path) as part:
         put(part, "new")
     assert names(tmp_path) == ["f"]
+
+
+def test_of_all_temporary_names_those_of_killed_processes_go(tmp_path):
+    dead = dead_mark()
+    kept = [f".a{new_mark()}", f".a{dead}".replace("part-", "part-another-"), ".b", f"c{dead}"]
+    for name in (*kept, f".a{dead}", f".a{dead}.provenance.json"):
+        (tmp_path / name).touch()
+    (tmp_path / f".d{dead}").mkdir()
+    (tmp_path / f".d{dead}" / "x").touch()
+    remove_stale_parts(tmp_path)
+    assert names(tmp_path) == sorted(kept)
+
+
+@pytest.mark.tf
+def test_an_output_of_the_file_layer_removes_what_a_killed_process_left_of_it(tmp_path):
+    kept = ["f", f"f{new_mark()}", f"g{dead_mark()}"]
+    for name in (*kept[1:], f"f{dead_mark()}"):
+        (tmp_path / name).touch()
+    files.write_text(f"file://{tmp_path}/f", "new")
+    assert names(tmp_path) == sorted(kept)
 
 
 def test_names_as_long_as_the_file_system_allows(tmp_path):

@@ -7,13 +7,17 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.builders.models import NUM_CLASSES
 from tests.builders.records import write_learnable_records
+from tests.faults.hostile_models import write_model
 from tests.faults.processes import environment, run, start
 from yt8m_ensemble.checkpoints import find_steps
 from yt8m_ensemble.cli.root import cli, main
+from yt8m_ensemble.data import encode_means, write_records
 from yt8m_ensemble.locks import lock
 
 pytestmark = pytest.mark.tf
@@ -164,3 +168,39 @@ def test_a_signal_ignored_by_the_parent_stays_ignored(command):
         assert command(lambda: signal.raise_signal(signal.SIGHUP)) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("place", ["predictions", "function"])
+@pytest.mark.parametrize("command", ["predict --csv {out}", "eval"])
+def test_a_graph_that_never_ends_can_be_stopped(tmp_path, number, code, place, command):
+    """TensorFlow runs it where Python sees no signal; closing the session ends it."""
+    model = write_model(tmp_path / "m", harm=never_end, place=place)
+    means = {"mean_rgb": np.ones(8)}
+    records = tmp_path / "r.tfrecord"
+    write_records(str(records), [encode_means(b"v%d" % n, [1], means) for n in range(9)])
+    before = set(tmp_path.iterdir())
+    script = (
+        "import os, sys, threading\n"
+        "from yt8m_ensemble.inference.runner import GraphRunner\n"
+        "run = GraphRunner._run\n"
+        "def run_and_signal(*arguments):\n"
+        f"    threading.Timer(0.5, os.kill, (os.getpid(), {int(number)})).start()\n"
+        "    return run(*arguments)\n"
+        "GraphRunner._run = run_and_signal\n"
+        "from yt8m_ensemble.cli.root import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    arguments = command.format(out=tmp_path / "out.csv").split()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--model", model, "--data", records,
+         "--batch-size", "4"],
+        capture_output=True, text=True, check=False, env=environment(), timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert set(tmp_path.iterdir()) == before
+
+
+def never_end():
+    return tf.while_loop(lambda n: n < 2.0, lambda n: (n * 1.0,), [tf.constant(1.0)])[0]

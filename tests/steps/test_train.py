@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from tests.builders.models import FRAME, NUM_CLASSES, VIDEO, train_options
 from tests.builders.records import write_learnable_records, write_video_records
+from tests.faults.processes import dead_mark
 from yt8m_ensemble.errors import DataError, ModelError, UsageError
 from yt8m_ensemble.files import sha256
 from yt8m_ensemble.options import FeatureOptions
@@ -114,6 +115,21 @@ def test_a_new_model_replaces_an_old_one_and_nothing_else(tmp_path, glob):
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert "notes.txt" in left
     assert not any("ckpt-3" in name for name in left)
+
+
+def test_a_run_clears_and_mends_what_a_killed_one_left(tmp_path, glob):
+    """Killed after the checkpoint had its name, and while another step was being saved."""
+    directory = tmp_path / "run"
+    step(glob, directory)
+    state = (directory / "checkpoint").read_bytes()
+    whole = {entry.name for entry in directory.iterdir() if "tfevents" not in entry.name}
+    mark = dead_mark()
+    for name in (".checkpoint", ".model.ckpt-3"):
+        (directory / f"{name}{mark}").touch()
+    (directory / "checkpoint").unlink()
+    step(glob, directory)
+    assert {entry.name for entry in directory.iterdir() if "tfevents" not in entry.name} == whole
+    assert (directory / "checkpoint").read_bytes() == state
 
 
 def test_a_run_of_the_starter_code_goes_on(tmp_path, glob):

@@ -3,14 +3,16 @@
 import struct
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
 from yt8m_ensemble import hdf5
 from yt8m_ensemble.checkpoints import open_keras_weights, write_keras_weights
-from yt8m_ensemble.errors import CheckpointError, ModelError
+from yt8m_ensemble.errors import CheckpointError, ModelError, PredictionsError
 from yt8m_ensemble.loading import keras_model
 from yt8m_ensemble.options import ModelOptions
+from yt8m_ensemble.storage import PredictionsWriter, open_predictions
 from yt8m_ensemble.values import DictSource
 
 
@@ -52,6 +54,91 @@ def test_one_that_does_not_end_is_refused(heap, which, size, padding):
         hdf5.check_heaps(str(path))
     with pytest.raises(CheckpointError, match="does not end"):
         open_keras_weights(str(path))
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A sound file with a local heap: its path, its bytes, a free block and where they lie."""
+    path = tmp_path / "l.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = file["b"] = 1
+        del file["a"]
+    data = bytearray(path.read_bytes())
+    start = data.index(b"HEAP\x00")
+    _, block, first = struct.unpack_from("<QQQ", data, start + 8)
+    hdf5.check_heaps(str(path))
+    hdf5.check_heaps_of_attributes(str(path))
+    return path, data, block, first
+
+
+def test_a_list_of_free_blocks_that_leads_back_is_refused(local):
+    path, data, block, first = local
+    struct.pack_into("<Q", data, first + block, block)
+    path.write_bytes(data)
+    archive = path.with_suffix(".zip")
+    archive.write_bytes(b"before" + data)
+    with pytest.raises(OSError, match="does not end"):
+        hdf5.check_heaps(str(archive))
+    for check in (hdf5.check_heaps, hdf5.check_heaps_of_attributes):
+        with pytest.raises(OSError, match="does not end"):
+            check(str(path))
+    with pytest.raises(PredictionsError, match="does not end"):
+        open_predictions(str(path))
+
+
+@pytest.mark.parametrize("block", [2**63, 8])
+def test_other_lists_of_free_blocks_are_left_to_hdf5(local, block):
+    path, data, old, first = local
+    struct.pack_into("<Q", data, first + old, block)
+    path.write_bytes(data)
+    hdf5.check_heaps(str(path))
+
+
+@pytest.mark.parametrize("libver", ["earliest", "v110"])
+@pytest.mark.parametrize("place", ["root", "dataset"])
+def test_a_heap_anywhere_in_a_cache_is_checked_and_its_rows_are_not_read(
+    tmp_path, monkeypatch, libver, place
+):
+    """Behind more than a megabyte of rows, of which no byte is looked at."""
+    path = tmp_path / "c.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        file["first"] = 1
+        file["rows"] = rows = np.frombuffer(b"GCOL\x01\0\0\0" * 400_000, np.int64)
+        item = file if place == "root" else file["rows"]
+        for number in range(20):
+            item.attrs[f"text {number}"] = "t" * 9_000
+    data = bytearray(path.read_bytes())
+    read: list[int] = []
+    monkeypatch.setattr(hdf5._Watched, "readinto", note_reads(hdf5._Watched.readinto, read))
+    hdf5.check_heaps_of_attributes(str(path))
+    assert sum(read) < rows.nbytes // 4
+    start = data.rindex(b"GCOL\x01")
+    assert start > 1 << 20
+    free = next(place for place, number, _ in objects(data, start) if not number)
+    struct.pack_into("<Q", data, free + 8, 64)
+    path.write_bytes(data)
+    with pytest.raises(OSError, match=f"a heap at byte {start:,} does not end"):
+        hdf5.check_heaps_of_attributes(str(path))
+
+
+def note_reads(real, read):
+    def noted(self, buffer):
+        read.append(len(buffer))
+        return real(self, buffer)
+
+    return noted
+
+
+def test_a_cache_whose_names_would_lie_in_heaps_is_refused(tmp_path):
+    path = str(tmp_path / "c.h5")
+    with PredictionsWriter(path, members="a", digests="a", num_classes=3) as writer:
+        writer.append(np.array([b"v"]), np.ones((1, 1, 3), np.float32), None)
+        writer.end_shard("s")
+    with h5py.File(path, "r+") as file:
+        del file["shards/names"]
+        file.create_dataset("shards/names", data=["s"], dtype=h5py.string_dtype())
+    with pytest.raises(PredictionsError, match="`shards/names` holds texts of any length"):
+        open_predictions(path)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])

@@ -11,13 +11,14 @@ import json
 import logging
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yt8m_ensemble import files
 from yt8m_ensemble.companions import PROVENANCE_ENDING
 from yt8m_ensemble.errors import CheckpointError
-from yt8m_ensemble.locks import lock
+from yt8m_ensemble.locks import lock, lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,9 @@ COMPANIONS = (".meta", PROVENANCE_ENDING)
 """Files beside index and data that may come with a checkpoint."""
 
 _MANIFEST = "new-files.json"
-_WAITING = re.compile(r"\.(?P<name>.+)\.new")
+_LEFT = re.compile(r"\.(?P<name>.+)\.new|\.(?P<locked>.+-\d+)\.lock")
+"""What a killed writer may leave: the directory, or of a step of training also the lock alone."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -71,7 +74,10 @@ def recover_checkpoint(prefix: str) -> None:
         CheckpointError: If files have to be moved and may not be.
     """
     target = Path(prefix)
-    if files.is_remote(prefix) or not (_waiting(target) / _MANIFEST).exists():
+    if files.is_remote(prefix):
+        return
+    if not (_waiting(target) / _MANIFEST).exists():
+        _tidy(target)
         return
     try:
         with lock(prefix, wait=True):  # its writer may be alive
@@ -91,8 +97,18 @@ def recover_all(directory: str) -> None:
     if files.is_remote(directory):
         return
     for name in files.list_dir(directory):
-        if match := _WAITING.fullmatch(name):
-            recover_checkpoint(os.path.join(directory, match["name"]))  # noqa: PTH118 - keeps './'
+        if match := _LEFT.fullmatch(name):
+            left = os.path.join(directory, match["name"] or match["locked"])  # noqa: PTH118 - keeps "./"
+            recover_checkpoint(left)
+
+
+def _tidy(target: Path) -> None:
+    """Remove the empty directory and the lock of a writer that was killed when all was in place."""
+    if not (_waiting(target).exists() or lock_path(target).exists()):
+        return
+    # It may be in use, not to be written to, or not ours.
+    with suppress(OSError), lock(str(target), wait=False):
+        _waiting(target).rmdir()
 
 
 def _waiting(target: Path) -> Path:

@@ -27,6 +27,7 @@ from yt8m_ensemble.checkpoints.strings import format_strings
 from yt8m_ensemble.checkpoints.table import format_table
 from yt8m_ensemble.companions import PROVENANCE_ENDING
 from yt8m_ensemble.errors import CheckpointError, OutputExistsError
+from yt8m_ensemble.parts import make_part
 from yt8m_ensemble.scratch import scratch_directory
 from yt8m_ensemble.values import TensorSpec
 
@@ -73,7 +74,7 @@ class CheckpointWriter:
             if files.is_remote(self.prefix):
                 self._part = Path(self._scratch.enter_context(scratch_directory()))
             else:
-                self._part = files.make_part(self.prefix)
+                self._part = make_part(self.prefix)
                 self._part.mkdir()
             # Blocks are large, so a buffer would only copy them once more.
             self._data = Path(self.companion(_DATA)).open("wb", buffering=0)

@@ -128,7 +128,8 @@ def score_ahead(batches: Iterable[B], score: Callable[[B], S]) -> Iterator[tuple
     Yields:
         Each batch with its scores, in order.
     """
-    with ThreadPoolExecutor(1, "score") as pool:
+    pool = ThreadPoolExecutor(1, "score")
+    try:
         waiting: tuple[B, Future[S]] | None = None
         for batch in batches:
             following = batch, pool.submit(score, batch)
@@ -137,3 +138,6 @@ def score_ahead(batches: Iterable[B], score: Callable[[B], S]) -> Iterator[tuple
             waiting = following
         if waiting is not None:
             yield waiting[0], waiting[1].result()
+    finally:
+        # Without waiting: the batch may never end until whoever is interrupted closes the session.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -19,6 +19,7 @@ from yt8m_ensemble.errors import CheckpointError, ShapeError, TensorMismatchErro
 from yt8m_ensemble.inference.byte_input import add_byte_input
 from yt8m_ensemble.inference.frame_pooling import frame_vectors
 from yt8m_ensemble.inference.upcast import upcast_variables
+from yt8m_ensemble.threads import call_interruptibly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,7 +198,7 @@ class GraphRunner:
         return "uint8" in self._fed
 
     def close(self) -> None:
-        """Free the session and the weights."""
+        """Free the session and the weights; a run of another thread ends with an error."""
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -213,9 +214,10 @@ class GraphRunner:
             self._callables[key] = self._session.make_callable(fetches, [*fed, self._num_frames])
         run, fields = self._callables[key], (*batch.values, batch.num_frames)
         if batch.values[0].ndim != _FRAMES:
-            whole: list[NDArray[Any]] = run(*fields)
+            whole: list[NDArray[Any]] = call_interruptibly(run, *fields)
             return whole
         size = max(1, _PIECE_BYTES // (4 * math.prod(batch.values[0].shape[1:])))
         number = max(1, -(-len(batch.num_frames) // size))
         pieces = zip(*(np.array_split(field, number) for field in fields), strict=True)
-        return [np.concatenate(parts) for parts in zip(*starmap(run, pieces), strict=True)]
+        parts = call_interruptibly(lambda: [*starmap(run, pieces)])
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -13,6 +13,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from yt8m_ensemble.checkpoints import CheckpointWriter
 from yt8m_ensemble.graphs import ModelGraph, cut_member, find_decoders, node_name, write_meta_graph
+from yt8m_ensemble.threads import call_interruptibly
 from yt8m_ensemble.values import DictSource, TensorSpec
 
 if TYPE_CHECKING:
@@ -135,5 +136,5 @@ def _run(graph: ModelGraph, source: TensorSource, name: str, used: tuple[str, ..
             variable = imported.get_tensor_by_name(f"{node}:0")
             assign = tf.raw_ops.Assign(ref=variable, value=value)
             session.run(assign.op, {value: graph.read(node, source)})
-        values: NDArray[Any] = session.run(f"{name}:0")
+        values: NDArray[Any] = call_interruptibly(session.run, f"{name}:0")
     return values

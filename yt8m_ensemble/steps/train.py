@@ -24,6 +24,7 @@ from yt8m_ensemble.options import (
     command,
     fields_of,
 )
+from yt8m_ensemble.parts import remove_stale_parts
 from yt8m_ensemble.provenance import format_provenance, provenance_path
 from yt8m_ensemble.training import read_cluster, train
 from yt8m_ensemble.values import Checkpoint, FeatureSpec, ModelFlags, TensorSpec, parse_flags
@@ -123,6 +124,8 @@ def _lock(train_dir: str, stack: ExitStack) -> None:
             "`--train-dir`."
         )
         raise TrainingError(msg, train_dir=train_dir) from error
+    # A run that was killed may have been saving a step at which this one does not save.
+    remove_stale_parts(Path(train_dir))
 
 
 @command(TrainOptions)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROUNDING = 1e-6
-_ATTRIBUTE_BYTES = 1 << 20  # of the start of a file, where its attributes lie
 
 
 def partial_path(path: str) -> str:
@@ -105,7 +104,7 @@ def open_readable(path: str) -> h5py.File:
     Raises:
         OSError: If it cannot be opened either way.
     """
-    hdf5.check_heaps(path, first_bytes=_ATTRIBUTE_BYTES)
+    hdf5.check_heaps_of_attributes(path)
     try:
         return h5py.File(path, "r")
     except BlockingIOError:
@@ -133,6 +132,11 @@ class PredictionsFile:
         with _explained(path):
             self.header = Header.read(file, path=path)
             # Before its first batch a file holds its attributes only.
+            for name in ("shards/ends", "shards/names"):
+                if "shards" in file and file[name].dtype.kind == "O":
+                    # Its texts would lie in heaps, which were not looked at.
+                    msg = f"`{name}` holds texts of any length"
+                    raise ValueError(msg)
             self.shard_ends: tuple[int, ...] = (
                 tuple(file["shards/ends"][:].tolist()) if "shards" in file else ()
             )

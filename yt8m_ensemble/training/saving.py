@@ -52,8 +52,9 @@ class Saver:
                     writer.add(name, state[name])
                 self._write_meta(writer.companion(".meta"))
             self._first_meta = f"{prefix}.meta"
-            steps = find_steps(self._train_dir)
-            write_state_file(self._train_dir, [step_prefix(self._train_dir, s) for s in steps])
+        # Also of a checkpoint that was there: its writer may have been killed before this file.
+        steps = find_steps(self._train_dir)
+        write_state_file(self._train_dir, [step_prefix(self._train_dir, s) for s in steps])
         with open_checkpoint(prefix) as source:
             return source.checkpoint
 
