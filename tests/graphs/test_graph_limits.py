@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from yt8m_ensemble.errors import GraphError
 from yt8m_ensemble.graphs import graph_limits
+from yt8m_ensemble.graphs.asked_sizes import SIZED_BY_VALUES
 from yt8m_ensemble.graphs.graph_limits import check_attributes, check_limits, check_shapes
+from yt8m_ensemble.operation_policy import load_operation_policy
 
 pytestmark = pytest.mark.tf
 
@@ -107,6 +110,20 @@ def test_functions_that_call_themselves_are_refused():
         ("OneHot", (0, 3_000_000_000, 1, 0)),
         ("Range", (0, 5_000_000_000, 1)),
         ("LinSpace", (0, 1, 3_000_000_000)),
+        ("Pad", ([0], [[0, 3_000_000_000]])),
+        ("PadV2", ([[0]], [[50_000, 50_000], [0, 100_000]], 0)),
+        ("MirrorPad", ([0], [[3_000_000_000, 0]])),
+        ("SpaceToBatchND", ([0], [1], [[0, 3_000_000_000]])),
+        ("ResizeBilinear", ([0], [100_000, 100_000])),
+        ("RandomUniform", ([100_000, 100_000],)),
+        ("ScatterNd", ([[0]], [0], [3_000_000_000])),
+        ("UnsortedSegmentSum", ([0], [0], 3_000_000_000)),
+        ("SegmentSum", ([0], [3_000_000_000])),
+        ("MatrixDiagV3", ([0], [60_000, 0], -1, -1, 0)),
+        ("MatrixDiagV3", ([0], 0, 100_000, 100_000, 0)),
+        ("RaggedRange", ([0, 0], [4_000_000_000, 3_000_000_000], [1, 0])),
+        ("TensorListReserve", (1, 3_000_000_000)),
+        ("SparseFillEmptyRows", ([[0, 0]], [0], [3_000_000_000, 1], 0)),
     ],
 )
 def test_an_operation_that_is_asked_for_billions_is_refused(op, given):
@@ -122,12 +139,52 @@ def test_an_operation_that_is_asked_for_billions_is_refused(op, given):
     check_limits(meta, path="m")
 
 
-@pytest.mark.parametrize("given", [(1, 1, 0), (0, 10, 2)])
-def test_small_or_senseless_requests_pass(given):
+SIZES = {
+    "crop_size", "deltas", "dense_shape", "depth", "dims", "fft_length", "fixed_length",
+    "input_sizes", "k", "limits", "max_output_size", "max_total_size", "multiples", "nbins",
+    "nrows", "num", "num_cols", "num_elements", "num_rows", "num_samples", "num_segments",
+    "output_shape", "paddings", "segment_ids", "shape", "size", "starts",
+}  # fmt: skip
+"""What TensorFlow calls the inputs whose value is the size of a result."""
+
+SIZED_BY_NO_VALUE = {
+    "ConcatOffset", "DynamicStitch", "InTopKV2", "MatrixDiagPartV2", "MatrixDiagPartV3",
+    "MatrixSetDiagV2", "MatrixSetDiagV3", "NonMaxSuppression", "NonMaxSuppressionV2",
+    "NonMaxSuppressionV3", "NonMaxSuppressionWithOverlaps", "QuantizedReshape", "RandomCrop",
+    "Reshape", "Reverse", "Slice", "SparseCountSparseOutput", "SparseSlice", "SparseSplit",
+    "TopKV2", "UnravelIndex",
+}  # fmt: skip
+"""Operations with such an input whose results are no larger than another input."""
+
+
+def test_every_operation_whose_result_is_as_large_as_a_value_says_is_counted():
+    policy = load_operation_policy()
+    allowed = {name for name, family in policy.items() if family.verdict != "refused"}
+    assert allowed >= set(SIZED_BY_VALUES)
+    for name in allowed - SIZED_BY_NO_VALUE - {"Range"}:
+        inputs = getattr(op_def_registry.get(name), "input_arg", [])
+        sized = {place for place, value in enumerate(inputs) if value.name in SIZES}
+        counted = {p for _, places in SIZED_BY_VALUES.get(name, ()) for p in places}
+        assert counted <= sized, name
+        assert bool(counted) == bool(sized), name
+
+
+@pytest.mark.parametrize(
+    ("op", "given"),
+    [
+        ("Range", (1, 1, 0)),
+        ("Range", (0, 10, 2)),
+        ("Pad", ([0], [[1, 2]])),
+        ("Pad", ([0], 3_000_000_000)),
+        ("SparseFillEmptyRows", ([[0]], [0], [], 0)),
+        ("SegmentSum", ([0], [])),
+    ],
+)
+def test_small_or_senseless_requests_pass(op, given):
     meta = tf.compat.v1.MetaGraphDef()
-    node = meta.graph_def.node.add(name="r", op="Range")
+    node = meta.graph_def.node.add(name="r", op=op)
     for position, value in enumerate(given):
-        add_constant(meta, value, dtype=tf.int32, name=f"c{position}")
+        add_constant(meta, value, dtype=tf.int64, name=f"c{position}")
         node.input.append(f"c{position}")
     check_limits(meta, path="m")
 

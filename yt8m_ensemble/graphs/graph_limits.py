@@ -11,16 +11,16 @@ import math
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.types_pb2 import DataType
 from tensorflow.python.framework import op_def_registry
 
 from yt8m_ensemble.errors import GraphError
+from yt8m_ensemble.graphs.asked_sizes import SIZED_BY_VALUES, asked_values
 from yt8m_ensemble.graphs.model_graph import VARIABLE_OPS, called_functions, node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tensorflow.core.framework.node_def_pb2 import NodeDef
     from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -49,16 +49,6 @@ _ITEM_SIZES: Final = {
     if name.removesuffix("_REF") not in _UNSIZED
 }
 """Bytes of a value by dtype number."""
-
-# By operation: how many values it makes, from the small constants among its inputs by position.
-_ASKED: Final[Mapping[str, Callable[[Mapping[int, Any]], float]]] = {
-    "Fill": lambda given: _product(given[0]),
-    "BroadcastTo": lambda given: _product(given[1]),
-    "Tile": lambda given: _product(given[1]),
-    "OneHot": lambda given: _product(given[1]),
-    "LinSpace": lambda given: _product(given[2]),
-    "Range": lambda given: abs((float(given[1]) - float(given[0])) / float(given[2])),
-}
 
 
 def check_limits(meta: Any, *, path: str) -> None:
@@ -204,18 +194,14 @@ def _unfolded_bytes(node: NodeDef, tensor: TensorProto, path: str) -> int:
 
 
 def _check_asked(node: NodeDef, constants: Mapping[str, TensorProto], path: str) -> None:
-    if node.op not in _ASKED:
+    if node.op not in SIZED_BY_VALUES:
         return
     given = {
         position: tf.make_ndarray(constants[name])
         for position, name in enumerate(map(node_name, node.input))
         if name in constants
     }
-    try:
-        size = _ASKED[node.op](given)
-    except (KeyError, ZeroDivisionError, TypeError):  # not told by constants, or not at all
-        return
-    _check_result(node.name, size, path)
+    _check_result(node.name, asked_values(node.op, given), path)
 
 
 def _check_result(name: str, nbytes: float, path: str) -> None:
@@ -240,7 +226,3 @@ def _count_values(tensor: TensorProto) -> int:
 
 def _dims(tensor: TensorProto) -> list[int]:
     return [int(dim.size) for dim in tensor.tensor_shape.dim]
-
-
-def _product(sizes: Any) -> float:
-    return float(math.prod(max(0, int(size)) for size in np.ravel(sizes)))
