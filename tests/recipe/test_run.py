@@ -268,3 +268,33 @@ def test_a_member_of_means_is_trained_judged_and_shipped_among_frames(tmp_path):
     assert (flags["frame_features"], flags["members"]) == (True, ["frames", "means"])
     stored = json.loads((tmp_path / "out/e/train/means/model_flags.json").read_text())
     assert (stored["frame_features"], stored["feature_names"]) == (False, "mean_rgb,mean_audio")
+
+
+def test_a_report_that_a_killed_run_left_behind_is_made_anew(done, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done[0].parent / "out", out)
+    run_recipe(load_recipe(str(done[0]), {"out": str(out)}), force=True)
+
+    def pages():
+        return [(out / f"report.{ending}").read_bytes() for ending in ("html", "md", "json")]
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    before = pages()
+    changed = load_recipe(str(done[0]), {"out": str(out), "e.tune.step": "0.5"})
+    with monkeypatch.context() as patched:
+        patched.setattr("yt8m_ensemble.recipe.run.make_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(changed, force=True)
+    assert pages() == before
+    again = run_recipe(changed)
+    assert set(statuses(again).values()) == {"done before"}
+    after = pages()
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    made = (out / "report.md").stat().st_mtime_ns
+    run_recipe(changed)
+    assert (out / "report.md").stat().st_mtime_ns == made
+    (out / "report.md").unlink()
+    run_recipe(changed)
+    assert pages() == after

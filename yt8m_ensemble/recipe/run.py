@@ -6,21 +6,23 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from yt8m_ensemble import __version__, files
+from yt8m_ensemble import __version__
 from yt8m_ensemble.errors import OutputExistsError, RecipeError
 from yt8m_ensemble.recipe.plan import Call, Layout, Step, plan_steps
 from yt8m_ensemble.recipe.report import EnsembleReport, report_ensemble
 from yt8m_ensemble.recipe.run_state import RunState
-from yt8m_ensemble.reporting.stored import RunRecord
+from yt8m_ensemble.reporting.stored import RUN_FILE, RunRecord, StepResult, record_path
 from yt8m_ensemble.steps.report import make_report
 from yt8m_ensemble.values import Progress, no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from yt8m_ensemble.recipe.document import Recipe
 
 Status = Literal["done before", "ran", "would run"]
+
+_REPORT = "report"  # the run's own last step
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,21 @@ def run_recipe(
             report_ensemble(table, Layout(f"{out}/{table.name}", table.name))
             for table in recipe.ensembles
         )
-        if any(outcome.status == "ran" for outcome in outcomes) or not files.exists(page):
-            make_report(runs=[out], out=page, force=True, progress=progress)
+        _report(state, out, names, page, progress=progress)
     return RecipeResult(recipe.path, recipe.out, tuple(outcomes), reports, page)
+
+
+def _report(
+    state: RunState, out: str, steps: Sequence[str], page: str, *, progress: Progress
+) -> None:
+    """Write the report of the run, unless it is there and no step has run since it was made."""
+    stem = page.rpartition(".")[0]
+    key = state.key({}, [record_path(out, name) for name in (RUN_FILE, *steps)])
+    if state.is_done(_REPORT, key):
+        return
+    make_report(runs=[out], out=page, force=True, progress=progress)
+    pages = [page, f"{stem}.md", f"{stem}.json"]
+    state.finish(_REPORT, key, pages, elapsed_s=0.0, result=StepResult())
 
 
 def _within(progress: Progress, step: str) -> Progress:

@@ -120,6 +120,8 @@ class Scorer:
         for part in mapped.blocks(len(ranked)):
             places = (ranked[part] & np.uint64(0xFFFFFFFF)) >> np.uint64(1)
             videos[part], hits[part] = self._owners[places], held.hits[places]
+        # It waits for others to be compared with.
+        mapped.release(videos, hits)
         return Ranking(gap, videos, hits, held.positives)
 
     @cached_property

@@ -271,20 +271,31 @@ class _Tuning:
             or num_videos < FEW_VIDEOS_TO_TUNE
         ):
             return None
+        precision, by_fold = self._best_precision(fits, taken)
+        return self._bias(whole.mixtures[taken], precision, by_fold)
+
+    def _best_precision(
+        self, fits: Sequence[_Fit], taken: str
+    ) -> tuple[float, list[MixtureWeights]]:
+        """Return the precision that is best out of fold, and the mixtures of the folds with it."""
+        num_videos = self._inner.num_videos
         precisions = allowed_precisions(num_videos)
         biased: list[list[MixtureWeights]] = []
         scores = [Growing() for _ in precisions]
-        for fit, fold in zip(fits, self._folds, strict=True):
-            learned = self._inner.select(np.setdiff1d(np.arange(num_videos), fold))
-            biased.append(fit_class_biases(learned, fit.mixtures[taken], precisions))
+
+        def fit_outside(fit: _Fit, fold: NDArray[np.int64]) -> None:
+            outside = self._inner.select(np.setdiff1d(np.arange(num_videos), fold))
+            biased.append(fit_class_biases(outside, fit.mixtures[taken], precisions))
+            del outside
             own = self._inner.select(fold)
             for mixture, found in zip(biased[-1], scores, strict=True):
                 found.append(apply_mixture(mixture)(own))
+
+        for fit, fold in zip(fits, self._folds, strict=True):
+            fit_outside(fit, fold)
         scorer = Scorer(self._judged(), "probability")
         best = int(np.argmax([scorer.gap_of(found.join()) for found in scores]))
-        return self._bias(
-            whole.mixtures[taken], precisions[best], [mixtures[best] for mixtures in biased]
-        )
+        return precisions[best], [mixtures[best] for mixtures in biased]
 
     def _bias(
         self, mixture: MixtureWeights, precision: float, by_fold: Sequence[MixtureWeights] = ()
