@@ -200,6 +200,28 @@ def test_an_interrupted_step_is_resumed(done):
     assert reason == "unfinished, or outputs changed"
 
 
+def test_a_report_that_was_interrupted_is_made_by_the_next_run(done):
+    path, first = done
+    recipe = load_recipe(str(path))
+
+    class Stop(BaseException):
+        pass
+
+    def stop(task, *_, **__):
+        if task == "report":
+            raise Stop
+
+    before = Path(first.page).stat().st_mtime_ns
+    with pytest.raises(Stop):
+        run_recipe(recipe, from_step="e/verify", force=True, progress=stop)
+    assert Path(first.page).stat().st_mtime_ns == before
+    assert set(statuses(run_recipe(recipe)).values()) == {"done before"}
+    made = Path(first.page).stat().st_mtime_ns
+    assert made > before
+    run_recipe(recipe)
+    assert Path(first.page).stat().st_mtime_ns == made
+
+
 def test_damage_to_an_output_is_noticed(done):
     path, _ = done
     bundle = path.parent / "out/e/e.tgz"

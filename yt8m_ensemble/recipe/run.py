@@ -11,7 +11,7 @@ from yt8m_ensemble.errors import OutputExistsError, RecipeError
 from yt8m_ensemble.recipe.plan import Call, Layout, Step, plan_steps
 from yt8m_ensemble.recipe.report import EnsembleReport, report_ensemble
 from yt8m_ensemble.recipe.run_state import RunState
-from yt8m_ensemble.reporting.stored import RunRecord
+from yt8m_ensemble.reporting.stored import RunRecord, StepResult, record_path
 from yt8m_ensemble.steps.report import make_report
 from yt8m_ensemble.values import Progress, no_progress
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from yt8m_ensemble.recipe.document import Recipe
 
+_REPORT = "_report"  # what the state calls it, beside the steps
 Status = Literal["done before", "ran", "would run"]
 
 
@@ -137,8 +138,11 @@ def run_recipe(
             report_ensemble(table, Layout(f"{out}/{table.name}", table.name))
             for table in recipe.ensembles
         )
-        if any(outcome.status == "ran" for outcome in outcomes) or not files.exists(page):
-            make_report(runs=[out], out=page, force=True, progress=progress)
+        # Not by what ran just now: a run that was killed may have ended a step, and not the report.
+        key = state.key({}, [record_path(out, outcome.name) for outcome in outcomes])
+        if not (state.is_started(_REPORT, key) and files.exists(page)):
+            made = make_report(runs=[out], out=page, force=True, progress=progress)
+            state.finish(_REPORT, key, [made.page], elapsed_s=0.0, result=StepResult())
     return RecipeResult(recipe.path, recipe.out, tuple(outcomes), reports, page)
 
 
