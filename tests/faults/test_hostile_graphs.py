@@ -190,3 +190,18 @@ def test_an_operation_that_the_user_allows_runs(tmp_path, canary):
     model = write_model(tmp_path / "m", harm=lambda: HARM["PrintV2"](canary), place="predictions")
     with open_model(str(model), allow_operations=["PrintV2"]) as opened:
         assert any(node.op == "PrintV2" for node in opened.graph.graph_def.node)
+
+
+def test_a_result_whose_size_a_run_computes_is_named_if_memory_has_no_room(tmp_path, monkeypatch):
+    def pad(x, harm):
+        rows = tf.cast(tf.exp(0.0 * tf.reduce_sum(x)) * 2.0**45, tf.int64)
+        return x + harm() * tf.reduce_max(tf.pad(x, [[0, rows], [0, 0]], name="padded"))
+
+    monkeypatch.setitem(SCORED, "pad", pad)
+    model = write_model(tmp_path / "m", harm=lambda: 0.0, place="pad")
+    write_records(tmp_path)
+    with pytest.raises(GraphError, match=r"^'padded' makes a result of shape \(35184372088\d+,8\)"):
+        predict_scores(
+            models=[str(model)], data=f"{tmp_path}/*.tfrecord", csv=str(tmp_path / "out.csv")
+        )
+    assert not (tmp_path / "out.csv").exists()

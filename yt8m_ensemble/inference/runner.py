@@ -8,6 +8,8 @@ many (see `frame_stage`), whose vectors the caller may gather in between. Never 
 from __future__ import annotations
 
 import math
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -15,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import tensorflow as tf
 
-from yt8m_ensemble.errors import CheckpointError, ShapeError, TensorMismatchError
+from yt8m_ensemble.errors import CheckpointError, GraphError, ShapeError, TensorMismatchError
 from yt8m_ensemble.inference.byte_input import add_byte_input
 from yt8m_ensemble.inference.frame_pooling import frame_vectors
 from yt8m_ensemble.inference.upcast import upcast_variables
 from yt8m_ensemble.threads import call_interruptibly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,6 +58,30 @@ class PooledFrames:
             tuple(map(np.concatenate, values)),
             np.concatenate([part.num_frames for part in parts]),
         )
+
+
+@contextmanager
+def _memory_explained() -> Iterator[None]:
+    """Turn what TensorFlow says of too large a result into one sentence.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        GraphError: If a result of the graph does not fit into memory.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        node = re.search(r"\{\{node ([^}]*)\}\}", error.message)
+        shape = re.search(r"shape\[([\d,]*)\]", error.message)
+        place = f"'{node[1]}'" if node else "An operation of the graph"
+        size = f" of shape ({shape[1]})" if shape else ""
+        msg = (
+            f"{place} makes a result{size} that does not fit into memory. Lower `--batch-size`, "
+            "or leave this model out."
+        )
+        raise GraphError(msg, node=node[1] if node else "") from error
 
 
 class GraphRunner:
@@ -214,10 +240,12 @@ class GraphRunner:
             self._callables[key] = self._session.make_callable(fetches, [*fed, self._num_frames])
         run, fields = self._callables[key], (*batch.values, batch.num_frames)
         if batch.values[0].ndim != _FRAMES:
-            whole: list[NDArray[Any]] = call_interruptibly(run, *fields)
+            with _memory_explained():
+                whole: list[NDArray[Any]] = call_interruptibly(run, *fields)
             return whole
         size = max(1, _PIECE_BYTES // (4 * math.prod(batch.values[0].shape[1:])))
         number = max(1, -(-len(batch.num_frames) // size))
         pieces = zip(*(np.array_split(field, number) for field in fields), strict=True)
-        parts = call_interruptibly(lambda: [*starmap(run, pieces)])
+        with _memory_explained():
+            parts = call_interruptibly(lambda: [*starmap(run, pieces)])
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
