@@ -78,8 +78,8 @@ def _memory_explained() -> Iterator[None]:
         place = f"'{node[1]}'" if node else "An operation of the graph"
         size = f" of shape ({shape[1]})" if shape else ""
         msg = (
-            f"{place} makes a result{size} that does not fit into memory. Lower `--batch-size`, "
-            "or leave this model out."
+            f"{place} makes a result{size} that does not fit into memory. Score fewer videos at "
+            "a time, or leave this model out."
         )
         raise GraphError(msg, node=node[1] if node else "") from error
 

@@ -100,8 +100,9 @@ class RunState:
         return read_record(record_path(self._out, step), StepRecord, default=StepRecord())
 
     def _write(self, step: str, record: StepRecord) -> None:
-        files.write_text(record_path(self._out, step), _format(record), force=True)
+        # The record last: a step that it calls done needs nothing more to be written.
         files.write_text(f"{self._directory}/digests.json", json.dumps(self._known), force=True)
+        files.write_text(record_path(self._out, step), _format(record), force=True)
 
 
 def _format(record: StepRecord | RunRecord) -> str:
