@@ -1,4 +1,4 @@
-"""HDF5 files where HDF5 itself crashes or never ends: when a write fails, and in damaged heaps.
+"""HDF5 files where HDF5 crashes or never ends: a write fails, or heaps and trees are damaged.
 
 So nothing is written through HDF5 that the disk has not promised room for, and files are checked
 before it reads them. Knows no layout.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEAP_HEADER_BYTES = 16  # of a global heap, and of each of its objects
 _LOCAL_HEAP_BYTES = 32
+_NODE_HEADER_BYTES = 24
 _NO_BLOCK = 1  # what the last free block of a local heap names as the next
 _SPARE_BYTES = 1 << 20  # object headers and indexes of chunks
 
@@ -69,7 +70,7 @@ def reserve(path: str, size: int) -> None:
 
 
 def check_heaps(path: str) -> None:
-    """Refuse a file with a heap in which HDF5 would walk for ever; looks at every byte.
+    """Refuse a file with a heap or a group's tree that HDF5 would walk for ever; reads every byte.
 
     Args:
         path: The file.
@@ -79,7 +80,7 @@ def check_heaps(path: str) -> None:
     """
     with Path(path).open("rb") as file, _map(file) as data:
         base = _base(data)
-        for signature in _HEAPS:
+        for signature in _WALKED:
             start = data.find(signature)
             while start >= 0:
                 if _is_endless(data, start, base):
@@ -97,7 +98,7 @@ def check_heaps_of_attributes(path: str) -> None:
         path: The file.
 
     Raises:
-        OSError: If there is a heap in which HDF5 would walk for ever; says where.
+        OSError: If there is a heap or a tree that it would walk for ever; says where.
     """
     import h5py
 
@@ -116,7 +117,7 @@ class _Watched(io.FileIO):
     """A file that does not deliver to HDF5 what it would walk in for ever.
 
     Attributes:
-        endless: Where such a heap begins that was asked for; `None` if none was.
+        endless: Where such a heap or tree begins that was asked for; `None` if none was.
     """
 
     def __init__(self, path: str) -> None:
@@ -146,7 +147,7 @@ def _map(file: io.FileIO | io.BufferedReader) -> mmap.mmap:
 
 
 def _refuse(path: str, start: int) -> NoReturn:
-    raise OSError(errno.EIO, f"a heap at byte {start:,} does not end", path)
+    raise OSError(errno.EIO, f"a heap or a tree at byte {start:,} does not end", path)
 
 
 def _base(data: mmap.mmap) -> int:
@@ -157,7 +158,7 @@ def _base(data: mmap.mmap) -> int:
 def _is_endless(data: mmap.mmap, start: int, base: int) -> bool:
     if start + _HEAP_HEADER_BYTES > len(data):
         return False
-    find = _HEAPS.get(data[start : start + 5])
+    find = _WALKED.get(data[start : start + 5])
     return bool(find and find(data, start, base))
 
 
@@ -192,5 +193,25 @@ def _is_endless_local(data: mmap.mmap, start: int, base: int) -> bool:
     return False
 
 
-# By signature and version, behind which HDF5 skips three bytes.
-_HEAPS = {b"GCOL\x01": _is_endless_global, b"HEAP\x00": _is_endless_local}
+def _is_endless_tree(data: mmap.mmap, start: int, base: int) -> bool:
+    """Return whether a node of a group's tree (III.A.1) has a child that is not one level lower.
+
+    HDF5 goes from child to child until the stack is full, which ends the process.
+    """
+    if start + _NODE_HEADER_BYTES > len(data):
+        return False
+    level, entries = struct.unpack_from("<BH", data, start + 5)
+    end = min(start + _NODE_HEADER_BYTES + 16 * entries, len(data) - 15)
+    for place in range(start + _NODE_HEADER_BYTES, end, 16):
+        child = base + struct.unpack_from("<Q", data, place + 8)[0]
+        if level and data[child : child + 4] == b"TREE" and data[child + 5] >= level:
+            return True
+    return False
+
+
+# By signature and version, or kind. Behind the version HDF5 skips three bytes.
+_WALKED = {
+    b"GCOL\x01": _is_endless_global,
+    b"HEAP\x00": _is_endless_local,
+    b"TREE\x00": _is_endless_tree,
+}

@@ -1,4 +1,4 @@
-"""Heaps of texts in damaged HDF5 files, in which HDF5 itself walks for ever."""
+"""Heaps and trees of damaged HDF5 files, in which HDF5 itself walks for ever."""
 
 import struct
 import zipfile
@@ -117,7 +117,7 @@ def test_a_heap_anywhere_in_a_cache_is_checked_and_its_rows_are_not_read(
     free = next(place for place, number, _ in objects(data, start) if not number)
     struct.pack_into("<Q", data, free + 8, 64)
     path.write_bytes(data)
-    with pytest.raises(OSError, match=f"a heap at byte {start:,} does not end"):
+    with pytest.raises(OSError, match=f"a heap or a tree at byte {start:,} does not end"):
         hdf5.check_heaps_of_attributes(str(path))
 
 
@@ -167,3 +167,39 @@ def test_what_hdf5_says_of_a_damaged_number_type_becomes_our_error(heap, monkeyp
     monkeypatch.setattr(keras_model, "check_links", refuse)
     with pytest.raises(ModelError, match="damaged one: Insufficient precision"):
         keras_model.load_keras_model(str(path), ModelOptions())
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A sound file whose groups take a tree of two levels: its path, its bytes, and the top."""
+    path = tmp_path / "t.h5"
+    with h5py.File(path, "w") as file:
+        for number in range(400):
+            file.create_group(f"g{number:03}")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"TREE\x00")
+    while not data[start + 5]:
+        start = data.index(b"TREE\x00", start + 1)
+    hdf5.check_heaps(str(path))
+    hdf5.check_heaps_of_attributes(str(path))
+    return path, data, start
+
+
+@pytest.mark.parametrize("entry", [0, 1])
+def test_a_tree_whose_node_is_its_own_child_is_refused(tree, entry):
+    path, data, start = tree
+    struct.pack_into("<Q", data, start + 24 + 16 * entry + 8, start)
+    path.write_bytes(data)
+    for check in (hdf5.check_heaps, hdf5.check_heaps_of_attributes):
+        with pytest.raises(OSError, match="does not end"):
+            check(str(path))
+    with pytest.raises(PredictionsError, match="does not end"):
+        open_predictions(str(path))
+
+
+def test_a_tree_whose_children_are_elsewhere_is_left_to_hdf5(tree):
+    path, data, start = tree
+    struct.pack_into("<Q", data, start + 32, 2**62)
+    path.write_bytes(data)
+    hdf5.check_heaps(str(path))
+    hdf5.check_heaps_of_attributes(str(path))
