@@ -14,6 +14,7 @@ import argparse
 import heapq
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from yt8m_ensemble.tuning.tuners import simplex_grid
 NUM_CLASSES = 3862
 NUM_MEMBERS = 4
 TOP_K = 20
+ROW = 8  # mixtures scored in a row
 
 
 def make_predictions(num_videos, seed=0):
@@ -151,20 +153,28 @@ def bench_mixture(candidates, rounds):
     points = np.random.default_rng(0).dirichlet(np.ones(NUM_MEMBERS) * 5, 64).astype(np.float32)
     mixtures = iter(np.tile(points, (100, 1)))
     scorer.gap(points[0])
+    # One after the other, as a search asks for them: a processor that sleeps takes long to wake.
     times = best_times(
         rounds,
         read=candidates.scores.max,
-        plain=lambda: numpy_gap(padded, hits, points[0], candidates.num_positives),
-        ours=lambda: scorer.gap(next(mixtures)),
+        alone=lambda: [scorer.gap(next(mixtures), num_threads=1) for _ in range(ROW)],
+        ours=lambda: [scorer.gap(next(mixtures)) for _ in range(ROW)],
+    )
+    times |= {name: times[name] / ROW for name in ("alone", "ours")}
+    # By itself: the threads of numpy's matrix products wait for more, and take a processor.
+    times |= best_times(
+        rounds, plain=lambda: numpy_gap(padded, hits, points[0], candidates.num_positives)
     )
     width = len(candidates.class_ids) / candidates.num_videos
     print(f"\n{candidates.num_videos} videos, {width:.0f} candidates each")
     show("floor: read the candidates' scores", times["read"])
     show("plain numpy, 64 candidates", times["plain"])
+    show("GAP of a mixture, one thread", times["alone"], floor=times["alone"] / times["read"])
     show("GAP of a mixture", times["ours"], floor=times["ours"] / times["read"])
     print(f"  {times['plain'] / times['ours']:.1f} times as fast as plain numpy")
     with ThreadPoolExecutor(2) as pool:
-        many = best_times(max(1, rounds // 2), many=lambda: list(pool.map(scorer.gap, points)))
+        score = partial(scorer.gap, num_threads=1)
+        many = best_times(max(1, rounds // 2), many=lambda: list(pool.map(score, points)))
     print(f"  {len(points) / many['many']:.0f} mixtures/s on two threads")
     grid = len(list(simplex_grid(NUM_MEMBERS, 20)))
     whole = best_times(1, grid=lambda: search_weights(scorer, method="grid", step=0.05))["grid"]
