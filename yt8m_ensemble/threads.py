@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -38,9 +38,23 @@ def call_interruptibly(function: Callable[..., _Result], *arguments: Any) -> _Re
         return function(*arguments)
     pool = ThreadPoolExecutor(1)
     try:
-        return pool.submit(function, *arguments).result()
+        return result_of(pool.submit(function, *arguments))
     finally:
         pool.shutdown(wait=False)
+
+
+def result_of(future: Future[_Result]) -> _Result:
+    """Return a future's result; whoever waits can be interrupted within a second.
+
+    A signal between two instructions of the main thread, just before it begins to wait, does not
+    end that wait: so it is not a long one.
+
+    Args:
+        future: Of any thread.
+    """
+    while not wait([future], timeout=1).done:
+        pass
+    return future.result()
 
 
 def map_in_order(

@@ -1,10 +1,11 @@
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from yt8m_ensemble.threads import BlockMemory, map_in_order
+from yt8m_ensemble.threads import BlockMemory, map_in_order, result_of
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 5, 100])
@@ -66,3 +67,18 @@ def test_memory_is_used_again_and_never_twice_at_once():
     barrier = threading.Barrier(4)
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(use, range(40)))
+
+
+def test_a_result_is_waited_for_in_steps_and_an_error_is_raised():
+    # A signal just before a wait begins does not end it: a later step does.
+    def late(value):
+        time.sleep(1.2)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    with ThreadPoolExecutor(2) as pool:
+        good, bad = pool.submit(late, 3), pool.submit(late, TimeoutError("its own"))
+        assert result_of(good) == 3
+        with pytest.raises(TimeoutError, match="its own"):
+            result_of(bad)

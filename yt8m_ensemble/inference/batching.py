@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 
 from yt8m_ensemble.inference.runner import PooledFrames
+from yt8m_ensemble.threads import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -134,10 +135,10 @@ def score_ahead(batches: Iterable[B], score: Callable[[B], S]) -> Iterator[tuple
         for batch in batches:
             following = batch, pool.submit(score, batch)
             if waiting is not None:
-                yield waiting[0], waiting[1].result()
+                yield waiting[0], result_of(waiting[1])
             waiting = following
         if waiting is not None:
-            yield waiting[0], waiting[1].result()
+            yield waiting[0], result_of(waiting[1])
     finally:
         # Without waiting: the batch may never end until whoever is interrupted closes the session.
         pool.shutdown(wait=False, cancel_futures=True)
