@@ -70,7 +70,7 @@ def reserve(path: str, size: int) -> None:
 
 
 def check_heaps(path: str) -> None:
-    """Refuse a file with a heap or a group's tree that HDF5 would walk for ever; reads every byte.
+    """Refuse a file with a heap or a tree that HDF5 would walk for ever; reads every byte.
 
     Args:
         path: The file.
@@ -89,7 +89,7 @@ def check_heaps(path: str) -> None:
 
 
 def check_heaps_of_attributes(path: str) -> None:
-    """Refuse a file that HDF5 would open, list or read the attributes of for ever.
+    """Refuse a file that HDF5 would open, list, read the attributes of or seek a chunk in for ever.
 
     Looks only at what HDF5 reads for that, so that the size of datasets does not matter. Other
     damage is left to whoever reads the file.
@@ -102,13 +102,15 @@ def check_heaps_of_attributes(path: str) -> None:
     """
     import h5py
 
-    def read_attributes(_: str, item: h5py.HLObject) -> None:
+    def look(_: str, item: h5py.HLObject) -> None:
         dict(item.attrs)
+        if isinstance(item, h5py.Dataset) and item.chunks:
+            item.id.get_num_chunks()  # walks the whole index
 
     with _Watched(path) as watched:
         with suppress(Exception), h5py.File(watched, "r") as file:
-            read_attributes("", file)
-            file.visititems(read_attributes)
+            look("", file)
+            file.visititems(look)
         if watched.endless is not None:
             _refuse(path, watched.endless)
 
@@ -193,25 +195,46 @@ def _is_endless_local(data: mmap.mmap, start: int, base: int) -> bool:
     return False
 
 
-def _is_endless_tree(data: mmap.mmap, start: int, base: int) -> bool:
+def _is_endless_groups(data: mmap.mmap, start: int, base: int) -> bool:
     """Return whether a node of a group's tree (III.A.1) has a child that is not one level lower.
 
     HDF5 goes from child to child until the stack is full, which ends the process.
     """
+    return _leads_back(data, start, _levels_below(data, start, base, key_bytes=8))
+
+
+def _is_endless_chunks(data: mmap.mmap, start: int, base: int) -> bool:
+    """Return whether a node of a dataset's tree of chunks (III.A.1) has such a child.
+
+    Its keys hold a number for every axis, and the node does not say how many axes there are: the
+    number is taken by which most of the children are nodes.
+    """
+    below = (_levels_below(data, start, base, key_bytes=16 + 8 * rank) for rank in range(1, 33))
+    return _leads_back(data, start, max(below, key=len))
+
+
+def _leads_back(data: mmap.mmap, start: int, below: list[int]) -> bool:
+    level = data[start + 5]
+    return level > 0 and any(child >= level for child in below)
+
+
+def _levels_below(data: mmap.mmap, start: int, base: int, *, key_bytes: int) -> list[int]:
+    """Return the levels of a node's children that are nodes of its kind."""
     if start + _NODE_HEADER_BYTES > len(data):
-        return False
-    level, entries = struct.unpack_from("<BH", data, start + 5)
-    end = min(start + _NODE_HEADER_BYTES + 16 * entries, len(data) - 15)
-    for place in range(start + _NODE_HEADER_BYTES, end, 16):
-        child = base + struct.unpack_from("<Q", data, place + 8)[0]
-        if level and data[child : child + 4] == b"TREE" and data[child + 5] >= level:
-            return True
-    return False
+        return []
+    kind, entries = struct.unpack_from("<BxH", data, start + 4)
+    step = key_bytes + 8
+    first = start + _NODE_HEADER_BYTES + key_bytes
+    places = range(first, min(first + step * entries, len(data) - 7), step)
+    children = [base + struct.unpack_from("<Q", data, place)[0] for place in places]
+    node = b"TREE" + bytes([kind])
+    return [data[child + 5] for child in children if data[child : child + 5] == node]
 
 
 # By signature and version, or kind. Behind the version HDF5 skips three bytes.
 _WALKED = {
     b"GCOL\x01": _is_endless_global,
     b"HEAP\x00": _is_endless_local,
-    b"TREE\x00": _is_endless_tree,
+    b"TREE\x00": _is_endless_groups,
+    b"TREE\x01": _is_endless_chunks,
 }

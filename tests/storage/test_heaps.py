@@ -203,3 +203,43 @@ def test_a_tree_whose_children_are_elsewhere_is_left_to_hdf5(tree):
     path.write_bytes(data)
     hdf5.check_heaps(str(path))
     hdf5.check_heaps_of_attributes(str(path))
+
+
+@pytest.fixture(params=[1, 3, 4])
+def chunks(request, tmp_path):
+    """A sound file whose dataset takes a tree of two levels: its path, its bytes, rank and top."""
+    path = tmp_path / "c.h5"
+    rank = request.param
+    with h5py.File(path, "w") as file:
+        rows = np.arange(800, dtype=np.int64).reshape(400, *(1,) * (rank - 2), -1)
+        rows = rows.reshape(-1) if rank == 1 else rows
+        file.create_dataset("rows", data=rows, chunks=(1,) * rank)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"TREE\x01")
+    while not data[start + 5]:
+        start = data.index(b"TREE\x01", start + 1)
+    hdf5.check_heaps(str(path))
+    hdf5.check_heaps_of_attributes(str(path))
+    return path, data, rank, start
+
+
+@pytest.mark.parametrize("entry", [0, 1])
+def test_a_tree_of_chunks_whose_node_is_its_own_child_is_refused(chunks, entry):
+    """HDF5 fills the stack with it as soon as one chunk is sought."""
+    path, data, rank, start = chunks
+    key = 16 + 8 * rank
+    struct.pack_into("<Q", data, start + 24 + entry * (key + 8) + key, start)
+    path.write_bytes(data)
+    for check in (hdf5.check_heaps, hdf5.check_heaps_of_attributes):
+        with pytest.raises(OSError, match="does not end"):
+            check(str(path))
+    with pytest.raises(PredictionsError, match="does not end"):
+        open_predictions(str(path))
+
+
+def test_a_tree_of_chunks_whose_children_are_elsewhere_is_left_to_hdf5(chunks):
+    path, data, rank, start = chunks
+    struct.pack_into("<Q", data, start + 24 + 16 + 8 * rank, 2**62)
+    path.write_bytes(data)
+    hdf5.check_heaps(str(path))
+    hdf5.check_heaps_of_attributes(str(path))
