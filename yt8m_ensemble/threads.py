@@ -5,6 +5,7 @@ Opens no file.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from numpy.typing import NDArray
+
+NUM_THREADS = os.cpu_count() or 1
+"""Threads that compute at once."""
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")

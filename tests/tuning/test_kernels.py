@@ -57,10 +57,12 @@ def test_python_text_and_machine_code_agree(held):
     places = ((pool & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
     videos = (np.searchsorted(held.indptr, places, "right") - 1).astype(np.int32)
     copies = np.random.default_rng(0).poisson(1, (held.num_videos, kernels.LANES))
-    copies = copies.astype(np.uint8)
-    totals, room = np.empty((2, kernels.LANES)), np.empty((2, kernels.LANES), np.int32)
-    kernels.sum_resampled_precisions(videos, held.hits[places], copies, room, totals[0])
-    kernels.sum_resampled_precisions.py_func(videos, held.hits[places], copies, room, totals[1])
+    copies = copies.astype(np.uint8).view(np.uint64)
+    totals, counts = np.empty((2, kernels.LANES)), np.empty((2, kernels.LANES), np.int32)
+    words = np.empty((kernels.PAIRS, kernels.LANES // 8), np.uint64)
+    given = videos, held.hits[places], copies, words, words.view(np.uint8), counts
+    kernels.sum_resampled_precisions(*given, totals[0])
+    kernels.sum_resampled_precisions.py_func(*given, totals[1])
     assert totals[0] == pytest.approx(totals[1])
     edges = np.linspace(0.05, 0.9, 7)
     results = []

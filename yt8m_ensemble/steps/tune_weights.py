@@ -165,7 +165,8 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
         num_trained_on = _count_trained_on(opened.video_ids, options)
         if num_trained_on is not None:
             details["num_trained_on"] = num_trained_on
-        inner = candidates.select(tuned_on)
+        inner = candidates.select(tuned_on) if options.plot else None
+        del candidates
         certificate = None
         if opened.top_k is not None:
             judged = held_out if len(held_out) else tuned_on
@@ -176,7 +177,7 @@ def tune_weights(options: TuneOptions) -> TuneWeightsResult:
     result = replace(result, weights=replace(result.weights, details=details))
     if options.out:
         files.write_text(options.out, result.weights.to_json(), force=options.force)
-    if options.plot:
+    if options.plot and inner is not None:
         sweep = sweep_weights(Scorer(inner, result.weights.space), result.weights.array)
         title = f"{result.method}, {result.weights.space} space, {inner.num_videos} videos tuned on"
         draw_tuning(options.plot, sweep, result.trace, title=title, force=options.force)

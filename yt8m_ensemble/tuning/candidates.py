@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,11 +17,16 @@ from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.mapped import Growing
 from yt8m_ensemble.metrics import top_k_classes
 from yt8m_ensemble.mixing import EPSILON, from_space, to_space
+from yt8m_ensemble.threads import NUM_THREADS, map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    DenseBlock = tuple[NDArray[np.float32], NDArray[np.bool_]]
+
+Block = TypeVar("Block")
 
 MARGIN = 1e-4
 """Relative excess of one score over another that float32 mixing cannot turn into a tie."""
@@ -132,7 +137,7 @@ class Candidates:
 
 
 def collect_candidates(
-    blocks: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    blocks: Iterable[DenseBlock],
     *,
     names: Sequence[str],
     top_k: int = TOP_K,
@@ -155,21 +160,24 @@ def collect_candidates(
     Raises:
         PredictionsError: If a score is nan, a member is listed twice, or there is no video.
     """
-    gathered = Gathered(names, top_k, per_class=per_class)
-    for block, labels in blocks:
+    num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
+
+    def pick(given: DenseBlock) -> list[Pairs]:
+        block, labels = given
         _refuse_nan(block.max(axis=0), block, names)
-        reach = _can_reach(block, gathered.num_ranks)
+        reach = _can_reach(block, num_ranks)
         biased = None
         if len(bias):
             moved = from_space(to_space(block, "logit") + np.asarray(bias, np.float32), "logit")
-            reach |= _can_reach(moved, gathered.num_ranks)
+            reach |= _can_reach(moved, num_ranks)
         rows, classes = np.nonzero(reach)
         if len(bias):
             biased = moved[:, rows, classes]
-        gathered.add(
-            rows, classes, block[:, rows, classes], labels[rows, classes], labels, biased=biased
-        )
-    return gathered.candidates()
+        hits = labels[rows, classes]
+        pairs = Pairs.of(rows, classes, block[:, rows, classes], hits, labels)
+        return [pairs.undominated(num_ranks, biased=biased)]
+
+    return gather(pick, blocks, [Gathered(names, top_k)])[0]
 
 
 def _can_reach(block: NDArray[np.float32], num_ranks: int) -> NDArray[np.bool_]:
@@ -183,78 +191,128 @@ def _can_reach(block: NDArray[np.float32], num_ranks: int) -> NDArray[np.bool_]:
     return found
 
 
-class Gathered:
-    """Gather candidates row block by row block, without those that no mixture can need.
-
-    A class is left out only if `top_k` others score at least as high in *every* member and would
-    win ties: weights are not negative and every space's link rises, so those others rank before it
-    in every mixture. (The set that remains is known as the k-skyband.)
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of a block of videos with some classes each.
 
     Args:
-        names: Member names.
-        top_k: Pairs kept per video.
-        per_class: Also keep `PER_CLASS_SPARE` more ranks, for weights that differ from class to
-            class: these may lift a class over others that rank before it in every shared mixture.
-
-    Raises:
-        PredictionsError: If a member is listed twice.
+        sizes: Pairs of each video, shape `(B,)`.
+        class_ids: Their classes, video by video, rising within a video, shape `(n,)`, int32.
+        scores: Members' scores, shape `(M, n)`, float32.
+        hits: Whether they are positives.
+        positives: Positive labels of each video, among the pairs or not, shape `(B,)`.
+        num_classes: Classes `C`.
     """
 
-    def __init__(self, names: Sequence[str], top_k: int, *, per_class: bool = False) -> None:
-        if len(set(names)) != len(names):
-            msg = f"A member is listed twice: {', '.join(names)}. Name each prediction once."
-            raise PredictionsError(msg, names=tuple(names))
-        self._names, self._top_k = tuple(names), top_k
-        self.num_ranks = top_k + PER_CLASS_SPARE if per_class else top_k
-        self._num_classes = 0
-        self._parts = tuple(Growing() for _ in range(5))
+    sizes: NDArray[np.integer]
+    class_ids: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    hits: NDArray[np.bool_]
+    positives: NDArray[np.integer]
+    num_classes: int
 
-    def add(
-        self,
-        rows: NDArray[np.int64],
+    @classmethod
+    def of(
+        cls,
+        rows: NDArray[np.integer],
         class_ids: NDArray[np.integer],
         scores: NDArray[np.float32],
         hits: NDArray[np.bool_],
         labels: NDArray[np.bool_],
-        *,
-        biased: NDArray[np.float32] | None = None,
-    ) -> None:
-        """Add the candidates of a block of videos.
+    ) -> Pairs:
+        """Return pairs by the row of each.
 
         Args:
-            rows: Row of each candidate within the block, rising, shape `(n,)`.
-            class_ids: Their classes, rising within a row.
-            scores: Members' scores, shape `(M, n)`.
-            hits: Whether they are positives.
+            rows: Row of each pair within the block, rising.
+            class_ids: As in `Pairs`.
+            scores: As in `Pairs`.
+            hits: As in `Pairs`.
             labels: Ground truth of the block, shape `(B, C)`.
+        """
+        return cls(
+            np.bincount(rows, minlength=len(labels)),
+            class_ids.astype(np.int32, copy=False),
+            np.ascontiguousarray(scores),
+            hits,
+            np.count_nonzero(labels, axis=1),
+            labels.shape[1],
+        )
+
+    @classmethod
+    def best(cls, scores: NDArray[np.floating], labels: NDArray[np.bool_], top_k: int) -> Pairs:
+        """Return the pairs that GAP counts of dense scores.
+
+        Args:
+            scores: Shape `(B, C)`.
+            labels: Ground truth, shape `(B, C)`.
+            top_k: Pairs a video.
+
+        Raises:
+            PredictionsError: If a score is nan.
+        """
+        class_ids = top_k_classes(scores, top_k)
+        rows = np.repeat(np.arange(len(labels)), class_ids.shape[1])
+        found = np.take_along_axis(scores, class_ids, axis=1).astype(np.float32)
+        hits = np.take_along_axis(labels, class_ids, axis=1)
+        return cls.of(rows, class_ids.ravel(), found.reshape(1, -1), hits.ravel(), labels)
+
+    def undominated(self, top_k: int, *, biased: NDArray[np.float32] | None = None) -> Pairs:
+        """Return the pairs without those that no mixture can need.
+
+        A class is left out only if `top_k` others score at least as high in *every* member and
+        would win ties: weights are not negative and every space's link rises, so those others rank
+        before it in every mixture. (The set that remains is known as the k-skyband.)
+
+        Args:
+            top_k: Pairs kept per video.
             biased: Members' scores with a class bias, shape `(M, n)`: what is needed with or
                 without it is kept.
         """
         from yt8m_ensemble.tuning import kernels
 
-        scores = np.ascontiguousarray(scores)
-        starts = np.searchsorted(rows, np.arange(len(labels) + 1))
-        class_ids = class_ids.astype(np.int32, copy=False)
-        keep = np.zeros(len(rows), np.bool_)
-        views = [scores, *([] if biased is None else [np.ascontiguousarray(biased)])]
+        starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        keep = np.zeros(len(self.class_ids), np.bool_)
+        widest = int(self.sizes.max(initial=top_k))
+        room = np.empty((len(self.scores) + 4, widest), np.float32)
+        order = np.empty((3, widest), np.int64)
+        views = [self.scores, *([] if biased is None else [np.ascontiguousarray(biased)])]
+        for seen in views:
+            kernels.keep_undominated(
+                starts, seen, self.class_ids, top_k, MARGIN, EPSILON, room, order, keep
+            )
+        rows = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return replace(
+            self,
+            sizes=np.bincount(rows[keep], minlength=len(self.sizes)),
+            class_ids=self.class_ids[keep],
+            scores=self.scores[:, keep],
+            hits=self.hits[keep],
+        )
 
-        widest = int(np.diff(starts).max(initial=self.num_ranks))
 
-        def mark(part: NDArray[np.int64]) -> None:
-            room = np.empty((len(scores) + 4, widest), np.float32)
-            order = np.empty((3, widest), np.int64)
-            for seen in views:
-                kernels.keep_undominated(
-                    part, seen, class_ids, self.num_ranks, MARGIN, EPSILON, room, order, keep
-                )
+class Gathered:
+    """Gather pairs block by block.
 
-        middle = len(labels) // 2
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(mark, (starts[: middle + 1], starts[middle:])))
-        sizes = np.bincount(rows[keep], minlength=len(labels))
-        positives = np.count_nonzero(labels, axis=1)
-        self._num_classes = labels.shape[1]
-        found = sizes, class_ids[keep], scores[:, keep], hits[keep], positives
+    Args:
+        names: Member names.
+        top_k: Pairs kept per video that they suffice for.
+
+    Raises:
+        PredictionsError: If a member is listed twice.
+    """
+
+    def __init__(self, names: Sequence[str], top_k: int) -> None:
+        if len(set(names)) != len(names):
+            msg = f"A member is listed twice: {', '.join(names)}. Name each prediction once."
+            raise PredictionsError(msg, names=tuple(names))
+        self._names, self._top_k = tuple(names), top_k
+        self._num_classes = 0
+        self._parts = tuple(Growing() for _ in range(5))
+
+    def add(self, pairs: Pairs) -> None:
+        """Add the pairs of a block of videos."""
+        self._num_classes = pairs.num_classes
+        found = pairs.sizes, pairs.class_ids, pairs.scores, pairs.hits, pairs.positives
         for part, array in zip(self._parts, found, strict=True):
             part.append(array)
 
@@ -280,7 +338,7 @@ class Gathered:
         )
 
 
-class BestPairs:
+class BestPairs(Gathered):
     """Gather the pairs that GAP counts of one way of scoring, batch by batch.
 
     Args:
@@ -288,8 +346,7 @@ class BestPairs:
     """
 
     def __init__(self, top_k: int = TOP_K) -> None:
-        self._top_k, self._num_classes = top_k, 0
-        self._parts = tuple(Growing() for _ in range(5))
+        super().__init__(("scores",), top_k)
 
     def update(self, scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> None:
         """Add a batch.
@@ -298,51 +355,44 @@ class BestPairs:
             scores: Shape `(B, C)`; a nan is a `PredictionsError`.
             labels: Shape `(B, C)`.
         """
-        class_ids = top_k_classes(scores, self._top_k)
-        self.add(
-            np.full(len(class_ids), class_ids.shape[1]),
-            class_ids.ravel(),
-            np.take_along_axis(scores, class_ids, axis=1).astype(np.float32).ravel(),
-            np.take_along_axis(labels, class_ids, axis=1).ravel(),
-            labels,
-        )
+        self.add(Pairs.best(scores, labels, self._top_k))
 
-    def add(
-        self,
-        sizes: NDArray[np.integer],
-        class_ids: NDArray[np.integer],
-        scores: NDArray[np.float32],
-        hits: NDArray[np.bool_],
-        labels: NDArray[np.bool_],
-    ) -> None:
-        """Add a batch of which the best pairs are known.
 
-        Args:
-            sizes: Pairs of each video, shape `(B,)`.
-            class_ids: Classes of the pairs, video by video, rising, shape `(n,)`.
-            scores: Their scores.
-            hits: Whether they are positives.
-            labels: Ground truth, shape `(B, C)`.
-        """
-        self._num_classes = labels.shape[1]
-        positives = np.count_nonzero(labels, axis=1)
-        found = sizes, class_ids.astype(np.int32), scores, hits, positives
-        for part, array in zip(self._parts, found, strict=True):
-            part.append(array)
+def gather(
+    pick: Callable[[Block], Sequence[Pairs]], blocks: Iterable[Block], gathered: Sequence[Gathered]
+) -> list[Candidates]:
+    """Gather pairs from blocks of videos, several blocks at a time.
 
-    def candidates(self) -> Candidates:
-        """Return the pairs of all batches as candidates of one member, and forget them."""
-        sizes, class_ids, scores, hits, positives = (part.join() for part in self._parts)
-        return Candidates(
-            ("scores",),
-            np.concatenate([[0], np.cumsum(sizes)]),
-            class_ids,
-            scores[None],
-            hits,
-            positives,
-            self._num_classes,
-            self._top_k,
-        )
+    Args:
+        pick: Returns pairs of a block for each of `gathered`; called in threads.
+        blocks: Read one after the other.
+        gathered: Where pairs go, in the order of the blocks.
+
+    Returns:
+        The candidates that each has gathered.
+
+    Raises:
+        PredictionsError: If there is no video.
+    """
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        for picked in map_in_order(pool, pick, blocks, ahead=NUM_THREADS):
+            for into, pairs in zip(gathered, picked, strict=True):
+                into.add(pairs)
+    return [into.candidates() for into in gathered]
+
+
+def with_starts(
+    blocks: Iterable[tuple[Block, NDArray[np.bool_]]],
+) -> Iterator[tuple[int, tuple[Block, NDArray[np.bool_]]]]:
+    """Yield the number of the first video of each block, and the block.
+
+    Args:
+        blocks: Blocks of videos, each with its labels.
+    """
+    start = 0
+    for block in blocks:
+        yield start, block
+        start += len(block[1])
 
 
 def _refuse_nan(

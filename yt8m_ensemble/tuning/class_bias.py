@@ -17,15 +17,15 @@ import numpy as np
 from yt8m_ensemble import mapped
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.mixing import mix, to_space
-from yt8m_ensemble.tuning.candidates import BestPairs
-from yt8m_ensemble.tuning.scoring import NUM_THREADS
+from yt8m_ensemble.threads import NUM_THREADS
+from yt8m_ensemble.tuning.candidates import BestPairs, Pairs, gather, with_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from yt8m_ensemble.tuning.candidates import Candidates
+    from yt8m_ensemble.tuning.candidates import Candidates, DenseBlock
     from yt8m_ensemble.values import MixtureWeights
 
 PRECISIONS: Final = (3.0, 10.0, 30.0, 100.0)
@@ -122,7 +122,7 @@ def allowed_precisions(num_videos: int) -> tuple[float, ...]:
 
 
 def rank_exactly(
-    blocks: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    blocks: Iterable[DenseBlock],
     mixtures: Sequence[MixtureWeights],
     owners: NDArray[np.integer],
     *,
@@ -142,15 +142,17 @@ def rank_exactly(
         For each ranking candidates of one member, the mixed scores, for the videos that have a
         mixture, in order.
     """
-    gathered = [BestPairs(top_k) for _ in owners]
-    start = 0
-    for block, labels in blocks:
-        for ranking, own in zip(gathered, owners[:, start : start + len(labels)], strict=True):
+
+    def rank(numbered: tuple[int, DenseBlock]) -> list[Pairs]:
+        start, (block, labels) = numbered
+        found = []
+        for own in owners[:, start : start + len(labels)]:
             rows = np.flatnonzero(own >= 0)
             mixed = np.empty((len(rows), labels.shape[1]), np.float32)
             for index in np.unique(own[rows]):
                 part = own[rows] == index
                 mixed[part] = mix(list(block[:, rows[part]]), mixtures[index])
-            ranking.update(mixed, labels[rows])
-        start += len(labels)
-    return [ranking.candidates() for ranking in gathered]
+            found.append(Pairs.best(mixed, labels[rows], top_k))
+        return found
+
+    return gather(rank, with_starts(blocks), [BestPairs(top_k) for _ in owners])

@@ -19,6 +19,12 @@ from yt8m_ensemble.metrics.compiling import compiled
 LANES = 64
 """Resamples scored in one pass over the ranked pairs."""
 
+PAIRS = 128
+"""Ranked pairs whose videos' copies are fetched at a time."""
+
+LATE = 1 << 14
+"""Rank from which the precisions of copies of one pair are summed by a formula."""
+
 RANKS = 1 << 14
 """Ranks whose precisions are summed together, so that no number of threads changes a digit."""
 
@@ -264,7 +270,21 @@ def sum_precisions(pool: Any, first: int, sums: Any) -> None:
 
 
 @compiled
-def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, counts: Any, totals: Any) -> None:
+def count_draws(drawn: Any, counts: Any) -> None:
+    """Count how often each video is drawn.
+
+    Args:
+        drawn: Videos, int64.
+        counts: Output, `(N,)`, uint8; updated.
+    """
+    for i in range(len(drawn)):
+        counts[drawn[i]] += 1
+
+
+@compiled
+def sum_resampled_precisions(  # noqa: PLR0917 - compiled functions take no keywords
+    videos: Any, hits: Any, copies: Any, words: Any, room: Any, counts: Any, totals: Any
+) -> None:
     """Sum precisions at the hits' ranks of `LANES` resamples of the videos.
 
     The r-th resample holds `copies[n, r]` times video n. Copies of one pair take consecutive ranks.
@@ -272,7 +292,10 @@ def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, counts: Any, t
     Args:
         videos: Video of each ranked pair of the original videos, int32.
         hits: Whether it is a positive.
-        copies: Shape `(N, LANES)`, uint8: one cache line a video.
+        copies: Shape `(N, LANES)`, uint8, one cache line a video, as words: `(N, LANES / 8)`,
+            uint64.
+        words: Room for the copies of `PAIRS` pairs, `(PAIRS, LANES / 8)`, uint64.
+        room: The same memory as `(PAIRS, LANES)`, uint8.
         counts: Room, `(2, LANES)`, int32.
         totals: Output, `(LANES,)`, float64.
     """
@@ -281,20 +304,46 @@ def sum_resampled_precisions(videos: Any, hits: Any, copies: Any, counts: Any, t
     for r in range(LANES):
         num_hits[r] = misses[r] = 0
         totals[r] = 0
-    for i in range(len(videos)):
-        row = copies[videos[i]]
-        if hits[i]:
-            most = np.uint8(0)
-            for r in range(LANES):
-                most = max(most, row[r])
-            for copy in range(most):
+    all_rank_late = False
+    for start in range(0, len(videos), len(room)):
+        size = min(len(room), len(videos) - start)
+        # Videos lie anywhere in memory. A loop this short has many of them on their way at once.
+        for i in range(size):
+            for word in range(LANES // 8):
+                words[i, word] = copies[videos[start + i], word]
+        for i in range(size):
+            row = room[i]
+            if not hits[start + i]:
                 for r in range(LANES):
-                    is_drawn = np.int32(row[r] > copy)
-                    num_hits[r] += is_drawn
-                    totals[r] += is_drawn * (num_hits[r] / max(num_hits[r] + misses[r], 1))
-        else:
-            for r in range(LANES):
-                misses[r] += row[r]
+                    misses[r] += row[r]
+            elif all_rank_late:
+                # k copies behind h hits and m misses add k - m * (1 / (h+m+1) + ... + 1 / (h+m+k)),
+                # here by the middle of the sum and its curvature: exact to 1e-14 from `LATE` on.
+                for r in range(LANES):
+                    count = np.float64(row[r])
+                    inverse = 1 / (num_hits[r] + misses[r] + (count + 1) / 2)
+                    bend = 1 + (count * count - 1) / 12 * inverse * inverse
+                    totals[r] += count - misses[r] * (count * inverse * bend)
+                    num_hits[r] += row[r]
+            else:
+                all_rank_late = _add_copies(row, num_hits, misses, totals) >= LATE
+
+
+@compiled
+def _add_copies(row: Any, num_hits: Any, misses: Any, totals: Any) -> Any:
+    # One copy of a hit after the other; returns the least of the ranks.
+    most = np.uint8(0)
+    for r in range(LANES):
+        most = max(most, row[r])
+    for copy in range(most):
+        for r in range(LANES):
+            is_drawn = np.int32(row[r] > copy)
+            num_hits[r] += is_drawn
+            totals[r] += is_drawn * (num_hits[r] / max(num_hits[r] + misses[r], 1))
+    least = num_hits[0] + misses[0]
+    for r in range(LANES):
+        least = min(least, num_hits[r] + misses[r])
+    return least
 
 
 @compiled

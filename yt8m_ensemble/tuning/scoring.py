@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from yt8m_ensemble import mapped
 from yt8m_ensemble.mixing import to_space
+from yt8m_ensemble.threads import NUM_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-
-NUM_THREADS = os.cpu_count() or 1
 
 _VIDEOS_FOR_THREADS = 4_000  # fewer are scored sooner than threads wake up
 
@@ -194,27 +192,25 @@ class Ranking:
     hits: NDArray[np.bool_]
     positives: NDArray[np.int64]
 
-    def resampled_gaps(self, copies: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return GAP over resamples of the videos.
+    def resampled_precisions(self, copies: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """Return the sums of the precisions at the hits' ranks over resamples of the videos.
 
         Args:
-            copies: How often each video occurs in each resample, shape `(N, kernels.LANES)`, uint8.
+            copies: How often each video occurs in each resample, shape `(N, kernels.LANES)`, uint8,
+                as words: shape `(N, kernels.LANES / 8)`, uint64.
 
         Returns:
-            Fractions in `[0, 1]`, shape `(kernels.LANES,)`, float64; `nan` where a resample has no
-            positive.
+            Shape `(kernels.LANES,)`, float64.
         """
         from yt8m_ensemble.tuning import kernels
 
-        precisions = np.empty(copies.shape[1])
+        sums = np.empty(kernels.LANES)
+        words = np.empty((kernels.PAIRS, copies.shape[1]), np.uint64)
         counts = np.empty((2, kernels.LANES), np.int32)
-        kernels.sum_resampled_precisions(self.videos, self.hits, copies, counts, precisions)
-        positives = np.zeros(copies.shape[1], np.int64)
-        for rows in mapped.blocks(len(copies)):
-            positives += self.positives[rows] @ copies[rows]
-        found = np.full(len(positives), np.nan)
-        np.divide(precisions, positives, out=found, where=positives > 0)
-        return found
+        kernels.sum_resampled_precisions(
+            self.videos, self.hits, copies, words, words.view(np.uint8), counts, sums
+        )
+        return sums
 
 
 def paired_differences(
@@ -228,35 +224,64 @@ def paired_differences(
         seed: Seed of the draws.
 
     Returns:
-        Shape `(number of mixtures, R)`, float64. Differences between rows are paired.
+        Shape `(number of mixtures, R)`, float64; `nan` where a resample has no positive.
+        Differences between rows are paired.
     """
     from yt8m_ensemble.tuning.kernels import LANES
 
     rng = np.random.default_rng(seed)
-    num_videos = len(rankings[0].positives)
-    gaps = np.empty((len(rankings), num_resamples))
+    gaps = np.full((len(rankings), num_resamples), np.nan)
 
-    def score(start: int, copies: NDArray[np.uint8]) -> None:
-        for row, ranking in zip(gaps, rankings, strict=True):
-            own = row[start : start + LANES]
-            own[:] = ranking.resampled_gaps(copies)[: len(own)]
+    def score(
+        row: int, own: slice, copies: NDArray[np.uint64], num_positives: NDArray[Any]
+    ) -> None:
+        sums = rankings[row].resampled_precisions(copies)[: len(num_positives)]
+        np.divide(sums, num_positives, out=gaps[row, own], where=num_positives > 0)
 
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         waiting: deque[Future[None]] = deque()
         for start in range(0, num_resamples, LANES):
-            # That one of over 255 videos is drawn over 255 times has a chance below 1e-500.
-            copies = mapped.empty((num_videos, LANES), np.uint8)
-            copies[:] = 0
-            for resample in range(min(LANES, num_resamples - start)):
-                drawn = rng.integers(num_videos, size=num_videos)
-                copies[:, resample] = np.bincount(drawn, minlength=num_videos)
-            waiting.append(pool.submit(score, start, copies))
+            own = slice(start, min(start + LANES, num_resamples))
+            drawn = _draw(rng, rankings[0].positives, own.stop - own.start)
+            waiting += [pool.submit(score, row, own, *drawn) for row in range(len(rankings))]
             # Draws are quicker than scores: those that wait must not pile up in memory.
-            if len(waiting) >= NUM_THREADS:
+            while len(waiting) > len(rankings):
                 waiting.popleft().result()
         for left in waiting:
             left.result()
+    for ranking in rankings:
+        mapped.release(ranking.videos, ranking.hits)
     return gaps
+
+
+def _draw(
+    rng: np.random.Generator, positives: NDArray[np.int64], num_resamples: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Draw resamples of the videos.
+
+    Args:
+        rng: Draws.
+        positives: Positive labels of each video, shape `(N,)`.
+        num_resamples: Up to `kernels.LANES`.
+
+    Returns:
+        Copies as `Ranking.resampled_precisions` takes them, and the positives of each resample.
+    """
+    from yt8m_ensemble.tuning import kernels
+
+    num_videos = len(positives)
+    copies = mapped.empty((num_videos, kernels.LANES), np.uint8)
+    # That one of over 255 videos is drawn over 255 times has a chance below 1e-500.
+    counts = mapped.empty((kernels.LANES, num_videos), np.uint8)
+    counts[:] = 0
+    num_positives = np.empty(num_resamples, np.int64)
+    for resample in range(num_resamples):
+        drawn = rng.integers(num_videos, size=num_videos)
+        kernels.count_draws(drawn, counts[resample])
+        num_positives[resample] = positives @ counts[resample]
+    for part in mapped.blocks(num_videos):
+        copies[part] = counts[:, part].T
+    return copies.view(np.uint64), num_positives
 
 
 def _linked(scores: NDArray[np.float32], space: Space) -> NDArray[np.float32]:

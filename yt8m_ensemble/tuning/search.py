@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.tuning.scoring import NUM_THREADS
+from yt8m_ensemble.threads import NUM_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.tuning.scoring import NUM_THREADS, Scorer
+from yt8m_ensemble.threads import NUM_THREADS
+from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.values import Progress, Space, no_progress
 
 if TYPE_CHECKING:

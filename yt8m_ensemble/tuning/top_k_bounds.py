@@ -15,7 +15,7 @@ import numpy as np
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.errors import PredictionsError
 from yt8m_ensemble.mixing import mix, mix_in_space
-from yt8m_ensemble.tuning.candidates import BestPairs, Gathered
+from yt8m_ensemble.tuning.candidates import BestPairs, Gathered, Pairs, gather, with_starts
 from yt8m_ensemble.tuning.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -45,13 +45,15 @@ def collect_top_k(
     Raises:
         PredictionsError: If a member keeps fewer than `top_k` scores, or a score is nan.
     """
-    gathered = Gathered(names, top_k)
-    for members, labels in blocks:
+
+    def pick(block: KeptBlock) -> list[Pairs]:
+        members, labels = block
         listed = _list(names, members, labels, top_k)
-        left_out = np.stack([kept.left_out for kept in members])
-        scores = np.where(listed.known, listed.scores, left_out[:, listed.rows])
-        gathered.add(listed.rows, listed.class_ids, scores, listed.hits, labels)
-    return gathered.candidates()
+        scores = listed.filled(_left_out(members))
+        pairs = Pairs.of(listed.rows, listed.class_ids, scores, listed.hits, labels)
+        return [pairs.undominated(top_k)]
+
+    return gather(pick, blocks, [Gathered(names, top_k)])[0]
 
 
 def rank_top_k(
@@ -78,15 +80,16 @@ def rank_top_k(
     """
     from yt8m_ensemble.tuning import top_k_kernels
 
-    gathered = [BestPairs(top_k) for _ in owners]
     orders = [np.argsort(-np.asarray(mixture.class_bias), kind="stable") for mixture in mixtures]
-    start = 0
-    for members, labels in blocks:
+
+    def rank(numbered: tuple[int, KeptBlock]) -> list[Pairs]:
+        start, (members, labels) = numbered
         listed = _list(mixtures[0].names, members, labels, top_k)
-        left_out = np.stack([kept.left_out for kept in members])
-        scores = np.where(listed.known, listed.scores, left_out[:, listed.rows])
-        for ranking, own in zip(gathered, owners[:, start : start + len(labels)], strict=True):
-            parts = []
+        left_out = _left_out(members)
+        scores = listed.filled(left_out)
+        found = []
+        for own in owners[:, start : start + len(labels)]:
+            parts = [(listed.rows[:0], listed.class_ids[:0], scores[0, :0])]
             for index in np.unique(own[own >= 0]):
                 is_own = own == index
                 unlisted = np.full((len(labels), top_k), -1, np.int32)
@@ -103,14 +106,15 @@ def rank_top_k(
                     class_ids=classes,
                 )
                 parts.append((np.concatenate([extra, listed.rows[inside]]), classes, mixed))
-            if parts:
-                rows, classes, mixed = map(np.concatenate, zip(*parts, strict=True))
-                kept = _best(rows, classes, mixed, labels.shape, top_k)
-                rows, classes, mixed = rows[kept], classes[kept], mixed[kept]
-                sizes = np.bincount(rows, minlength=len(labels))[own >= 0]
-                ranking.add(sizes, classes, mixed, labels[rows, classes], labels[own >= 0])
-        start += len(labels)
-    return [ranking.candidates() for ranking in gathered]
+            rows, classes, mixed = map(np.concatenate, zip(*parts, strict=True))
+            kept = _best(rows, classes, mixed, labels.shape, top_k)
+            rows, classes = rows[kept], classes[kept]
+            places = np.cumsum(own >= 0) - 1
+            hits = labels[rows, classes]
+            found.append(Pairs.of(places[rows], classes, mixed[None, kept], hits, labels[own >= 0]))
+        return found
+
+    return gather(rank, with_starts(blocks), [BestPairs(top_k) for _ in owners])
 
 
 def bound_gap(
@@ -136,8 +140,10 @@ def bound_gap(
             "all scores, as `yt8m-ens predict --cache` does by default."
         )
         raise PredictionsError(msg)
-    lowest, highest = (_MixedPairs(weights, top_k) for _ in range(2))
-    for members, labels in blocks:
+    mixed = _Mixed(weights, top_k)
+
+    def pick(block: KeptBlock) -> list[Pairs]:
+        members, labels = block
         listed = _list(weights.names, members, labels, top_k)
         rows, classes, hits, known = listed.rows, listed.class_ids, listed.hits, listed.known
         bounds = np.stack([kept.bounds for kept in members])
@@ -147,7 +153,7 @@ def bound_gap(
         unlisted = labels.shape[1] - np.bincount(rows, minlength=len(labels))
         extra = np.repeat(np.arange(len(labels)), np.minimum(unlisted, top_k))
         scores = np.where(known, listed.scores, np.where(hits, 0, border))
-        lowest.add(
+        lowest = mixed.best(
             np.concatenate([extra, rows]),
             np.concatenate([np.full(len(extra), -1), classes]),
             np.concatenate([bounds[:, extra], scores], axis=1),
@@ -159,14 +165,18 @@ def bound_gap(
         positives[rows, classes] = False
         extra, missed = np.nonzero(positives)
         scores = np.where(known, listed.scores, np.where(hits, border, 0))
-        highest.add(
+        highest = mixed.best(
             np.concatenate([extra, rows]),
             np.concatenate([missed, classes]),
             np.concatenate([bounds[:, extra], scores], axis=1),
             np.concatenate([np.ones(len(extra), np.bool_), hits]),
             labels,
         )
-    return lowest.gap(), highest.gap()
+        return [lowest, highest]
+
+    ends = gather(pick, blocks, [BestPairs(top_k) for _ in range(2)])
+    lowest, highest = (Scorer(end, "probability").gap([1]) for end in ends)
+    return lowest, highest
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,14 @@ class _Listed:
     hits: NDArray[np.bool_]
     known: NDArray[np.bool_]
     scores: NDArray[np.float32]
+
+    def filled(self, left_out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores with what each member left out of a video, `(M, B)`, where unlisted."""
+        return np.where(self.known, self.scores, left_out[:, self.rows])
+
+
+def _left_out(members: Sequence[Kept]) -> NDArray[np.float32]:
+    return np.stack([kept.left_out for kept in members])
 
 
 def _list(
@@ -232,23 +250,23 @@ def _list(
     return _Listed(starts, rows, class_ids[:count], hits[:count], by_member >= 0, by_member)
 
 
-class _MixedPairs:
-    """The pairs of a mixture that GAP keeps, gathered block by block."""
+class _Mixed:
+    """A mixture of pairs, for any of which a class may stand."""
 
     def __init__(self, weights: MixtureWeights, top_k: int) -> None:
         self._weights = replace(weights, class_bias=(), temperature=1.0)
         self._bias = np.asarray(weights.class_bias, np.float32)
-        self._top_k, self._best = top_k, BestPairs(top_k)
+        self._top_k = top_k
 
-    def add(
+    def best(
         self,
         rows: NDArray[np.int64],
         class_ids: NDArray[np.integer],
         scores: NDArray[np.float32],
         hits: NDArray[np.bool_],
         labels: NDArray[np.bool_],
-    ) -> None:
-        """Mix pairs and keep the best of each video; a class of -1 is any that is not listed."""
+    ) -> Pairs:
+        """Return the best mixed pairs of each video; a class of -1 is any that is not listed."""
         mixed = mix_in_space(list(scores), self._weights)
         if len(self._bias):
             # The r-th of a video's unlisted classes has the r-th highest bias at most.
@@ -258,12 +276,7 @@ class _MixedPairs:
             bias[unlisted] = np.sort(self._bias)[::-1][ranks]
             mixed += bias
         kept = _best(rows, class_ids, mixed, labels.shape, self._top_k)
-        sizes = np.bincount(rows[kept], minlength=len(labels))
-        self._best.add(sizes, class_ids[kept], mixed[kept], hits[kept], labels)
-
-    def gap(self) -> float:
-        """Return GAP of all pairs added."""
-        return Scorer(self._best.candidates(), "probability").gap([1])
+        return Pairs.of(rows[kept], class_ids[kept], mixed[None, kept], hits[kept], labels)
 
 
 def _best(

@@ -16,7 +16,8 @@ import numpy as np
 from yt8m_ensemble import mapped
 from yt8m_ensemble.errors import UsageError
 from yt8m_ensemble.mixing import to_space
-from yt8m_ensemble.tuning.scoring import NUM_THREADS, Scorer
+from yt8m_ensemble.threads import NUM_THREADS
+from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.tuning.search import Search, SearchResult
 from yt8m_ensemble.tuning.surrogate import SmoothGap
 

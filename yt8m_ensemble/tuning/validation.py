@@ -231,7 +231,8 @@ class _Tuning:
         return {name: scorer.ranking_of(apply(outer)) for name, apply in whole.applied.items()}
 
     def _judged(self) -> Candidates:
-        return self._inner.select(np.concatenate(self._folds))
+        """Return all videos to tune on, fold by fold, without scores of members."""
+        return self._inner.select_members([]).select(np.concatenate(self._folds))
 
     @staticmethod
     def _ranking(candidates: Candidates, mixture: MixtureWeights) -> Ranking:
