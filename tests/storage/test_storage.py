@@ -264,6 +264,27 @@ def test_unfinished_work_is_taken_up_by_the_same_command_only(tmp_path, other):
         assert file.shards == ("shard2",)
 
 
+@pytest.mark.parametrize(
+    ("other", "holds"),
+    [
+        ({"members": ["a", "b"]}, "members a/b, c instead of a, b"),
+        ({"digests": ["d1", "d3"]}, "scores by other weights of c"),
+        ({"num_classes": 31, "top_k": 5}, "30 classes instead of 31 classes; all scores instead"),
+        ({"dtype": "float16"}, "float32 instead of float16"),
+        ({"has_bounds": True}, "exact scores instead of rounded scores with bounds"),
+        ({"command": "merge-predictions"}, "what predict writes"),
+        ({"shards": ["shard2"]}, "scores of 'shard1'"),
+    ],
+)
+def test_what_unfinished_work_holds_is_said_in_words(tmp_path, other, holds):
+    path = str(tmp_path / "p.h5")
+    with interrupted(path) as writer:
+        writer.append(*batch(1))
+        writer.end_shard("shard1")
+    with pytest.raises(PredictionsError, match=f"it holds {holds}"):
+        PredictionsWriter(path, **(HEADER | other))
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"no HDF5"])
 def test_a_partial_file_that_holds_nothing_blocks_nobody(tmp_path, content):
     path = tmp_path / "p.h5"

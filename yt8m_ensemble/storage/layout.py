@@ -85,6 +85,33 @@ class Header:
             )
             raise PredictionsError(msg, top_k=self.top_k, num_classes=self.num_classes)
 
+    def differences(self, other: Header) -> list[str]:
+        """Return in words what this file holds that another, of the other header, would not.
+
+        Args:
+            other: What it is compared with.
+        """
+        found = []
+        if self.members != other.members:
+            mine, others = (", ".join(header.members) for header in (self, other))
+            found.append(f"members {mine} instead of {others}")
+        elif self.digests != other.digests:
+            pairs = zip(self.members, self.digests, other.digests, strict=True)
+            changed = [name for name, one, another in pairs if one != another]
+            found.append(f"scores by other weights of {', '.join(changed)}")
+        for one, another in zip(self._scores_in_words(), other._scores_in_words(), strict=True):
+            if one != another:
+                found.append(f"{one} instead of {another}")
+        return found
+
+    def _scores_in_words(self) -> tuple[str, ...]:
+        return (
+            f"{self.num_classes} classes",
+            f"the top {self.top_k} scores" if self.top_k else "all scores",
+            self.dtype,
+            "rounded scores with bounds" if self.has_bounds else "exact scores",
+        )
+
     @property
     def width(self) -> int:
         """Scores stored a video and member."""

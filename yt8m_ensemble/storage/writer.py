@@ -337,7 +337,10 @@ class PredictionsWriter:
                 self._num_positives = 0 if labels is None else labels.num_positives
                 return True
             if not self._force:
-                found = f"scores of '{foreign[0]}'" if foreign and is_same else f"{old.header}"
+                differences = old.header.differences(self._header)
+                if old.command != self._command:
+                    differences.append(f"what {old.command} writes")
+                found = "; ".join(differences) or f"scores of '{foreign[0]}'"
                 msg = (
                     f"'{self._partial}' is the unfinished work of another run (of "
                     f"{old.command}): it holds {found}. Finish that run, or pass "
