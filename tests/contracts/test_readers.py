@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from tests.faults.fuzz import FORMATS
+from tests.faults.formats import FORMATS
 
 ROOT = Path(__file__).parents[2] / "yt8m_ensemble"
 
@@ -91,7 +91,9 @@ def name_of(called):
 
 
 def test_every_reader_is_fuzzed_or_says_why_not():
-    assert readers() - {*FUZZED, *NOT_READ} == set(), "add it to FUZZED, and its format to fuzz.py"
+    assert readers() - {*FUZZED, *NOT_READ} == set(), (
+        "add it to FUZZED, and its format to tests/faults/formats.py"
+    )
 
 
 def test_the_table_names_formats_and_readers_that_there_are():

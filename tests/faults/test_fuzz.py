@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fuzz import FORMATS, fuzz
+from tests.faults.formats import FORMATS
+from tests.faults.fuzz import fuzz
 from yt8m_ensemble.errors import EnsembleError
 
 pytestmark = pytest.mark.tf

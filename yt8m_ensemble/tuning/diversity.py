@@ -12,7 +12,8 @@ import numpy as np
 
 from yt8m_ensemble import mapped
 from yt8m_ensemble.metrics.ranking import average_precision, class_average_precisions
-from yt8m_ensemble.mixing import mix, to_space
+from yt8m_ensemble.mixing import to_space
+from yt8m_ensemble.tuning.baselines import apply_mixture
 from yt8m_ensemble.tuning.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -130,13 +131,15 @@ def compare_members(
         The comparison.
     """
     scores = dict(zip(candidates.names, candidates.scores, strict=True))
-    mixed = mix(list(candidates.scores), weights, class_ids=candidates.class_ids)
-    scores[MIXTURE] = mapped.concatenate([mixed])
-    del mixed
+    scores[MIXTURE] = apply_mixture(weights)(candidates)
     scorer = Scorer(candidates, "probability")
-    pools = {name: mapped.concatenate([scorer.pool_of(mixed)]) for name, mixed in scores.items()}
+    pools = {name: scorer.pool_of(mixed) for name, mixed in scores.items()}
     num_positives = candidates.num_positives
-    gaps = {n: average_precision(candidates.hits[p], num_positives) for n, p in pools.items()}
+    gaps = {
+        name: average_precision(mapped.take(candidates.hits, pool), num_positives)
+        for name, pool in pools.items()
+    }
+    mapped.release(*pools.values(), *scores.values())
     best_single = max(candidates.names, key=lambda name: gaps[name])
     tops = {name: best_candidates(candidates, mixed) for name, mixed in scores.items()}
     right = {name: candidates.hits[top] for name, top in tops.items()}
@@ -211,12 +214,12 @@ def _correlations(candidates: Candidates) -> NDArray[np.float64]:
 def _class_gaps(
     candidates: Candidates,
     scores: NDArray[np.float32],
-    pool: NDArray[np.int64],
+    pool: NDArray[np.int32],
     positives: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Return the average precision of each class, shape `(C,)`."""
     # Some classes at a time: their rankings have nothing to do with each other.
-    class_ids = candidates.class_ids[pool]
+    class_ids = mapped.take(candidates.class_ids, pool)
     sizes = np.cumsum(np.bincount(class_ids, minlength=len(positives)))
     found = np.empty(len(positives))
     first = 0
@@ -241,25 +244,30 @@ def _yules_q(hit: NDArray[np.bool_], other_hit: NDArray[np.bool_]) -> float:
 
 
 def _bands(
-    candidates: Candidates, pools: Mapping[str, NDArray[np.int64]], positives: NDArray[np.int64]
+    candidates: Candidates, pools: Mapping[str, NDArray[np.int32]], positives: NDArray[np.int64]
 ) -> tuple[Band, ...]:
-    bands = []
     ends = [*(edge - 1 for edge in BANDS[1:]), max(int(positives.max()), BANDS[-1])]
-    for low, high in zip(BANDS, ends, strict=True):
-        inside = (positives >= low) & (positives <= high)
-        if inside.any():
-            total = int(positives[inside].sum())
-            gaps = {}
-            for name, pool in pools.items():
-                chosen = pool[inside[candidates.class_ids[pool]]]
-                gaps[name] = average_precision(candidates.hits[chosen], total)
-            bands.append(Band(low, high, int(inside.sum()), total, gaps))
-    return tuple(bands)
+    bands = [
+        (low, high, inside, int(positives[inside].sum()))
+        for low, high in zip(BANDS, ends, strict=True)
+        if (inside := (positives >= low) & (positives <= high)).any()
+    ]
+    gaps: list[dict[str, float]] = [{} for _ in bands]
+    for name, pool in pools.items():
+        class_ids, hits = (mapped.take(a, pool) for a in (candidates.class_ids, candidates.hits))
+        for (_, _, inside, total), found in zip(bands, gaps, strict=True):
+            chosen = [hits[part][inside[class_ids[part]]] for part in mapped.blocks(len(pool))]
+            found[name] = average_precision(np.concatenate(chosen), total)
+        mapped.release(pool)
+    return tuple(
+        Band(low, high, int(inside.sum()), total, found)
+        for (low, high, inside, total), found in zip(bands, gaps, strict=True)
+    )
 
 
 def _classes(
     candidates: Candidates,
-    rankings: tuple[tuple[NDArray[np.float32], NDArray[np.int64]], ...],
+    rankings: tuple[tuple[NDArray[np.float32], NDArray[np.int32]], ...],
     positives: NDArray[np.int64],
     num_listed: int,
 ) -> tuple[ClassChange, ...]:

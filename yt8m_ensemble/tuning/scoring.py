@@ -74,7 +74,7 @@ class Scorer:
         """
         return self._rank([1], mixed[None], num_threads)[1]
 
-    def pool(self, values: ArrayLike) -> NDArray[np.int64]:
+    def pool(self, values: ArrayLike) -> NDArray[np.int32]:
         """Return the candidates that a mixture pools, best first.
 
         Args:
@@ -85,7 +85,7 @@ class Scorer:
         """
         return _places(self._rank(values, self.linked)[0])
 
-    def pool_of(self, mixed: NDArray[np.float32]) -> NDArray[np.int64]:
+    def pool_of(self, mixed: NDArray[np.float32]) -> NDArray[np.int32]:
         """Return the candidates that scores mixed by any other means pool, best first.
 
         Args:
@@ -116,7 +116,7 @@ class Scorer:
         held = self.candidates
         videos, hits = (mapped.empty(ranked.shape, dtype) for dtype in (np.int32, np.bool_))
         for part in mapped.blocks(len(ranked)):
-            places = (ranked[part] & np.uint64(0xFFFFFFFF)) >> np.uint64(1)
+            places = _places(ranked[part])
             videos[part], hits[part] = self._owners[places], held.hits[places]
         # It waits for others to be compared with.
         mapped.release(videos, hits)
@@ -351,10 +351,12 @@ def _room(length: int) -> NDArray[np.uint64]:
     return room
 
 
-def _places(ranked: NDArray[np.uint64]) -> NDArray[np.int64]:
-    ranked &= np.uint64(0xFFFFFFFF)
-    ranked >>= np.uint64(1)
-    return ranked.astype(np.int64)
+def _places(ranked: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """Return the candidates of ranked pairs."""
+    places = mapped.empty(ranked.shape, np.int32)
+    for part in mapped.blocks(len(ranked)):
+        places[part] = (ranked[part] & np.uint64(0xFFFFFFFF)) >> np.uint64(1)
+    return places
 
 
 def _ratio(part: float, whole: int) -> float:
