@@ -140,6 +140,7 @@ class Growing:
         for part in self._parts():
             joined[..., start : start + part.shape[-1]] = part
             start += part.shape[-1]
+            release(joined)
         self._recent, self._recent_bytes, self._written, self._file = [], 0, [], None
         return joined
 

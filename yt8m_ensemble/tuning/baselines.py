@@ -76,6 +76,7 @@ def apply_mixture(weights: MixtureWeights) -> ScoreFunction:
         for part in mapped.blocks(len(mixed)):
             own = [scores[part] for scores in candidates.scores]
             mixed[part] = mix(own, weights, class_ids=candidates.class_ids[part])
+        mapped.release(candidates.scores)
         return mixed
 
     return apply
@@ -132,6 +133,7 @@ def _mean_ranks(candidates: Candidates) -> NDArray[np.float32]:
     keys = mapped.empty(total.shape, np.uint64)
     for scores in candidates.scores:
         kernels.key_scores(np.ascontiguousarray(scores), keys)
+        mapped.release(candidates.scores)
         keys.sort()
         kernels.add_mean_ranks(keys, 1 / len(candidates.names), total)
     mixed = mapped.empty(total.shape, np.float32)
@@ -158,6 +160,7 @@ def tempered(fit: Candidates) -> ScoreFunction:
             for part in mapped.blocks(len(mixed)):
                 logits = to_space(scores[part], "logit") / np.float32(temperature)
                 mixed[part] += weight * from_space(logits, "logit")
+            mapped.release(candidates.scores)
         return mixed
 
     return apply

@@ -133,15 +133,13 @@ def compare_members(
     scores = dict(zip(candidates.names, candidates.scores, strict=True))
     scores[MIXTURE] = apply_mixture(weights)(candidates)
     scorer = Scorer(candidates, "probability")
-    pools = {name: scorer.pool_of(mixed) for name, mixed in scores.items()}
-    num_positives = candidates.num_positives
-    gaps = {
-        name: average_precision(mapped.take(candidates.hits, pool), num_positives)
-        for name, pool in pools.items()
-    }
-    mapped.release(*pools.values(), *scores.values())
+    pools, gaps, tops = {}, {}, {}
+    for name, mixed in scores.items():
+        pools[name] = pool = scorer.pool_of(mixed)
+        gaps[name] = average_precision(mapped.take(candidates.hits, pool), candidates.num_positives)
+        tops[name] = best_candidates(candidates, mixed)
+        mapped.release(pool, mixed)
     best_single = max(candidates.names, key=lambda name: gaps[name])
-    tops = {name: best_candidates(candidates, mixed) for name, mixed in scores.items()}
     right = {name: candidates.hits[top] for name, top in tops.items()}
     positives = np.bincount(labels.class_ids, minlength=labels.num_classes)
     ids = labels.video_ids.astype("U")
@@ -203,9 +201,11 @@ def _correlations(candidates: Candidates) -> NDArray[np.float64]:
     for part in mapped.blocks(length):
         logits = to_space(candidates.scores[:, part], "logit")
         sums += logits.sum(axis=1, dtype=np.float64, keepdims=True)
+        mapped.release(candidates.scores)
     for part in mapped.blocks(length):
         centered = to_space(candidates.scores[:, part], "logit") - sums / length
         products += centered @ centered.T
+        mapped.release(candidates.scores)
     deviations = np.sqrt(np.diag(products))
     found: NDArray[np.float64] = products / np.outer(deviations, deviations)
     return np.clip(found, -1, 1)
