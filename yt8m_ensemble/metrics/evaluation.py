@@ -5,6 +5,7 @@ Never runs a model; whoever calls hands over scores.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from yt8m_ensemble.constants import TOP_K
 from yt8m_ensemble.metrics.streaming import EvaluationMetrics, Metrics
+from yt8m_ensemble.threads import map_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +47,7 @@ def evaluate(
     """Evaluate scored batches.
 
     Args:
-        batches: Pairs of scores and labels, each `(B, C)`.
+        batches: Pairs of scores and labels, each `(B, C)`; one is made while another is counted.
         num_classes: C.
         top_k: Pairs a video that GAP keeps.
         has_loss: Whether the scores are all that there are; of others the loss is nan.
@@ -54,11 +56,14 @@ def evaluate(
         The metrics over all videos.
     """
     metrics = EvaluationMetrics(num_classes, top_k=top_k)
-    loss = 0.0 if has_loss else float("nan")
-    for scores, labels in batches:
-        metrics.update(scores, labels)
-        if has_loss:
-            loss += cross_entropy(scores, labels)
+
+    def add(batch: tuple[NDArray[np.float32], NDArray[np.bool_]]) -> float:
+        metrics.update(*batch)
+        return cross_entropy(*batch) if has_loss else float("nan")
+
+    # One thread, for the batches arrive in their order; the next is made meanwhile.
+    with ThreadPoolExecutor(1) as pool:
+        loss = sum(map_in_order(pool, add, batches, ahead=1))
     result = metrics.result()
     return Report(result, loss / result.num_videos if result.num_videos else float("nan"))
 

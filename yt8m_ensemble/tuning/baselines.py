@@ -132,7 +132,10 @@ def _mean_ranks(candidates: Candidates) -> NDArray[np.float32]:
     total[:] = 0
     keys = mapped.empty(total.shape, np.uint64)
     for scores in candidates.scores:
-        kernels.key_scores(np.ascontiguousarray(scores), keys)
+        for part in mapped.blocks(len(keys)):
+            # Bits of floats from 0 up rise with the float; -0.0 counts as 0.
+            bits = np.maximum(scores[part].view(np.int32), 0).astype(np.uint64)
+            keys[part] = bits << np.uint64(32) | np.arange(part.start, part.stop, dtype=np.uint64)
         mapped.release(candidates.scores)
         keys.sort()
         kernels.add_mean_ranks(keys, 1 / len(candidates.names), total)

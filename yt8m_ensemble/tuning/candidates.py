@@ -232,7 +232,7 @@ class Pairs:
         return cls(
             np.bincount(rows, minlength=len(labels)),
             class_ids.astype(np.int32, copy=False),
-            np.ascontiguousarray(scores),
+            np.ascontiguousarray(scores, np.float32),
             hits,
             np.count_nonzero(labels, axis=1),
             labels.shape[1],

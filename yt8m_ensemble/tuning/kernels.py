@@ -347,25 +347,11 @@ def _add_copies(row: Any, num_hits: Any, misses: Any, totals: Any) -> Any:
 
 
 @compiled
-def key_scores(scores: Any, keys: Any) -> None:
-    """Write numbers that sort like the scores, then like their places.
-
-    Args:
-        scores: Confidences, `(n,)`, float32.
-        keys: Output, `(n,)`, uint64: a score's bits (32) above its place (32).
-    """
-    bits = scores.view(np.int32)
-    for i in range(len(scores)):
-        # Bits of floats from 0 up rise with the float; -0.0 counts as 0.
-        keys[i] = (np.uint64(max(bits[i], 0)) << np.uint64(32)) | np.uint64(i)
-
-
-@compiled
 def add_mean_ranks(keys: Any, weight: float, total: Any) -> None:
     """Add weighted ranks in `[0, 1]`, from low scores to high; equal scores share their mean rank.
 
     Args:
-        keys: Sorted keys of `key_scores`.
+        keys: Sorted, uint64: a score's bits (32) above its place (32).
         weight: Factor.
         total: Sums by place, `(n,)`, float64; updated.
     """
