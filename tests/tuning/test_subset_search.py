@@ -16,7 +16,7 @@ LOSSES = (0, 1e-3, 0.05, 0.5)
 NUM_INSTANCES = 200
 
 
-def make_instance(rng, num_members, num_precisions, num_videos):
+def make_instance(rng, num_members, num_precisions, num_videos, top_k=20):
     """Members of unlike skill, scale and size, in precisions that lose more and more."""
     labels = rng.random((num_videos, 30)) < 0.1
     shared = 4 * labels - 3 + rng.standard_normal(labels.shape)
@@ -32,7 +32,8 @@ def make_instance(rng, num_members, num_precisions, num_videos):
             variants.append(Variant(name, PRECISIONS[place], size >> place, len(columns), True))
             columns.append((1 / (1 + np.exp(-own))).astype(np.float32))
     names = [variant.name for variant in variants]
-    return collect_candidates(blocks(np.stack(columns), labels), names=names), variants
+    given = blocks(np.stack(columns), labels)
+    return collect_candidates(given, names=names, top_k=top_k), variants
 
 
 def enumerate_sets(candidates, variants, space, limits):
@@ -87,26 +88,29 @@ def test_the_set_found_is_the_best_of_all_in_larger_instances(shape):
         check_against_all_sets(np.random.default_rng(seed), shape, 300)
 
 
-def test_parts_are_bounded_by_what_they_can_become(monkeypatch):
+@pytest.mark.parametrize("top_k", [20, 2])  # of the latter some videos have more hits
+@pytest.mark.parametrize("space", ["logit", "probability"])
+def test_parts_and_sets_are_bounded_by_what_they_can_become(monkeypatch, top_k, space):
     rng = np.random.default_rng(3)
-    candidates, variants = make_instance(rng, 5, 2, 60)
+    candidates, variants = make_instance(rng, 5, 2, 60, top_k)
     limits = Limits(math.inf)
     bounds = []
-    seen = subset_search._SubsetSearch._gap
+    seen = subset_search._Bounds.bound
 
-    def record(search, node):
-        found = seen(search, node)
-        if len(node.fixed) < node.size:
-            bounds.append((node, found, search._members))
-        return found
+    def record(self, node):
+        bounds.append((node, seen(self, node)))
+        return bounds[-1][1]
 
-    monkeypatch.setattr(subset_search._SubsetSearch, "_gap", record)
-    search_subsets(candidates, variants, space="logit", limits=limits)
-    gaps = dict(enumerate_sets(candidates, variants, "logit", limits))
-    assert len(bounds) > 10
-    for node, bound, members in bounds:
-        held = {members[place][0].member for place in node.held}
-        allowed = held | {members[place][0].member for place in node.available}
+    monkeypatch.setattr(subset_search._Bounds, "bound", record)
+    search = subset_search._SubsetSearch(candidates, variants, space, limits, lambda *_, **__: None)
+    with search.threads:
+        search.branch()
+    gaps = dict(enumerate_sets(candidates, variants, space, limits))
+    assert len(bounds) > 20
+    assert {len(node.fixed) == node.size for node, _ in bounds} == {True, False}
+    for node, bound in bounds:
+        held = {search._members[place][0].member for place in node.held}
+        allowed = held | {search._members[place][0].member for place in node.available}
         for chosen, gap in gaps.items():
             others = {variant.member for variant in chosen - set(node.fixed)}
             if len(chosen) == node.size and chosen >= set(node.fixed) and held <= others <= allowed:

@@ -3,18 +3,22 @@
 Branch and bound: sets are extended member by member, then precision by precision, and whatever
 cannot beat the best set so far is left out with all its extensions.
 
-Why a bound holds: complete a part of a set of `k` members in any way. The mean of a pair is then at
-most what its part adds, plus the highest scores of as many members as are missing, over `k`; and at
-least the same with the lowest scores. Move every hit to the upper and every miss to the lower end.
-GAP does not fall: a hit that rises, or a miss that falls, within the pool gives hits no worse
-ranks; a hit that enters its video's top 20 takes the place of a miss, or of a hit with a lower
-score; a miss that leaves it makes room for a pair no better than itself, which is a hit or a lower
-miss. Pairs that are no candidates count in neither. A constant taken from all scores of a member
-moves no rank, so members are centered first, which brings the ends closer together.
+Why a bound holds: GAP does not fall where fewer misses are pooled, or where they are replaced by
+lower ones, nor where more hits are. So the pairs that a bound looks at are fixed beforehand: all
+hits of a video, and as many of its misses as then make up a top 20. The misses that a mixture
+really pools are at least as many and as high. (Those are taken that the best set found greedily
+ranks highest: near it the bound is tight.)
+
+Complete a part of a set of `k` members in any way. The mean of a pair is then at most what its
+part adds, plus the highest scores of as many members as are missing, over `k`; and at least the
+same with the lowest scores. Every hit is moved to the upper end and every miss to the lower, which
+does not lower GAP either. A constant taken from all scores of a member moves no rank, so members
+are centered first, which brings the ends closer together.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 import threading
@@ -25,6 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yt8m_ensemble import mapped
 from yt8m_ensemble.threads import NUM_THREADS
 from yt8m_ensemble.tuning.scoring import Scorer
 from yt8m_ensemble.values import Progress, Space, no_progress
@@ -41,6 +46,9 @@ ROUNDING = 1e-12
 """GAPs that differ by less count as equal."""
 
 _EXCHANGES = 32
+_PARTS = 16
+_CELLS = 1 << 16  # that a bound sorts scores into
+_SPREAD = 1.25  # of the scores of any set, against those of the reference
 
 Set = frozenset["Variant"]
 """Variants of different members."""
@@ -156,10 +164,6 @@ class _SubsetSearch:
         self._limits, self._progress = limits, progress
         self._deadline = time.monotonic() + limits.seconds
         self._scorer = Scorer(candidates, space)
-        self._signs = np.where(candidates.hits, np.float32(1), np.float32(-1))
-        self._envelopes = np.empty((0, 0), np.float32)
-        top = float(np.abs(self._scorer.linked).max(initial=1.0))
-        self._slack = 2 * (len(variants) + 4) * float(np.finfo(np.float32).eps) * top
         self._buffers = threading.local()
         self.threads = ThreadPoolExecutor(NUM_THREADS)
         self._gaps: dict[Set, float] = {}
@@ -177,19 +181,6 @@ class _SubsetSearch:
             by_member.values(), key=lambda own: -max(self._gaps[frozenset([v])] for v in own)
         )
         self._smallest = [own[-1].size_bytes for own in self._members]
-        self._envelopes = np.stack([self._envelope(own) for own in self._members])
-
-    def _envelope(self, variants: Sequence[Variant]) -> NDArray[np.float32]:
-        """Return the highest centered scores over variants, those of misses negated."""
-        hits = self._scorer.candidates.hits
-        highest = np.full(len(hits), -np.inf, np.float32)
-        for variant in variants:
-            scores = self._scorer.linked[variant.column]
-            # Hits and misses count alike, or the many misses would decide.
-            sides = [side for side in (scores[hits], scores[~hits]) if len(side)]
-            middle = np.mean([side.mean() for side in sides])
-            np.maximum(highest, (scores - middle) * self._signs, out=highest)
-        return highest
 
     def result(self) -> SubsetResult:
         """Return the best set so far, and what the nodes left can still hold."""
@@ -249,35 +240,42 @@ class _SubsetSearch:
 
     def branch(self) -> None:
         """Extend the part of the highest bound, until none can beat the best set."""
+        bounds = _Bounds(self._scorer, self._members, self._mean(self._best))
         while self._open and -self._open[0][0] > self._best_gap + ROUNDING:
             if self._is_over():
                 return
             self._progress("select", self._num_nodes, None, unit="sets")
-            bound, _, node = self._open[0]
-            children = self._score_parts(self._children(node), -bound)
-            heapq.heappop(self._open)
-            for child in children:
-                heapq.heappush(self._open, child)
+            # Several parts at a time keep all threads busy.
+            few = [heapq.heappop(self._open) for _ in range(min(_PARTS, len(self._open)))]
+            try:
+                few = self._score_parts(few, bounds)
+            finally:  # whoever is interrupted has them still open
+                for part in few:
+                    heapq.heappush(self._open, part)
         self._open = []
 
     def _score_parts(
-        self, nodes: Iterable[_Node | None], bound: float
+        self, parts: Iterable[tuple[float, int, _Node]], bounds: _Bounds
     ) -> list[tuple[float, int, _Node]]:
-        """Return the parts that may hold a better set; record those that are sets."""
+        """Return the extensions that may hold a better set; score the sets among them."""
         listed = [
-            node
-            for node in nodes
-            if node and (len(node.fixed) < node.size or frozenset(node.fixed) not in self._gaps)
+            (child, -negated)
+            for negated, _, node in parts
+            for child in self._children(node)
+            if child and (len(child.fixed) < child.size or frozenset(child.fixed) not in self._gaps)
         ]
-        parts = []
-        for node, gap in zip(listed, self.threads.map(self._gap, listed), strict=True):
-            if len(node.fixed) == node.size:
-                self._record(frozenset(node.fixed), gap)
-                continue
+        found, sets = [], []
+        gaps = self.threads.map(bounds.bound, (child for child, _ in listed))
+        for (child, bound), gap in zip(listed, gaps, strict=True):
             self._num_nodes += 1
-            if gap > self._best_gap + ROUNDING:
-                parts.append((-min(gap, bound), self._num_nodes, node))
-        return parts
+            if gap <= self._best_gap + ROUNDING:
+                continue
+            if len(child.fixed) == child.size:
+                sets.append(frozenset(child.fixed))
+            else:
+                found.append((-min(gap, bound), self._num_nodes, child))
+        self._score_sets(sets)
+        return found
 
     def _children(self, node: _Node) -> list[_Node | None]:
         if not node.size:
@@ -288,7 +286,9 @@ class _SubsetSearch:
                 self._node(node.size, node.fixed, (*node.held, member), node.available[place + 1 :])
                 for place, member in enumerate(node.available)
             ]
-        member, *held = node.held
+        # The one whose next precision takes most first: it leaves least to choose.
+        member = max(node.held, key=lambda m: self._members[m][-2].size_bytes)
+        held = [other for other in node.held if other != member]
         return [
             self._node(node.size, (*node.fixed, variant), tuple(held), ())
             for variant in self._members[member]
@@ -330,8 +330,7 @@ class _SubsetSearch:
         """Return the GAP of sets, each scored once."""
         listed = list(sets)
         missing = list(dict.fromkeys(chosen for chosen in listed if chosen not in self._gaps))
-        nodes = [_Node(len(chosen), tuple(chosen)) for chosen in missing]
-        for chosen, gap in zip(missing, self.threads.map(self._gap, nodes), strict=True):
+        for chosen, gap in zip(missing, self.threads.map(self._gap, missing), strict=True):
             self._record(chosen, gap)
         return [self._gaps[chosen] for chosen in listed]
 
@@ -341,25 +340,29 @@ class _SubsetSearch:
         if gap > self._best_gap and _size(chosen) <= self._limits.max_bytes:
             self._best, self._best_gap = chosen, gap
 
-    def _gap(self, node: _Node) -> float:
-        """Return GAP of a set, or a bound of GAP of all sets that extend a part."""
+    def _gap(self, chosen: Set) -> float:
+        return self._scorer.gap_of(self._mean(chosen), num_threads=1)
+
+    def _mean(self, chosen: Set) -> NDArray[np.float32]:
+        """Return the uniform mean of a set; the next call in this thread writes over it."""
         from yt8m_ensemble.tuning import subset_kernels
 
         if not hasattr(self._buffers, "mean"):
             self._buffers.mean = np.empty(self._scorer.linked.shape[1], np.float32)
         mean: NDArray[np.float32] = self._buffers.mean
+        none, no_scores = np.empty(0, np.int64), np.empty((0, 0), np.float32)
         subset_kernels.highest_mean(
             self._scorer.linked,
-            np.array(sorted(v.column for v in node.fixed), np.int64),
-            self._envelopes,
-            np.array(node.held, np.int64),
-            np.array(node.available, np.int64),
-            node.size,
-            self._signs,
-            self._slack,
+            _columns(chosen),
+            no_scores,
+            none,
+            none,
+            len(chosen),
+            no_scores.ravel(),
+            0.0,
             mean,
         )
-        return self._scorer.gap_of(mean, num_threads=1)
+        return mean
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._deadline
@@ -369,6 +372,78 @@ class _SubsetSearch:
         families = [variant.family for variant in chosen]
         cap = self._limits.max_per_family or len(chosen)
         return len(members) == len(chosen) and max(map(families.count, families)) <= cap
+
+
+class _Bounds:
+    """Bounds of GAP of all sets that extend a part, and of sets.
+
+    Args:
+        scorer: Of all candidates.
+        members: Variants of each member.
+        reference: Scores near which the bounds shall be tight, one for each candidate.
+    """
+
+    def __init__(
+        self, scorer: Scorer, members: Sequence[Sequence[Variant]], reference: NDArray[np.float32]
+    ) -> None:
+        from yt8m_ensemble.tuning import top_k_kernels
+
+        held = scorer.candidates
+        self._num_positives = held.num_positives
+        keep, best = np.zeros(len(held.hits), np.bool_), np.empty(held.top_k, np.float32)
+        hits_first = np.where(held.hits, np.float32(np.inf), reference)
+        top_k_kernels.keep_best(held.indptr, hits_first, held.top_k, best, keep)
+        places = np.flatnonzero(keep | held.hits)
+        self._hits = held.hits[places]
+        self._signs = np.where(self._hits, np.float32(1), np.float32(-1))
+        self._linked = mapped.empty((len(scorer.linked), len(places)), np.float32)
+        highest = 0.0
+        for own, whole in zip(self._linked, scorer.linked, strict=True):
+            scores = whole[places]
+            own[:] = self._centered(scores)
+            highest = max(highest, np.abs(own).max(initial=0), np.abs(scores).max(initial=0))
+        # What rounding, here and in the mean that is scored, can take from a sum of one member.
+        self._rounding = float(highest) * float(np.finfo(np.float32).eps)
+        self._envelopes = np.stack([self._envelope(own) for own in members])
+        spread = np.abs(self._centered(reference[places])).max(initial=np.float32(1e-6))
+        self._top = _SPREAD * float(spread)
+        self._buffers = threading.local()
+
+    def bound(self, node: _Node) -> float:
+        """Return what GAP of no set that extends a part exceeds."""
+        from yt8m_ensemble.tuning import subset_kernels
+
+        if not hasattr(self._buffers, "mean"):
+            self._buffers.mean = np.empty(len(self._hits), np.float32)
+            self._buffers.counts = np.empty((_CELLS, 2), np.int32)
+        mean: NDArray[np.float32] = self._buffers.mean
+        subset_kernels.highest_mean(
+            self._linked,
+            _columns(node.fixed),
+            self._envelopes,
+            np.array(node.held, np.int64),
+            np.array(node.available, np.int64),
+            node.size,
+            self._signs,
+            (node.size + 4) * self._rounding,
+            mean,
+        )
+        sums = subset_kernels.highest_precisions(mean, self._hits, self._top, self._buffers.counts)
+        return float(sums / self._num_positives)
+
+    def _centered(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Hits and misses count alike, or the many misses would decide.
+        sides = [side for side in (scores[self._hits], scores[~self._hits]) if len(side)]
+        return scores - np.float32(np.mean([side.mean() for side in sides]))
+
+    def _envelope(self, variants: Sequence[Variant]) -> NDArray[np.float32]:
+        """Return the highest scores over variants, those of misses negated."""
+        columns = (self._linked[variant.column] for variant in variants)
+        return functools.reduce(np.maximum, (scores * self._signs for scores in columns))
+
+
+def _columns(variants: Iterable[Variant]) -> NDArray[np.int64]:
+    return np.array(sorted(variant.column for variant in variants), np.int64)
 
 
 def _size(chosen: Set) -> int:
