@@ -142,6 +142,26 @@ def test_an_interruption_keeps_the_best_so_far():
     assert found.proof.bound == 1
 
 
+@pytest.mark.parametrize("calls", [1, 4, 10, 25])
+def test_an_interruption_in_a_step_leaves_a_bound_that_holds(monkeypatch, calls):
+    candidates, variants = make_instance(np.random.default_rng(1), 6, 2, 60)
+    whole = search_subsets(candidates, variants, space="logit", limits=Limits(math.inf))
+    seen = subset_search._Bounds.bound
+    left = iter(range(calls))
+
+    def interrupt(self, node):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return seen(self, node)
+
+    monkeypatch.setattr(subset_search._Bounds, "bound", interrupt)
+    # The best set is not found greedily, so that it is among what was cut off.
+    monkeypatch.setattr(subset_search._SubsetSearch, "start_greedily", lambda self: None)
+    found = search_subsets(candidates, variants, space="logit", limits=Limits(math.inf))
+    assert not found.proof.is_proven
+    assert found.gaps[found.best] < whole.gaps[whole.best] <= found.proof.bound
+
+
 def test_a_number_at_the_end_of_a_name_is_no_part_of_the_family():
     names = ["netvlad-1", "netvlad_02", "netvlad3", "netvlad", "gated-netvlad-x", "7"]
     families = [Variant(name, "float32", 1, 0, True).family for name in names]

@@ -171,6 +171,7 @@ class _SubsetSearch:
         self._best: Set = frozenset()
         self._best_gap = -math.inf
         self._open = [(-1.0, 0, _Node(0))]
+        self._bound = 1.0  # of all parts that were open when the last step began
         self._variants = variants
         self._score_sets([frozenset([variant]) for variant in variants])
         by_member: dict[str, list[Variant]] = {}
@@ -184,9 +185,7 @@ class _SubsetSearch:
 
     def result(self) -> SubsetResult:
         """Return the best set so far, and what the nodes left can still hold."""
-        bound = -self._open[0][0] if self._open else self._best_gap
-        if bound <= self._best_gap + ROUNDING:
-            bound = self._best_gap
+        bound = max(self._bound, self._best_gap)
         gap = bound - self._best_gap
         proof = Proof(not gap, bound, gap, self._num_nodes)
         return SubsetResult(self._best, self._gaps, proof)
@@ -242,17 +241,15 @@ class _SubsetSearch:
         """Extend the part of the highest bound, until none can beat the best set."""
         bounds = _Bounds(self._scorer, self._members, self._mean(self._best))
         while self._open and -self._open[0][0] > self._best_gap + ROUNDING:
+            self._bound = -self._open[0][0]
             if self._is_over():
                 return
             self._progress("select", self._num_nodes, None, unit="sets")
             # Several parts at a time keep all threads busy.
             few = [heapq.heappop(self._open) for _ in range(min(_PARTS, len(self._open)))]
-            try:
-                few = self._score_parts(few, bounds)
-            finally:  # whoever is interrupted has them still open
-                for part in few:
-                    heapq.heappush(self._open, part)
-        self._open = []
+            for part in self._score_parts(few, bounds):
+                heapq.heappush(self._open, part)
+        self._bound = self._best_gap
 
     def _score_parts(
         self, parts: Iterable[tuple[float, int, _Node]], bounds: _Bounds

@@ -251,7 +251,7 @@ def _list(
 
 
 class _Mixed:
-    """A mixture of pairs, for any of which a class may stand."""
+    """A mixture, applied to pairs of classes that members list and of others."""
 
     def __init__(self, weights: MixtureWeights, top_k: int) -> None:
         self._weights = replace(weights, class_bias=(), temperature=1.0)
