@@ -156,7 +156,7 @@ def test_an_interruption_in_a_step_leaves_a_bound_that_holds(monkeypatch, calls)
 
     monkeypatch.setattr(subset_search._Bounds, "bound", interrupt)
     # The best set is not found greedily, so that it is among what was cut off.
-    monkeypatch.setattr(subset_search._SubsetSearch, "start_greedily", lambda self: None)
+    monkeypatch.setattr(subset_search._SubsetSearch, "start_greedily", lambda _: None)
     found = search_subsets(candidates, variants, space="logit", limits=Limits(math.inf))
     assert not found.proof.is_proven
     assert found.gaps[found.best] < whole.gaps[whole.best] <= found.proof.bound
