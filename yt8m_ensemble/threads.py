@@ -9,6 +9,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -59,6 +60,12 @@ def result_of(future: Future[_Result]) -> _Result:
     while not wait([future], timeout=1).done:
         pass
     return future.result()
+
+
+@cache
+def shared_pool() -> ThreadPoolExecutor:
+    """Return a pool of `NUM_THREADS` threads for short tasks, none of which waits for another."""
+    return ThreadPoolExecutor(NUM_THREADS)
 
 
 def map_in_order(

@@ -6,14 +6,14 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from yt8m_ensemble import mapped
 from yt8m_ensemble.mixing import to_space
-from yt8m_ensemble.threads import NUM_THREADS
+from yt8m_ensemble.threads import NUM_THREADS, shared_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -329,18 +329,12 @@ def _sort(pool: NDArray[np.uint64], count: int, num_threads: int) -> float:
 
 def _on_threads(task: Callable[[int], _T], num_threads: int) -> list[_T]:
     """Return the results of a task for the numbers from 0 on, each on a thread of its own."""
-    others = [_threads().submit(task, number) for number in range(1, num_threads)]
+    others = [shared_pool().submit(task, number) for number in range(1, num_threads)]
     try:
         return [task(0), *(other.result() for other in others)]
     finally:
         # Whoever is interrupted here may score again: nobody must still write into the room.
         wait(others)
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    # Never given a task that waits for another.
-    return ThreadPoolExecutor(NUM_THREADS)
 
 
 def _room(length: int) -> NDArray[np.uint64]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yt8m_ensemble.threads import NUM_THREADS
+from yt8m_ensemble.threads import NUM_THREADS, map_in_order, shared_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from yt8m_ensemble.tuning.scoring import Scorer
-
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -71,15 +68,10 @@ class Search:
 
     def gaps(self, points: Iterable[ArrayLike]) -> list[float]:
         """Return the GAP of many weights, scored by several threads."""
-        found: list[float] = []
-        remaining = map(_on_simplex, points)
         score = partial(self.scorer.gap, num_threads=1)
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            # In batches, so that an interruption waits for one of them at most.
-            while batch := list(itertools.islice(remaining, _BATCH)):
-                scored = pool.map(score, batch)
-                found += [self._remember(p, g) for p, g in zip(batch, scored, strict=True)]
-        return found
+        given, scored = itertools.tee(map(_on_simplex, points))
+        found = map_in_order(shared_pool(), score, scored, ahead=NUM_THREADS)
+        return [self._remember(point, gap) for gap, point in zip(found, given, strict=True)]
 
     def result(self, *, was_interrupted: bool = False) -> SearchResult:
         """Return the best so far."""
