@@ -98,9 +98,20 @@ def command(monkeypatch):
     return use
 
 
+@pytest.fixture
+def heard(number):
+    """See that a signal is not ignored, as `nohup` has SIGHUP be."""
+    before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
+@pytest.mark.usefixtures("heard")
 def test_a_signal_cleans_up(tmp_path, command, number, code):
     from yt8m_ensemble import files
 
