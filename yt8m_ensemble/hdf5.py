@@ -214,15 +214,16 @@ def _is_endless_chunks(data: mmap.mmap, start: int, base: int) -> bool:
 
 
 def _leads_back(data: mmap.mmap, start: int, below: list[int]) -> bool:
-    level = data[start + 5]
-    return level > 0 and any(child >= level for child in below)
+    return any(level >= data[start + 5] for level in below)
 
 
 def _levels_below(data: mmap.mmap, start: int, base: int, *, key_bytes: int) -> list[int]:
-    """Return the levels of a node's children that are nodes of its kind."""
+    """Return the levels of a node's children that are nodes of its kind; a leaf has none."""
     if start + _NODE_HEADER_BYTES > len(data):
         return []
-    kind, entries = struct.unpack_from("<BxH", data, start + 4)
+    kind, level, entries = struct.unpack_from("<BBH", data, start + 4)
+    if not level:
+        return []
     step = key_bytes + 8
     first = start + _NODE_HEADER_BYTES + key_bytes
     places = range(first, min(first + step * entries, len(data) - 7), step)

@@ -43,24 +43,6 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
         return np.empty(shape, dtype)
 
 
-def concatenate(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Join arrays along their last axis.
-
-    Args:
-        parts: At least one; they differ in the last axis only.
-
-    Returns:
-        The joined array.
-    """
-    length = sum(part.shape[-1] for part in parts)
-    joined = empty((*parts[0].shape[:-1], length), parts[0].dtype)
-    start = 0
-    for part in parts:
-        joined[..., start : start + part.shape[-1]] = part
-        start += part.shape[-1]
-    return joined
-
-
 def take(array: NDArray[Any], places: NDArray[np.integer]) -> NDArray[Any]:
     """Return the values at places.
 

@@ -1,6 +1,7 @@
 """What is needed of N x C scores to rank any mixture exactly: a few dozen classes a video.
 
-Holds arrays, picks them from dense rows, and selects videos. Searches nothing.
+Holds arrays, picks them from dense rows, gathers them from blocks, and selects videos. Reads no
+file and searches nothing.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def collect_candidates(
         blocks: Row blocks of scores `(M, B, C)`, float32 in `[0, 1]`, and labels `(B, C)`, bool.
         names: Member names.
         top_k: Pairs kept per video.
-        per_class: See `Gathered`.
+        per_class: Also keep `PER_CLASS_SPARE` more ranks, for weights that differ from class to
+            class: these may lift a class over others that rank before it in every shared mixture.
         bias: Class bias, C numbers: also keep what any logit mixture with it can need. Adding it
             to every member's logit adds it to their mean, so the same reasoning holds.
 

@@ -200,7 +200,11 @@ class _Listed:
     scores: NDArray[np.float32]
 
     def filled(self, left_out: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores with what each member left out of a video, `(M, B)`, where unlisted."""
+        """Return the scores, those not listed filled in.
+
+        Args:
+            left_out: What counts for all that a member left out of a video, shape `(M, B)`.
+        """
         return np.where(self.known, self.scores, left_out[:, self.rows])
 
 
